@@ -1,0 +1,67 @@
+//! Names that both processes give to a module's functions and globals inside compiled objects.
+//!
+//! Within one module every function and global is known by its id, whatever its name and linkage: the engine resolves
+//! names once, when it loads the module, and an object that comes back says `kiln$f12` or `kiln$g7`. Only what LLVM's
+//! code generator itself calls (`memcpy`, `__udivti3`, …) keeps a plain name.
+
+use crate::{FunctionId, GlobalId};
+
+/// What an id symbol stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Id {
+    /// A function of the module.
+    Function(FunctionId),
+    /// A global variable of the module.
+    Global(GlobalId),
+    /// An alias or ifunc of the module: its index in the bitcode's order of alias and ifunc records.
+    Alias(u32),
+}
+
+/// The symbol name of `id`.
+#[must_use]
+pub fn name(id: Id) -> String {
+    match id {
+        Id::Function(FunctionId(n)) => format!("kiln$f{n}"),
+        Id::Global(GlobalId(n)) => format!("kiln$g{n}"),
+        Id::Alias(n) => format!("kiln$a{n}"),
+    }
+}
+
+/// What `name` stands for, if it is an id symbol in its one canonical spelling.
+#[must_use]
+pub fn parse(name: &[u8]) -> Option<Id> {
+    let [kind, digits @ ..] = name.strip_prefix(b"kiln$")? else { return None };
+    if digits.is_empty() || digits.len() > 10 || (digits[0] == b'0' && digits.len() > 1) {
+        return None;
+    }
+    let mut value = 0u32;
+    for digit in digits {
+        let digit = digit.checked_sub(b'0').filter(|d| *d < 10)?;
+        value = value.checked_mul(10)?.checked_add(u32::from(digit))?;
+    }
+    match kind {
+        b'f' => Some(Id::Function(FunctionId(value))),
+        b'g' => Some(Id::Global(GlobalId(value))),
+        b'a' => Some(Id::Alias(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for id in [Id::Function(FunctionId(0)), Id::Global(GlobalId(u32::MAX)), Id::Alias(12)] {
+            assert_eq!(parse(name(id).as_bytes()), Some(id));
+        }
+    }
+
+    #[test]
+    fn only_the_canonical_spelling_is_an_id() {
+        for bad in ["kiln$f", "kiln$f01", "kiln$f4294967296", "kiln$x1", "kiln$f1a", "f1", "kiln$"] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Kiln: baseline.
+#![forbid(unsafe_code)]

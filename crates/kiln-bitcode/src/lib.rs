@@ -1,0 +1,2 @@
+//! Kiln: bitcode.
+#![forbid(unsafe_code)]

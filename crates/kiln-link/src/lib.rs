@@ -1,0 +1,2 @@
+//! Kiln: link.
+#![forbid(unsafe_code)]

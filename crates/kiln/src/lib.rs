@@ -1,0 +1,1 @@
+//! Kiln: the engine and embedding API.
