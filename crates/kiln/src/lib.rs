@@ -1,1 +1,2 @@
 //! Kiln: the engine and embedding API.
+mod process;
