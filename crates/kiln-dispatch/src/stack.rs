@@ -1,0 +1,98 @@
+//! Stacks of the engine, on which first calls are resolved.
+//!
+//! A first call may come from a 16-KB stack or from an alternate signal stack, and compiling needs more. So there are 64 stacks
+//! of 256 KiB, untouched until used, each above an inaccessible page. Who is on which is one 64-bit word: the
+//! trampoline takes the lowest clear bit, so that the same few stacks stay warm. When all bits are set it sleeps; who
+//! holds a stack waits for others that hold stacks too, never for one that sleeps here, so one will come back.
+//!
+//! The word lies in a page that the kernel wipes in a forked child: there all stacks but the caller's are free again,
+//! and zero says so.
+
+use crate::error::{Error, ErrorKind};
+use crate::fork::{self, Forks};
+use crate::sys;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Number of stacks: one bit of a word each.
+pub(crate) const STACKS: usize = 64;
+/// Bytes of one stack.
+pub(crate) const STACK_BYTES: usize = 256 << 10;
+/// Distance from one stack to the next: the stack and, below it, what must not be touched. 64 KiB is a page size that Linux uses on
+/// other machines.
+pub(crate) const STRIDE: usize = STACK_BYTES + (64 << 10);
+
+/// What the trampoline knows of the stacks. It is written once, before there is a stub.
+#[repr(C)]
+pub(crate) struct Pool {
+    /// The page that a fork wipes.
+    pub(crate) control: AtomicPtr<Control>,
+    /// The lowest address of the first stack's guard.
+    pub(crate) base: AtomicUsize,
+}
+
+/// The page that a fork wipes: all zero in a child.
+#[repr(C)]
+pub(crate) struct Control {
+    /// Bit n: stack n is in use.
+    pub(crate) used: AtomicU64,
+    /// Counts stacks that came back while somebody slept; what they sleep on.
+    pub(crate) returned: AtomicU32,
+    /// Threads that sleep, or are about to.
+    pub(crate) sleepers: AtomicU32,
+    /// Whether this process noticed that it was forked.
+    pub(crate) forks: Forks,
+}
+
+pub(crate) static POOL: Pool = Pool { control: AtomicPtr::new(std::ptr::null_mut()), base: AtomicUsize::new(0) };
+
+static MAPPING: Mutex<()> = Mutex::new(());
+
+/// Maps the stacks, once per process.
+pub(crate) fn map_stacks() -> Result<(), Error> {
+    let _once = MAPPING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if control().is_some() {
+        return Ok(());
+    }
+    let page = sys::page_bytes();
+    let bytes = page + STACKS * STRIDE;
+    let failed = |source| Error::new(ErrorKind::EngineStacks { bytes, source });
+    let memory = sys::map_private(bytes).map_err(failed)?;
+    // SAFETY: the first page of the new mapping, which holds the control words and nothing else.
+    unsafe { sys::wipe_on_fork(memory, page) }.map_err(failed)?;
+    // SAFETY: inside the mapping.
+    let base = unsafe { memory.add(page) };
+    for nth in 0..STACKS {
+        // SAFETY: inside the new mapping, below stack `nth`; `STRIDE` and the guard are multiples of every page size.
+        unsafe { sys::forbid_access(base.add(nth * STRIDE), STRIDE - STACK_BYTES) }.map_err(failed)?;
+    }
+    POOL.base.store(base.as_ptr().addr(), Ordering::Relaxed);
+    let control: NonNull<Control> = memory.cast();
+    // SAFETY: zeroed memory is a valid `Control`, page-aligned and never unmapped.
+    fork::mark_ready(unsafe { &control.as_ref().forks });
+    // Release: partner of the Acquire in `control`.
+    POOL.control.store(control.as_ptr(), Ordering::Release);
+    Ok(())
+}
+
+fn control() -> Option<&'static Control> {
+    // SAFETY: null or what `map_stacks` stored: a valid `Control` that is never unmapped.
+    unsafe { POOL.control.load(Ordering::Acquire).as_ref() }
+}
+
+/// The word that a fork wipes, if stacks were mapped.
+pub(crate) fn forks() -> Option<&'static Forks> {
+    control().map(|control| &control.forks)
+}
+
+/// In a forked child: all stacks are free, except the one the caller may be on.
+pub(crate) fn keep_current_only() {
+    let Some(control) = control() else { return };
+    let here = 0u8;
+    let offset = (&raw const here).addr().wrapping_sub(POOL.base.load(Ordering::Relaxed));
+    let mine = if offset < STACKS * STRIDE { 1 << (offset / STRIDE) } else { 0 };
+    // Relaxed: the child has one thread.
+    control.used.store(mine, Ordering::Relaxed);
+    control.sleepers.store(0, Ordering::Relaxed);
+}
