@@ -1,0 +1,256 @@
+//! The code cache: three regions, and what is in flight.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kiln_abi::{ExecutorAddr, Permission, Segment};
+
+use crate::error::Error;
+use crate::in_process::InProcess;
+use crate::lifecycle::{Published, Records, Reservation};
+use crate::mapper::{Mapper, RegionViews};
+use crate::region::{Piece, Region};
+use crate::unwind::Registry;
+
+/// What a code cache is made of.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Bytes of address space to reserve: three eighths for code, a quarter for read-only data, the rest for data.
+    /// Less is taken where the process's limits ask for it.
+    pub size: u64,
+    /// Reserve below 2 GiB, for code with 32-bit absolute addresses.
+    pub low_2gib: bool,
+}
+
+impl Default for Options {
+    /// 1 GiB: everything is in reach of everything, and of the shared libraries above it.
+    fn default() -> Self {
+        Self { size: 1 << 30, low_2gib: false }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`Options::size`].
+    #[must_use]
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.size = bytes;
+        self
+    }
+
+    /// Sets [`Options::low_2gib`].
+    #[must_use]
+    pub fn low_2gib(mut self, low: bool) -> Self {
+        self.low_2gib = low;
+        self
+    }
+}
+
+/// Where a segment should lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Wherever its region has room.
+    #[default]
+    Anywhere,
+    /// Exactly there.
+    At(ExecutorAddr),
+    /// Inside the range, as low as possible.
+    Within(Range<ExecutorAddr>),
+}
+
+/// Executable memory of a session. A handle: clones are the same cache.
+#[derive(Clone)]
+pub struct CodeCache {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) mapper: Box<dyn Mapper>,
+    pub(crate) views: [RegionViews; 3],
+    pub(crate) state: Mutex<State>,
+    pub(crate) unwind: Registry,
+}
+
+// SAFETY: `views` holds addresses; memory behind them is reached through `Reservation` and `Published` only, which own
+// disjoint parts of it.
+unsafe impl Send for Inner {}
+// SAFETY: as above; everything mutable is behind the mutex or atomic.
+unsafe impl Sync for Inner {}
+
+/// What the lock protects.
+pub(crate) struct State {
+    regions: [Region; 3],
+    /// Pieces of reservations that are not published yet, by slot: a forked child frees them, their owners are gone.
+    in_flight: Vec<Option<Arc<[Piece]>>>,
+    free_slots: Vec<usize>,
+    /// How many forks lie between the first process and this one.
+    pub(crate) generation: u64,
+}
+
+impl CodeCache {
+    /// Reserves memory in this process.
+    ///
+    /// Call it first thing in the program, before threads exist: registering for core barriers takes 1.4 µs then and
+    /// 12 ms later.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        Self::with_mapper(Box::new(InProcess::new(options)?))
+    }
+
+    /// A code cache over memory that somebody else provides.
+    pub fn with_mapper(mapper: Box<dyn Mapper>) -> Result<Self, Error> {
+        let views = Permission::ALL.map(|permission| mapper.region(permission));
+        let regions = Permission::ALL.map(|permission| Region::new(permission, &*mapper));
+        let code = views[Permission::Code as usize];
+        let unwind = Registry::new(code.executor.get()..code.executor.get() + code.bytes)?;
+        let state = State { regions, in_flight: Vec::new(), free_slots: Vec::new(), generation: 0 };
+        Ok(Self { inner: Arc::new(Inner { mapper, views, state: Mutex::new(state), unwind }) })
+    }
+
+    /// Takes memory for all of `segments`, or for none of them.
+    ///
+    /// Working memory of [`Permission::ReadOnly`] and [`Permission::ReadWrite`] segments reads as zero; what unwritten
+    /// code bytes hold is unspecified. A segment of size 0 gets an address of its own too.
+    pub fn reserve(&self, segments: &[(Segment, Place)]) -> Result<Reservation, Error> {
+        let mut state = self.inner.lock();
+        let mut pieces: Vec<Piece> = Vec::with_capacity(segments.len());
+        for (segment, place) in segments {
+            match state.regions[segment.permission as usize].allocate(segment, place, &*self.inner.mapper) {
+                Ok(piece) => pieces.push(piece),
+                Err(error) => {
+                    // SAFETY: the pieces were taken above and nobody else has seen them.
+                    unsafe { state.free(&pieces, &*self.inner.mapper) };
+                    return Err(error);
+                }
+            }
+        }
+        let pieces: Arc<[Piece]> = pieces.into();
+        let slot = state.enter_flight(pieces.clone());
+        let generation = state.generation;
+        drop(state);
+        Ok(Reservation::new(self.inner.clone(), pieces, slot, generation))
+    }
+
+    /// Publishes several reservations with one barrier: all of them, or none and all are rolled back.
+    pub fn publish_all<'a>(
+        &self,
+        reservations: impl IntoIterator<Item = (Reservation, Records<'a>)>,
+    ) -> Result<Vec<Published>, Error> {
+        crate::lifecycle::publish_all(&self.inner, reservations)
+    }
+
+    /// Returns when every running thread sees all code bytes written before, as after [`Reservation::publish`].
+    ///
+    /// Needed after published code was patched, before anything relies on nobody executing the old bytes.
+    pub fn synchronize_cores(&self) {
+        self.inner.mapper.synchronize_cores();
+    }
+
+    /// Addresses of a region.
+    #[must_use]
+    pub fn region(&self, permission: Permission) -> Range<ExecutorAddr> {
+        let views = self.inner.views[permission as usize];
+        views.executor..views.executor + views.bytes
+    }
+
+    /// Whether 32-bit displacements reach from everywhere in the reservation to `address`.
+    #[must_use]
+    pub fn reaches(&self, address: ExecutorAddr) -> bool {
+        let ends = Permission::ALL.map(|permission| self.region(permission));
+        let distances = ends.iter().flat_map(|range| [range.start, range.end]).map(|end| address.offset_from(end));
+        distances.into_iter().all(|distance| i32::try_from(distance).is_ok())
+    }
+
+    /// How much of what is in use.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let state = self.inner.lock();
+        Stats {
+            regions: [0, 1, 2].map(|region| state.regions[region].stats()),
+            mappings: self.inner.mapper.mappings() + self.inner.unwind.mappings(),
+            unwind_entries: self.inner.unwind.entries(),
+            in_flight: state.in_flight.iter().flatten().count(),
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held is a bug that was reported already; the process may go on with what it has.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where this process writes `address` of a region.
+    pub(crate) fn working(&self, permission: Permission, address: ExecutorAddr) -> *mut u8 {
+        let views = &self.views[permission as usize];
+        views.working.as_ptr().wrapping_add(address.offset_from(views.executor) as usize)
+    }
+}
+
+impl State {
+    fn enter_flight(&mut self, pieces: Arc<[Piece]>) -> usize {
+        let slot = self.free_slots.pop().unwrap_or_else(|| {
+            self.in_flight.push(None);
+            self.in_flight.len() - 1
+        });
+        self.in_flight[slot] = Some(pieces);
+        slot
+    }
+
+    pub(crate) fn leave_flight(&mut self, slot: usize) {
+        if self.in_flight[slot].take().is_some() {
+            self.free_slots.push(slot);
+        }
+    }
+
+    /// Takes pieces back.
+    ///
+    /// # Safety
+    ///
+    /// They are live allocations; nothing refers to or executes their bytes any more.
+    pub(crate) unsafe fn free(&mut self, pieces: &[Piece], mapper: &dyn Mapper) {
+        for piece in pieces {
+            // SAFETY: the contract of this function.
+            unsafe { self.regions[piece.permission as usize].free(piece, mapper) };
+        }
+    }
+}
+
+/// How much of a code cache is in use.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// One entry per region, in the order of [`Permission::ALL`].
+    pub regions: [RegionStats; 3],
+    /// Mappings of the kernel that belong to the cache: a constant.
+    pub mappings: usize,
+    /// Functions whose unwind entries are registered.
+    pub unwind_entries: usize,
+    /// Reservations that are neither published nor rolled back.
+    pub in_flight: usize,
+}
+
+/// How much of a region is in use.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RegionStats {
+    /// Which region.
+    pub permission: Permission,
+    /// Its first address.
+    pub executor: ExecutorAddr,
+    /// Address space.
+    pub reserved_bytes: u64,
+    /// Backed with memory ahead of need. Large pieces of data are backed by their first use instead.
+    pub committed_bytes: u64,
+    /// Allocated.
+    pub used_bytes: u64,
+    /// Largest piece that can be had.
+    pub largest_free_bytes: u64,
+    /// Allocated pieces.
+    pub live_allocations: u64,
+}

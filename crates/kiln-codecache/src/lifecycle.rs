@@ -1,0 +1,322 @@
+//! The life of a piece of code as types.
+//!
+//! | state | type | bytes | left by |
+//! | --- | --- | --- | --- |
+//! | reserved | [`Reservation`] | written by its owner, executed by nobody | `publish`, or drop: rolled back |
+//! | published | [`Published`] | executed; words patched through [`Published::word`] | `retire` |
+//! | retired | [`Retired`] | no new entry leads here; threads may be inside | `reclaim`: free again |
+//!
+//! None can be cloned. Dropping a reservation rolls it back; dropping one of the others is a bug (a panic in debug
+//! builds, a leak otherwise), since nobody could ever free them. `leak` says that it is meant.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use kiln_abi::{ExecutorAddr, FdeEntry, Permission};
+
+use crate::cache::Inner;
+use crate::error::Error;
+use crate::region::Piece;
+use crate::sync::AtomicU64;
+use crate::unwind;
+
+/// What is made known about code when it is published, and forgotten when it is reclaimed.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Records<'a> {
+    /// Unwind entries of the published code, best in ascending order.
+    pub unwind: Vec<FdeEntry>,
+    /// An ELF object with executor addresses in its section headers, for debuggers. It is copied.
+    pub debug_object: Option<&'a [u8]>,
+    /// Names of functions, for profilers.
+    pub symbols: &'a [Symbol<'a>],
+}
+
+/// A function as profilers see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Symbol<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its first address.
+    pub address: ExecutorAddr,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl<'a> Records<'a> {
+    /// No records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds unwind entries.
+    #[must_use]
+    pub fn unwind(mut self, entries: Vec<FdeEntry>) -> Self {
+        self.unwind = entries;
+        self
+    }
+
+    /// Adds an object for debuggers.
+    #[must_use]
+    pub fn debug_object(mut self, object: Option<&'a [u8]>) -> Self {
+        self.debug_object = object;
+        self
+    }
+
+    /// Adds names for profilers.
+    #[must_use]
+    pub fn symbols(mut self, symbols: &'a [Symbol<'a>]) -> Self {
+        self.symbols = symbols;
+        self
+    }
+}
+
+/// Memory that its owner may write and that nobody executes. Dropping it gives the memory back.
+#[must_use = "dropping a reservation gives the memory back"]
+pub struct Reservation {
+    inner: Arc<Inner>,
+    pieces: Arc<[Piece]>,
+    slot: usize,
+    generation: u64,
+}
+
+impl Reservation {
+    pub(crate) fn new(inner: Arc<Inner>, pieces: Arc<[Piece]>, slot: usize, generation: u64) -> Self {
+        Self { inner, pieces, slot, generation }
+    }
+
+    /// Number of segments.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Where segment `index` will run.
+    #[must_use]
+    pub fn segment(&self, index: usize) -> ExecutorAddr {
+        self.pieces[index].at
+    }
+
+    /// The bytes of segment `index`, to be written.
+    #[must_use]
+    pub fn working(&mut self, index: usize) -> &mut [u8] {
+        // SAFETY: the piece is ours alone until it is published, and `self` is borrowed mutably for as long.
+        unsafe { self.inner.bytes(&self.pieces[index]) }
+    }
+
+    /// The bytes of all segments at once.
+    #[must_use]
+    pub fn working_all(&mut self) -> Vec<&mut [u8]> {
+        // SAFETY: pieces are disjoint, ours alone until they are published, and `self` is borrowed mutably for as long.
+        self.pieces.iter().map(|piece| unsafe { self.inner.bytes(piece) }).collect()
+    }
+
+    /// Makes the code executable: when this returns, any thread may enter it, unwind through it and be shown it by a
+    /// debugger.
+    ///
+    /// 1. The records are installed; nobody can need them yet.
+    /// 2. All cores synchronise. Only after that may anything lead to the new bytes, which is the caller's next step.
+    ///
+    /// On an error everything is rolled back.
+    pub fn publish(self, records: Records<'_>) -> Result<Published, Error> {
+        let inner = self.inner.clone();
+        let published = self.install(records)?;
+        inner.mapper.synchronize_cores();
+        Ok(published)
+    }
+
+    /// Installs the records; the caller synchronises before anything leads to the code.
+    fn install(self, records: Records<'_>) -> Result<Published, Error> {
+        let code = self.pieces.iter().filter(|piece| piece.permission == Permission::Code);
+        let unwind = self.inner.unwind.register(code.map(|piece| piece.at..piece.at + piece.size), records.unwind)?;
+        self.inner.lock().leave_flight(self.slot);
+        let (inner, pieces) = (self.inner.clone(), self.pieces.clone());
+        self.forget();
+        Ok(Published { owned: Some(Owned { inner, pieces, unwind }) })
+    }
+
+    /// Drops everything but the memory.
+    fn forget(self) {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: both fields are read once, and `this` is neither used nor dropped afterwards.
+        unsafe {
+            drop(std::ptr::read(&raw const this.inner));
+            drop(std::ptr::read(&raw const this.pieces));
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        // In a forked child all reservations of the parent have been freed already.
+        if state.generation == self.generation {
+            state.leave_flight(self.slot);
+            // SAFETY: the pieces are live, were never published, and borrows of their bytes have ended.
+            unsafe { state.free(&self.pieces, &*self.inner.mapper) };
+        }
+    }
+}
+
+pub(crate) fn publish_all<'a>(
+    inner: &Arc<Inner>,
+    reservations: impl IntoIterator<Item = (Reservation, Records<'a>)>,
+) -> Result<Vec<Published>, Error> {
+    let mut published = Vec::new();
+    for (reservation, records) in reservations {
+        assert!(Arc::ptr_eq(inner, &reservation.inner), "a reservation is published by the cache that made it");
+        match reservation.install(records) {
+            Ok(next) => published.push(next),
+            Err(error) => {
+                for undone in published {
+                    // SAFETY: nothing was ever told of the code, so nobody can be inside.
+                    unsafe { undone.retire().reclaim() };
+                }
+                return Err(error);
+            }
+        }
+    }
+    inner.mapper.synchronize_cores();
+    Ok(published)
+}
+
+/// What published and retired code owns.
+struct Owned {
+    inner: Arc<Inner>,
+    pieces: Arc<[Piece]>,
+    unwind: unwind::Registration,
+}
+
+/// Code that may be executed.
+#[must_use = "published code is retired and reclaimed, or leaked on purpose"]
+pub struct Published {
+    owned: Option<Owned>,
+}
+
+impl Published {
+    fn owned(&self) -> &Owned {
+        self.owned.as_ref().expect("taken only when the value is consumed")
+    }
+
+    /// Where segment `index` lies.
+    #[must_use]
+    pub fn address(&self, index: usize) -> ExecutorAddr {
+        self.owned().pieces[index].at
+    }
+
+    /// The addresses of segment `index`.
+    #[must_use]
+    pub fn range(&self, index: usize) -> Range<ExecutorAddr> {
+        let piece = &self.owned().pieces[index];
+        piece.at..piece.at + piece.size
+    }
+
+    /// Number of segments.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.owned().pieces.len()
+    }
+
+    /// The aligned 8-byte word at `address`, seen through the writable view: how published code is patched.
+    ///
+    /// `None` unless the whole word lies in one of the segments and is aligned. Storing it once is one atomic change for
+    /// every thread that fetches the code; which words may change, and when cores must synchronise, is the caller's
+    /// protocol.
+    #[must_use]
+    pub fn word(&self, address: ExecutorAddr) -> Option<&AtomicU64> {
+        let owned = self.owned();
+        let contains = |piece: &&Piece| piece.at <= address && address.offset_from(piece.at) as u64 + 8 <= piece.size;
+        let piece = owned.pieces.iter().find(contains).filter(|_| address.get().is_multiple_of(8))?;
+        let word = owned.inner.working(piece.permission, address).cast::<AtomicU64>();
+        // SAFETY: the word is aligned and inside a live segment, which stays mapped and writable in this view for as
+        // long as `self` is borrowed. Since it was published nobody holds a plain reference to its bytes.
+        Some(unsafe { &*word })
+    }
+
+    /// Says that no new entry can lead to this code. Threads may still be inside, and its unwind entries stay.
+    pub fn retire(mut self) -> Retired {
+        Retired { owned: self.owned.take() }
+    }
+
+    /// Leaves the code published for the rest of the process.
+    pub fn leak(mut self) {
+        std::mem::forget(self.owned.take());
+    }
+}
+
+/// Code that nothing leads to any more.
+#[must_use = "retired code is reclaimed, or leaked on purpose"]
+pub struct Retired {
+    owned: Option<Owned>,
+}
+
+impl Retired {
+    /// The addresses of segment `index`.
+    #[must_use]
+    pub fn range(&self, index: usize) -> Range<ExecutorAddr> {
+        let piece = &self.owned.as_ref().expect("taken only when the value is consumed").pieces[index];
+        piece.at..piece.at + piece.size
+    }
+
+    /// Number of segments.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.owned.as_ref().expect("taken only when the value is consumed").pieces.len()
+    }
+
+    /// Forgets the records and frees the memory.
+    ///
+    /// # Safety
+    ///
+    /// No thread executes the code, has a frame of it on a stack, or can get there again, and nobody holds a pointer
+    /// into its data.
+    pub unsafe fn reclaim(mut self) {
+        let owned = self.owned.take().expect("taken only when the value is consumed");
+        owned.inner.unwind.unregister(owned.unwind);
+        let mut state = owned.inner.lock();
+        // SAFETY: the pieces are live; the caller promises that nobody uses them.
+        unsafe { state.free(&owned.pieces, &*owned.inner.mapper) };
+    }
+
+    /// Keeps the memory for the rest of the process, because somebody might still be inside.
+    pub fn leak(mut self) {
+        std::mem::forget(self.owned.take());
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        dropped_alive(self.owned.take(), "published");
+    }
+}
+
+impl Drop for Retired {
+    fn drop(&mut self) {
+        dropped_alive(self.owned.take(), "retired");
+    }
+}
+
+/// Code that is dropped without having been given up stays where it is: a thread may be inside.
+fn dropped_alive(owned: Option<Owned>, state: &str) {
+    let Some(owned) = owned else { return };
+    let at = owned.pieces.first().map(|piece| piece.at);
+    std::mem::forget(owned);
+    if cfg!(debug_assertions) && !std::thread::panicking() {
+        panic!("{state} code at {at:?} was dropped");
+    }
+}
+
+impl Inner {
+    /// The working bytes of a piece.
+    ///
+    /// # Safety
+    ///
+    /// The piece is a live allocation of this cache and nothing else refers to its bytes for as long as the result lives.
+    #[expect(clippy::mut_from_ref, reason = "the bytes belong to the piece, not to the cache")]
+    unsafe fn bytes(&self, piece: &Piece) -> &mut [u8] {
+        let start = self.working(piece.permission, piece.at);
+        // SAFETY: a live piece lies inside its region and is committed; uniqueness is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(start, piece.size as usize) }
+    }
+}

@@ -1,0 +1,258 @@
+//! The system calls of this crate. A port to another operating system edits this module.
+//!
+//! Nothing here allocates through libc or takes one of its locks: everything may run while the program is inside
+//! `malloc` or in a signal handler.
+
+use std::io;
+use std::ptr::{self, NonNull};
+
+use rustix::mm::{self, Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::{MembarrierCommand, membarrier};
+
+/// Bytes of a page. x86-64 has no other; ports with several sizes ask the kernel.
+pub(crate) const PAGE: usize = 4096;
+
+/// Reserves `bytes` of address space that cannot be touched, where the kernel likes it.
+pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
+    // SAFETY: without MAP_FIXED the kernel picks addresses that nothing uses.
+    let at = unsafe {
+        mm::mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
+    }?;
+    Ok(at as usize)
+}
+
+/// Reserves `bytes` at exactly `at`; `EEXIST` where something lies there.
+pub(crate) fn reserve_at(at: usize, bytes: usize) -> io::Result<()> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
+    // SAFETY: MAP_FIXED_NOREPLACE never replaces what is mapped already. Kernels before 4.17 take the address as a
+    // hint, which the comparison below notices.
+    let got =
+        unsafe { mm::mmap_anonymous(ptr::without_provenance_mut(at), bytes, ProtFlags::empty(), flags) }? as usize;
+    if got != at {
+        unmap(got, bytes);
+        return Err(io::Error::from(rustix::io::Errno::EXIST));
+    }
+    Ok(())
+}
+
+/// Maps `bytes` of shared memory readable and writable, somewhere.
+///
+/// Anonymous: it has no descriptor that the program could see or close, no size that `RLIMIT_FSIZE` could cut, and no
+/// `vm.memfd_noexec` applies. Pages are found by touching them and are freed by [`remove`].
+pub(crate) fn map_shared(bytes: usize) -> io::Result<usize> {
+    let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+    // SAFETY: without MAP_FIXED the kernel picks addresses that nothing uses.
+    let at = unsafe { mm::mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
+    Ok(at as usize)
+}
+
+/// Maps fresh shared memory, readable and writable, over the caller's own reservation at `at`.
+///
+/// # Safety
+///
+/// `[at, at + bytes)` must belong to a reservation of the caller that nothing refers to.
+pub(crate) unsafe fn map_shared_over(at: usize, bytes: usize) -> io::Result<()> {
+    let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+    let prot = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: what is replaced is the caller's own reservation, which nothing refers to.
+    unsafe { mm::mmap_anonymous(ptr::without_provenance_mut(at), bytes, prot, flags) }?;
+    Ok(())
+}
+
+/// Maps private zeroed memory, readable and writable, somewhere.
+pub(crate) fn map_private(bytes: usize) -> io::Result<NonNull<u8>> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: without MAP_FIXED the kernel picks addresses that nothing uses.
+    let at = unsafe { mm::mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
+    NonNull::new(at.cast()).ok_or_else(|| io::Error::from(rustix::io::Errno::NOMEM))
+}
+
+/// Maps private zeroed memory, readable and writable, over the caller's own reservation at `at`.
+///
+/// # Safety
+///
+/// `[at, at + bytes)` must belong to a reservation of the caller that nothing refers to.
+pub(crate) unsafe fn map_private_over(at: usize, bytes: usize) -> io::Result<()> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+    let prot = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: what is replaced is the caller's own reservation, which nothing refers to.
+    unsafe { mm::mmap_anonymous(ptr::without_provenance_mut(at), bytes, prot, flags) }?;
+    Ok(())
+}
+
+/// Maps the pages of the shared mapping at `from` a second time, over the caller's own mapping at `to`.
+///
+/// `mremap` with an old size of 0 duplicates a shared mapping (mremap(2), "If the value of old_size is zero"): the
+/// second view of memory that has no file descriptor.
+///
+/// # Safety
+///
+/// `[from, from + bytes)` must lie in one shared mapping; nothing may refer to `[to, to + bytes)`, which must be the
+/// caller's.
+pub(crate) unsafe fn duplicate_over(from: usize, to: usize, bytes: usize) -> io::Result<()> {
+    let (from, to) = (ptr::without_provenance_mut(from), ptr::without_provenance_mut(to));
+    // SAFETY: an old size of 0 leaves `from` alone; nothing refers to what is replaced, per the contract.
+    unsafe { mm::mremap_fixed(from, 0, bytes, MremapFlags::MAYMOVE, to) }?;
+    Ok(())
+}
+
+/// Moves the mapping at `from` over the caller's own mapping at `to`.
+///
+/// # Safety
+///
+/// Both ranges must be the caller's, and `from` one mapping. References into `to` afterwards see the moved pages, so
+/// their bytes must be equal or not referred to.
+pub(crate) unsafe fn move_over(from: usize, to: usize, bytes: usize) -> io::Result<()> {
+    let (from, to) = (ptr::without_provenance_mut(from), ptr::without_provenance_mut(to));
+    // SAFETY: per the contract nobody can tell, or minds, that the pages behind `to` are others.
+    unsafe { mm::mremap_fixed(from, bytes, bytes, MremapFlags::MAYMOVE, to) }?;
+    Ok(())
+}
+
+/// What a view may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protection {
+    Read,
+    ReadWrite,
+    ReadExecute,
+}
+
+/// Changes what `[at, at + bytes)` may be used for.
+///
+/// # Safety
+///
+/// No reference may rely on a right that is taken away.
+pub(crate) unsafe fn protect(at: usize, bytes: usize, protection: Protection) -> io::Result<()> {
+    let flags = match protection {
+        Protection::Read => MprotectFlags::READ,
+        Protection::ReadWrite => MprotectFlags::READ | MprotectFlags::WRITE,
+        Protection::ReadExecute => MprotectFlags::READ | MprotectFlags::EXEC,
+    };
+    // SAFETY: the contract of this function.
+    unsafe { mm::mprotect(ptr::without_provenance_mut(at), bytes, flags) }?;
+    Ok(())
+}
+
+/// Unmaps the caller's own `[at, at + bytes)`, to which nothing may refer any more.
+pub(crate) fn unmap(at: usize, bytes: usize) {
+    // SAFETY: callers pass only what they mapped and own; failing (no memory to split a mapping) leaks address space.
+    let _ = unsafe { mm::munmap(ptr::without_provenance_mut(at), bytes) };
+}
+
+fn advise(at: usize, bytes: usize, advice: Advice) -> io::Result<()> {
+    // SAFETY: the advices used by this module neither unmap nor change bytes that are in use; see their callers.
+    unsafe { mm::madvise(ptr::without_provenance_mut(at), bytes, advice) }?;
+    Ok(())
+}
+
+/// Backs the writable `[at, at + bytes)` with memory, so that no access will fault with SIGBUS.
+///
+/// `MADV_POPULATE_WRITE` (Linux 5.14) reports a lack of memory as an error. Older kernels: a system call that stores
+/// its answer into each page; where the page cannot be had, the kernel's own store fails, which is `EFAULT` instead of
+/// a signal. It overwrites 8 bytes per page, so the range must not hold anything yet.
+pub(crate) fn populate(at: usize, bytes: usize) -> io::Result<()> {
+    match advise(at, bytes, Advice::LinuxPopulateWrite) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => populate_by_system_call(at, bytes),
+        result => result,
+    }
+}
+
+/// [`populate`] for kernels before 5.14.
+pub(crate) fn populate_by_system_call(at: usize, bytes: usize) -> io::Result<()> {
+    for page in (at..at + bytes).step_by(PAGE) {
+        // SAFETY: without a new mask, rt_sigprocmask only stores the old one: 8 bytes at `page`, which lies in a writable
+        // mapping of the caller that holds nothing yet.
+        let result = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, 0, ptr::null::<u64>(), page, 8usize) };
+        if result != 0 {
+            return Err(match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::EFAULT) => io::Error::from(rustix::io::Errno::NOMEM),
+                error => error,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Fills the page tables of a view whose pages exist. Only saves faults, so failing does not matter.
+pub(crate) fn map_pages(at: usize, bytes: usize) {
+    let _ = advise(at, bytes, Advice::LinuxPopulateRead);
+}
+
+/// Backs `[at, at + bytes)`, aligned to huge pages and touched in each of them, with huge pages.
+///
+/// `MADV_COLLAPSE` (Linux 6.1) disregards `shmem_enabled`, which is `never` by default.
+pub(crate) fn collapse(at: usize, bytes: usize) -> io::Result<()> {
+    const MADV_COLLAPSE: i32 = 25;
+    // SAFETY: collapsing moves pages without changing what is mapped where.
+    let result = unsafe { libc::madvise(ptr::without_provenance_mut(at), bytes, MADV_COLLAPSE) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Frees the pages of the shared mapping at `[at, at + bytes)`, in all views; they read as zero afterwards.
+///
+/// # Safety
+///
+/// Nothing may refer to the bytes.
+pub(crate) unsafe fn remove(at: usize, bytes: usize) -> io::Result<()> {
+    advise(at, bytes, Advice::LinuxRemove)
+}
+
+/// Frees the pages of the private mapping at `[at, at + bytes)`; they read as zero afterwards.
+///
+/// # Safety
+///
+/// Nothing may refer to the bytes.
+pub(crate) unsafe fn discard(at: usize, bytes: usize) -> io::Result<()> {
+    advise(at, bytes, Advice::LinuxDontNeed)
+}
+
+/// Leaves `[at, at + bytes)` out of core dumps: another view of it is dumped.
+pub(crate) fn exclude_from_core(at: usize, bytes: usize) {
+    let _ = advise(at, bytes, Advice::LinuxDontDump);
+}
+
+/// Makes `[at, at + bytes)` read as zero in a forked child.
+pub(crate) fn wipe_on_fork(at: usize, bytes: usize) -> io::Result<()> {
+    advise(at, bytes, Advice::LinuxWipeOnFork)
+}
+
+/// Address space that the process may still map under `RLIMIT_AS`; `None` without a limit.
+pub(crate) fn address_space_left() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    // The first field of statm is the size in pages: proc(5). A short read or odd text counts as nothing in use.
+    let mut text = [0u8; 64];
+    let statm = rustix::fs::open("/proc/self/statm", rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty());
+    let length = statm.and_then(|statm| rustix::io::read(statm, &mut text)).unwrap_or(0);
+    let pages = text[..length].iter().take_while(|byte| byte.is_ascii_digit());
+    let pages = pages.fold(0u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    Some(limit.saturating_sub(pages.saturating_mul(PAGE as u64)))
+}
+
+/// Registers the process for core-serialising barriers; whether the kernel offers them.
+pub(crate) fn register_core_barrier() -> bool {
+    membarrier(MembarrierCommand::RegisterPrivateExpeditedSyncCore).is_ok()
+}
+
+/// Makes every running thread of the process execute a core-serialising instruction before it runs program code again.
+pub(crate) fn core_barrier() -> io::Result<()> {
+    membarrier(MembarrierCommand::PrivateExpeditedSyncCore)?;
+    Ok(())
+}
+
+/// Blocks all signals for the calling thread; the mask that was in force.
+pub(crate) fn block_signals() -> u64 {
+    let (all, mut old) = (u64::MAX, 0u64);
+    // SAFETY: both masks are 8 bytes, the kernel's sigset size on x86-64 and AArch64. The raw call also blocks the two
+    // signals that libc keeps for itself, so that no handler at all can run.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut old, 8usize) };
+    old
+}
+
+/// Puts the signal mask back.
+pub(crate) fn restore_signals(mask: u64) {
+    // SAFETY: as in `block_signals`; no old mask is asked for.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, ptr::null_mut::<u64>(), 8usize)
+    };
+}
