@@ -1,2 +1,45 @@
-//! Kiln: bitcode.
+//! Kiln's own reader of LLVM bitcode.
+//!
+//! [`parse`] reads the tables of every module in a file: types, attributes, globals, functions, aliases, comdats, and
+//! the constants that initialisers are made of. Function bodies and metadata are located and skipped, so that loading
+//! costs what the tables cost, whatever the bodies hold. The result is immutable and shared by threads without a lock.
+//!
+//! The caller checks with [`identify`] what a file is: this reader takes bitcode that LLVM 22 wrote (clang's, rustc's)
+//! and refuses every other producer by name, since older bitcode needs LLVM's upgrades and newer bitcode may mean
+//! something else.
+//!
+//! The input is not trusted. Whatever it holds, reading ends with a module or with an [`Error`] that names the bit and
+//! the block; memory stays within a small multiple of the input's size, and trees of types and constants are bounded
+//! in depth, so that recursion over them is safe.
+//!
+//! Not here: verification of what LLVM's verifier checks, upgrades, metadata, and the meaning of function bodies.
+
 #![forbid(unsafe_code)]
+
+mod attributes;
+mod bitstream;
+mod codes;
+mod constant;
+mod constants;
+mod cursor;
+mod error;
+mod file;
+mod global;
+mod layout;
+mod module;
+mod reader;
+mod types;
+
+pub use attributes::{Attribute, AttributeGroup, AttributeKind, AttributeList, AttributePlace, IntRange};
+pub use bitstream::BodyRange;
+pub use constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
+pub use error::{Error, ErrorKind};
+pub use file::{Input, identify, parse};
+pub use global::{
+    Alias, AliasId, AliasKind, CodeModel, Comdat, ComdatId, ComdatSelection, DllStorage, Function, Global, Linkage,
+    Name, Sanitizer, Symbol, ThreadLocal, UnnamedAddr, Visibility,
+};
+pub use kiln_abi::{FunctionId, GlobalId};
+pub use layout::{DataLayout, Mangling, PointerLayout, TypeLayout};
+pub use module::{MetadataKind, Module};
+pub use types::{Type, TypeId};

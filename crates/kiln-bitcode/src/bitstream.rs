@@ -1,0 +1,484 @@
+//! Blocks, abbreviations and records: the container format below LLVM's meaning of it.
+//!
+//! Memory and time stay proportional to the input whatever it says: blocks are entered by their length word and their
+//! content cannot reach beyond it; counts are checked against the bits that are left before anything is allocated;
+//! zero-width fields cannot be repeated; and every record is charged to a [`Budget`], because abbreviations made of
+//! literals produce values from no bits at all. <https://llvm.org/docs/BitCodeFormat.html>
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::codes::BlockKind;
+use crate::cursor::Cursor;
+use crate::error::{Error, ErrorKind};
+
+const END_BLOCK: u32 = 0;
+const ENTER_SUBBLOCK: u32 = 1;
+const DEFINE_ABBREV: u32 = 2;
+const UNABBREV_RECORD: u32 = 3;
+const FIRST_APPLICATION_ABBREV: u32 = 4;
+
+/// LLVM's own limit for fixed and variable-width fields (`BitstreamCursor::MaxChunkSize`).
+const MAX_FIELD_WIDTH: u64 = 32;
+/// LLVM's longest abbreviation (for debug-info nodes) has some twenty operands.
+const MAX_ABBREV_OPERANDS: u64 = 256;
+
+const CHAR6: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
+
+/// How much memory tables read from one input may take.
+pub(crate) struct Budget {
+    left: u64,
+    limit: u64,
+}
+
+impl Budget {
+    /// The budget for `len` bytes of input. Real modules stay below twice their size.
+    pub(crate) fn for_input(len: usize) -> Self {
+        let limit = (len as u64).saturating_mul(32).saturating_add(1 << 20);
+        Self { left: limit, limit }
+    }
+
+    fn charge(&mut self, bytes: u64, at: &Cursor<'_>) -> Result<(), Error> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(at.error(ErrorKind::Limit { what: "bytes of decoded tables", limit: self.limit })),
+        }
+    }
+
+    fn charge_record(&mut self, values: u64, at: &Cursor<'_>) -> Result<(), Error> {
+        self.charge(values.saturating_mul(8).saturating_add(48), at)
+    }
+}
+
+/// A field that takes bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Field {
+    Fixed(u32),
+    Vbr(u32),
+    Char6,
+}
+
+impl Field {
+    #[inline]
+    fn read(self, cursor: &mut Cursor<'_>) -> Result<u64, Error> {
+        match self {
+            Field::Fixed(width) => cursor.fixed(width),
+            Field::Vbr(width) => cursor.vbr(width),
+            Field::Char6 => Ok(u64::from(CHAR6[cursor.fixed(6)? as usize])),
+        }
+    }
+
+    fn min_bits(self) -> u64 {
+        match self {
+            Field::Fixed(width) | Field::Vbr(width) => u64::from(width),
+            Field::Char6 => 6,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operand {
+    Literal(u64),
+    Field(Field),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Tail {
+    None,
+    Array(Field),
+    Blob,
+}
+
+/// The shape of a record.
+#[derive(Clone, Debug)]
+pub(crate) struct Abbrev {
+    operands: Box<[Operand]>,
+    tail: Tail,
+}
+
+impl Abbrev {
+    /// Reads the definition that follows a DEFINE_ABBREV id.
+    fn read(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Self, Error> {
+        let bad = |cursor: &Cursor<'_>, what| Err(cursor.error(ErrorKind::BadAbbreviation { what }));
+        let count = cursor.vbr(5)?;
+        if count == 0 {
+            return bad(cursor, "no operands");
+        }
+        if count > MAX_ABBREV_OPERANDS {
+            return Err(
+                cursor.error(ErrorKind::Limit { what: "operands of an abbreviation", limit: MAX_ABBREV_OPERANDS })
+            );
+        }
+        budget.charge(64 + 16 * count, cursor)?;
+        let mut operands = Vec::with_capacity(count as usize);
+        let mut tail = Tail::None;
+        let mut left = count;
+        while left > 0 {
+            left -= 1;
+            if cursor.fixed(1)? == 1 {
+                operands.push(Operand::Literal(cursor.vbr(8)?));
+                continue;
+            }
+            match cursor.fixed(3)? {
+                encoding @ (1 | 2) => operands.push(Self::read_field(cursor, encoding)?),
+                3 => {
+                    if left != 1 {
+                        return bad(cursor, "an array is not the last but one operand");
+                    }
+                    left -= 1;
+                    if cursor.fixed(1)? == 1 {
+                        return bad(cursor, "array of a literal");
+                    }
+                    let element = match cursor.fixed(3)? {
+                        encoding @ (1 | 2) => Self::read_field(cursor, encoding)?,
+                        4 => Operand::Field(Field::Char6),
+                        _ => return bad(cursor, "array of arrays or blobs"),
+                    };
+                    // An element without bits could be repeated without end.
+                    let Operand::Field(element) = element else { return bad(cursor, "array of zero-width fields") };
+                    tail = Tail::Array(element);
+                }
+                4 => operands.push(Operand::Field(Field::Char6)),
+                5 => {
+                    if left != 0 {
+                        return bad(cursor, "a blob is not the last operand");
+                    }
+                    tail = Tail::Blob;
+                }
+                _ => return bad(cursor, "unknown encoding"),
+            }
+        }
+        if operands.is_empty() {
+            return bad(cursor, "no record code");
+        }
+        Ok(Self { operands: operands.into(), tail })
+    }
+
+    #[inline]
+    fn read_record<'a>(
+        &self,
+        cursor: &mut Cursor<'a>,
+        record: &mut Record<'a>,
+        budget: &mut Budget,
+    ) -> Result<u64, Error> {
+        budget.charge_record(self.operands.len() as u64, cursor)?;
+        let mut code = 0;
+        for (i, operand) in self.operands.iter().enumerate() {
+            let value = match operand {
+                Operand::Literal(value) => *value,
+                Operand::Field(field) => field.read(cursor)?,
+            };
+            if i == 0 {
+                code = value;
+            } else {
+                record.values.push(value);
+            }
+        }
+        match self.tail {
+            Tail::None => {}
+            Tail::Array(field) => read_array(cursor, field, record, budget)?,
+            Tail::Blob => record.blob = read_blob(cursor, budget)?,
+        }
+        Ok(code)
+    }
+
+    fn read_field(cursor: &mut Cursor<'_>, encoding: u64) -> Result<Operand, Error> {
+        let width = cursor.vbr(5)?;
+        if width > MAX_FIELD_WIDTH {
+            return Err(cursor.error(ErrorKind::BadAbbreviation { what: "field wider than 32 bits" }));
+        }
+        Ok(match (width, encoding) {
+            // LLVM writes these for "always zero", see BitstreamCursor::ReadAbbrevRecord.
+            (0, _) => Operand::Literal(0),
+            (_, 1) => Operand::Field(Field::Fixed(width as u32)),
+            _ => Operand::Field(Field::Vbr(width as u32)),
+        })
+    }
+}
+
+fn read_array<'a>(
+    cursor: &mut Cursor<'a>,
+    field: Field,
+    record: &mut Record<'a>,
+    budget: &mut Budget,
+) -> Result<(), Error> {
+    let count = cursor.vbr(6)?;
+    if count > cursor.remaining() / field.min_bits() {
+        return Err(cursor.error(ErrorKind::Truncated));
+    }
+    budget.charge_record(count, cursor)?;
+    record.values.reserve(count as usize);
+    match field {
+        // The two that occur in long arrays get loops of their own.
+        Field::Vbr(6) => (0..count).try_for_each(|_| cursor.vbr(6).map(|v| record.values.push(v))),
+        Field::Fixed(width) => (0..count).try_for_each(|_| cursor.fixed(width).map(|v| record.values.push(v))),
+        _ => (0..count).try_for_each(|_| field.read(cursor).map(|v| record.values.push(v))),
+    }
+}
+
+fn read_blob<'a>(cursor: &mut Cursor<'a>, budget: &mut Budget) -> Result<&'a [u8], Error> {
+    let len = cursor.vbr(6)?;
+    cursor.align32()?;
+    budget.charge(48, cursor)?;
+    let blob = cursor.byte_slice(len)?;
+    cursor.align32()?;
+    Ok(blob)
+}
+
+type Abbrevs = Arc<Vec<Arc<Abbrev>>>;
+
+/// Abbreviations that a BLOCKINFO block defines for blocks to come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BlockInfo {
+    blocks: BTreeMap<u32, Abbrevs>,
+}
+
+impl BlockInfo {
+    fn abbrevs(&self, block: u32) -> Abbrevs {
+        self.blocks.get(&block).cloned().unwrap_or_default()
+    }
+
+    fn add(&mut self, block: u32, abbrev: Abbrev) {
+        Arc::make_mut(self.blocks.entry(block).or_default()).push(Arc::new(abbrev));
+    }
+
+    /// Reads a BLOCKINFO block.
+    pub(crate) fn read(&mut self, mut block: Block<'_>, budget: &mut Budget) -> Result<(), Error> {
+        const SETBID: u32 = 1;
+        let mut target = None;
+        let mut record = Record::default();
+        loop {
+            match block.next_raw(budget)? {
+                Raw::End => return Ok(()),
+                Raw::SubBlock(_) => _ = block.skip_block()?,
+                Raw::Define(abbrev) => match target {
+                    Some(id) => self.add(id, abbrev),
+                    None => return Err(block.error(ErrorKind::BadAbbreviation { what: "no block selected" })),
+                },
+                Raw::Record(abbrev) => {
+                    block.read_record(abbrev, &mut record, budget)?;
+                    if record.code == SETBID {
+                        let id = record.require(1, &block)?[0];
+                        let id = u32::try_from(id).ok().filter(|id| *id < 1 << 16);
+                        let Some(id) = id else {
+                            return Err(block.error(ErrorKind::BadValue { what: "block id", value: record.values[0] }));
+                        };
+                        target = Some(id);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One record: its code and its fields.
+#[derive(Default)]
+pub(crate) struct Record<'a> {
+    pub(crate) code: u32,
+    pub(crate) values: Vec<u64>,
+    pub(crate) blob: &'a [u8],
+}
+
+impl Record<'_> {
+    /// The fields, of which there must be at least `needs`.
+    pub(crate) fn require(&self, needs: usize, block: &Block<'_>) -> Result<&[u64], Error> {
+        if self.values.len() < needs {
+            let kind = ErrorKind::ShortRecord { code: self.code, len: self.values.len(), needs };
+            return Err(block.error(kind));
+        }
+        Ok(&self.values)
+    }
+
+    /// The fields as bytes of a string.
+    pub(crate) fn text(&self, block: &Block<'_>) -> Result<Vec<u8>, Error> {
+        bytes_of(&self.values, block)
+    }
+}
+
+/// Fields that hold one character each, as bytes.
+pub(crate) fn bytes_of(values: &[u64], block: &Block<'_>) -> Result<Vec<u8>, Error> {
+    values
+        .iter()
+        .map(|v| u8::try_from(*v).map_err(|_| block.error(ErrorKind::BadValue { what: "character", value: *v })))
+        .collect()
+}
+
+/// What comes next in a block; definitions of abbreviations are already dealt with.
+pub(crate) enum Entry {
+    End,
+    /// A block begins: [`Block::enter`] or [`Block::skip_block`] it.
+    SubBlock(BlockKind),
+    /// A record with this abbreviation id begins: [`Block::read_record`].
+    Record(u32),
+}
+
+enum Raw {
+    End,
+    SubBlock(u32),
+    Define(Abbrev),
+    Record(u32),
+}
+
+/// Reader of one block's content.
+#[derive(Clone)]
+pub(crate) struct Block<'a> {
+    cursor: Cursor<'a>,
+    abbrev_width: u32,
+    shared: Abbrevs,
+    local: Vec<Abbrev>,
+}
+
+impl<'a> Block<'a> {
+    /// The outermost level of a file: blocks only, abbreviation ids of two bits.
+    pub(crate) fn file(cursor: Cursor<'a>) -> Self {
+        Self { cursor, abbrev_width: 2, shared: Arc::default(), local: Vec::new() }
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind) -> Error {
+        self.cursor.error(kind)
+    }
+
+    pub(crate) fn cursor(&self) -> &Cursor<'a> {
+        &self.cursor
+    }
+
+    fn next_raw(&mut self, budget: &mut Budget) -> Result<Raw, Error> {
+        match self.cursor.fixed(self.abbrev_width)? as u32 {
+            END_BLOCK => {
+                self.cursor.align32()?;
+                if self.cursor.remaining() != 0 {
+                    return Err(self.error(ErrorKind::BadBlockLength));
+                }
+                Ok(Raw::End)
+            }
+            ENTER_SUBBLOCK => match u32::try_from(self.cursor.vbr(8)?) {
+                Ok(id) => Ok(Raw::SubBlock(id)),
+                Err(_) => Err(self.error(ErrorKind::BadValue { what: "block id", value: u64::MAX })),
+            },
+            DEFINE_ABBREV => Ok(Raw::Define(Abbrev::read(&mut self.cursor, budget)?)),
+            id => Ok(Raw::Record(id)),
+        }
+    }
+
+    /// What comes next.
+    #[inline]
+    pub(crate) fn next(&mut self, budget: &mut Budget) -> Result<Entry, Error> {
+        loop {
+            match self.next_raw(budget)? {
+                Raw::End => return Ok(Entry::End),
+                Raw::SubBlock(id) => return Ok(Entry::SubBlock(BlockKind(id))),
+                Raw::Define(abbrev) => self.local.push(abbrev),
+                Raw::Record(id) => return Ok(Entry::Record(id)),
+            }
+        }
+    }
+
+    /// Enters the block that [`Entry::SubBlock`] announced. This reader goes on behind it.
+    pub(crate) fn enter(&mut self, kind: BlockKind, info: &BlockInfo) -> Result<Block<'a>, Error> {
+        let (cursor, abbrev_width) = self.block_header(kind)?;
+        Ok(Block { cursor, abbrev_width, shared: info.abbrevs(kind.0), local: Vec::new() })
+    }
+
+    /// Skips the block that [`Entry::SubBlock`] announced and says where its content lies.
+    pub(crate) fn skip_block(&mut self) -> Result<BodyRange, Error> {
+        let (cursor, abbrev_width) = self.block_header(BlockKind::FILE)?;
+        let start = cursor.input_byte();
+        Ok(BodyRange { start, end: start + (cursor.remaining() / 8) as usize, abbrev_width })
+    }
+
+    fn block_header(&mut self, kind: BlockKind) -> Result<(Cursor<'a>, u32), Error> {
+        let width = self.cursor.vbr(4)?;
+        if !(2..=MAX_FIELD_WIDTH).contains(&width) {
+            return Err(self.error(ErrorKind::BadValue { what: "width of abbreviation ids", value: width }));
+        }
+        self.cursor.align32()?;
+        let words = self.cursor.fixed(32)?;
+        let inside = self.cursor.inside(words * 32, kind)?;
+        self.cursor.skip(words * 32)?;
+        Ok((inside, width as u32))
+    }
+
+    #[inline]
+    fn abbrev(&self, id: u32) -> Option<&Abbrev> {
+        let index = (id - FIRST_APPLICATION_ABBREV) as usize;
+        match self.shared.get(index) {
+            Some(abbrev) => Some(abbrev),
+            None => self.local.get(index - self.shared.len()),
+        }
+    }
+
+    /// Reads the record with abbreviation `id`, replacing what `record` held.
+    #[inline]
+    pub(crate) fn read_record(&mut self, id: u32, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
+        record.values.clear();
+        record.blob = &[];
+        // A copy that is written back, so that the abbreviation may stay borrowed.
+        let mut cursor = self.cursor;
+        let code = if id == UNABBREV_RECORD {
+            let code = cursor.vbr(6)?;
+            read_array(&mut cursor, Field::Vbr(6), record, budget)?;
+            code
+        } else {
+            let Some(abbrev) = self.abbrev(id) else { return Err(self.error(ErrorKind::UndefinedAbbreviation { id })) };
+            abbrev.read_record(&mut cursor, record, budget)?
+        };
+        self.cursor = cursor;
+        record.code =
+            u32::try_from(code).map_err(|_| self.error(ErrorKind::BadValue { what: "record code", value: code }))?;
+        Ok(())
+    }
+
+    /// If abbreviation `id` is a literal record code followed by an array of characters, the code and the field.
+    pub(crate) fn text_abbrev(&self, id: u32) -> Option<(u32, Field)> {
+        if id < FIRST_APPLICATION_ABBREV {
+            return None;
+        }
+        let abbrev = self.abbrev(id)?;
+        match (&*abbrev.operands, abbrev.tail) {
+            ([Operand::Literal(code)], Tail::Array(field @ (Field::Fixed(1..=8) | Field::Char6))) => {
+                Some((u32::try_from(*code).ok()?, field))
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends the characters of a record whose abbreviation [`Block::text_abbrev`] recognised to `out`.
+    pub(crate) fn read_text(&mut self, field: Field, out: &mut Vec<u8>, budget: &mut Budget) -> Result<(), Error> {
+        let count = self.cursor.vbr(6)?;
+        let width = field.min_bits() as u32;
+        if count > self.cursor.remaining() / u64::from(width) {
+            return Err(self.error(ErrorKind::Truncated));
+        }
+        budget.charge(count + 48, &self.cursor)?;
+        out.reserve(count as usize);
+        // Several characters per load: 7 of 8 bits, 8 of 7, 9 of 6.
+        let per_word = u64::from(56 / width);
+        let mask = (1u64 << width) - 1;
+        let mut left = count;
+        while left > 0 {
+            let take = left.min(per_word);
+            let mut word = self.cursor.fixed(width * take as u32)?;
+            for _ in 0..take {
+                let char = (word & mask) as u8;
+                out.push(if matches!(field, Field::Char6) { CHAR6[usize::from(char)] } else { char });
+                word >>= width;
+            }
+            left -= take;
+        }
+        Ok(())
+    }
+}
+
+/// Where the content of a function block lies in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyRange {
+    /// First byte of the block's content.
+    pub start: usize,
+    /// First byte behind the block.
+    pub end: usize,
+    /// Width of the block's abbreviation ids in bits.
+    pub abbrev_width: u32,
+}

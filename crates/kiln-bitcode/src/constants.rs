@@ -1,0 +1,628 @@
+//! Constants of a module: every initialiser is a tree of these.
+//!
+//! A [`ConstantId`] is the bitcode's own value number, in which the module's globals, functions and aliases come first.
+//! Constants may name later ones; after the whole module is read, [`Constants::check`] makes sure that every operand
+//! exists and has the type its place demands, and that no constant contains itself, so that whoever evaluates a tree
+//! may do so by plain recursion.
+
+use kiln_abi::FunctionId;
+
+use crate::attributes::{decode_sign_rotated, read_range};
+use crate::bitstream::{Block, Budget, Entry, Record, bytes_of};
+use crate::constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
+use crate::error::{Error, ErrorKind};
+use crate::types::{Type, TypeId, TypeTable};
+
+/// A part of one of the tables of [`Constants`].
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    fn of<T>(self, table: &[T]) -> &[T] {
+        &table[self.start as usize..][..self.len as usize]
+    }
+}
+
+/// How a constant is kept: 16 bytes, the rest in tables.
+#[derive(Clone, Copy, Debug)]
+enum Node {
+    Global(GlobalRef),
+    Null,
+    Undef,
+    Poison,
+    Int(u64),
+    WideInt(Span),
+    Float(u64),
+    WideFloat(Span),
+    Aggregate(Span),
+    Data(Span),
+    String { bytes: Span, nul: bool },
+    Gep(u32),
+    Cast { op: CastOp, value: ConstantId },
+    Binary { op: BinaryOp, flags: u8, operands: u32 },
+    Negate(ConstantId),
+    Select(u32),
+    Compare { predicate: u32, operands: u32 },
+    ExtractElement(u32),
+    InsertElement(u32),
+    ShuffleVector(u32),
+    BlockAddress { function: ConstantId, block: u32 },
+    DsoLocalEquivalent(ConstantId),
+    NoCfi(ConstantId),
+    PtrAuth(Span),
+    InlineAsm(u32),
+}
+
+const _: () = assert!(size_of::<Node>() <= 16);
+
+/// All values of a module's scope.
+#[derive(Debug, Default)]
+pub(crate) struct Constants {
+    nodes: Vec<Node>,
+    types: Vec<TypeId>,
+    operands: Vec<ConstantId>,
+    words: Vec<u64>,
+    bytes: Vec<u8>,
+    geps: Vec<Gep>,
+    asms: Vec<InlineAsm>,
+    has_block_address: bool,
+}
+
+/// Deepest nesting of a constant. Evaluation recurses this far.
+pub(crate) const MAX_DEPTH: u16 = 512;
+
+const SETTYPE: u32 = 1;
+const NULL: u32 = 2;
+const UNDEF: u32 = 3;
+const INTEGER: u32 = 4;
+const WIDE_INTEGER: u32 = 5;
+const FLOAT: u32 = 6;
+const AGGREGATE: u32 = 7;
+const STRING: u32 = 8;
+const CSTRING: u32 = 9;
+const CE_BINOP: u32 = 10;
+const CE_CAST: u32 = 11;
+const CE_GEP_OLD: u32 = 12;
+const CE_SELECT: u32 = 13;
+const CE_EXTRACTELT: u32 = 14;
+const CE_INSERTELT: u32 = 15;
+const CE_SHUFFLEVEC: u32 = 16;
+const CE_CMP: u32 = 17;
+const CE_SHUFVEC_EX: u32 = 19;
+const CE_INBOUNDS_GEP: u32 = 20;
+const BLOCKADDRESS: u32 = 21;
+const DATA: u32 = 22;
+const CE_GEP_WITH_INRANGE_INDEX_OLD: u32 = 24;
+const CE_UNOP: u32 = 25;
+const POISON: u32 = 26;
+const DSO_LOCAL_EQUIVALENT: u32 = 27;
+const NO_CFI: u32 = 29;
+const INLINEASM: u32 = 30;
+const CE_GEP_WITH_INRANGE: u32 = 31;
+const CE_GEP: u32 = 32;
+const PTRAUTH: u32 = 33;
+const PTRAUTH2: u32 = 34;
+
+impl Constants {
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn ty(&self, id: ConstantId) -> TypeId {
+        self.types[id.0 as usize]
+    }
+
+    /// Gives the next value number to a function, global or alias.
+    pub(crate) fn push_global(&mut self, global: GlobalRef, ty: TypeId) {
+        self.nodes.push(Node::Global(global));
+        self.types.push(ty);
+    }
+
+    pub(crate) fn get(&self, id: ConstantId) -> Constant<'_> {
+        let three = |at: u32| {
+            let at = at as usize;
+            [self.operands[at], self.operands[at + 1], self.operands[at + 2]]
+        };
+        match self.nodes[id.0 as usize] {
+            Node::Global(global) => Constant::Global(global),
+            Node::Null => Constant::Null,
+            Node::Undef => Constant::Undef,
+            Node::Poison => Constant::Poison,
+            Node::Int(value) => Constant::Int(value),
+            Node::WideInt(words) => Constant::WideInt(words.of(&self.words)),
+            Node::Float(bits) => Constant::Float(u128::from(bits)),
+            Node::WideFloat(words) => {
+                let words = words.of(&self.words);
+                Constant::Float(u128::from(words[0]) | u128::from(words[1]) << 64)
+            }
+            Node::Aggregate(elements) => Constant::Aggregate(elements.of(&self.operands)),
+            Node::Data(bytes) => Constant::Data(bytes.of(&self.bytes)),
+            Node::String { bytes, nul } => Constant::String { bytes: bytes.of(&self.bytes), nul },
+            Node::Gep(index) => Constant::Gep(&self.geps[index as usize]),
+            Node::Cast { op, value } => Constant::Cast { op, value },
+            Node::Binary { op, flags, operands } => {
+                let at = operands as usize;
+                Constant::Binary { op, flags, left: self.operands[at], right: self.operands[at + 1] }
+            }
+            Node::Negate(value) => Constant::Negate(value),
+            Node::Select(at) => {
+                let [condition, then, otherwise] = three(at);
+                Constant::Select { condition, then, otherwise }
+            }
+            Node::Compare { predicate, operands } => {
+                let at = operands as usize;
+                Constant::Compare { predicate, left: self.operands[at], right: self.operands[at + 1] }
+            }
+            Node::ExtractElement(at) => {
+                Constant::ExtractElement { vector: self.operands[at as usize], index: self.operands[at as usize + 1] }
+            }
+            Node::InsertElement(at) => {
+                let [vector, element, index] = three(at);
+                Constant::InsertElement { vector, element, index }
+            }
+            Node::ShuffleVector(at) => {
+                let [left, right, mask] = three(at);
+                Constant::ShuffleVector { left, right, mask }
+            }
+            Node::BlockAddress { function, block } => match self.global(function) {
+                Some(GlobalRef::Function(function)) => Constant::BlockAddress { function, block },
+                _ => Constant::Poison,
+            },
+            Node::DsoLocalEquivalent(id) => self.global(id).map_or(Constant::Poison, Constant::DsoLocalEquivalent),
+            Node::NoCfi(id) => self.global(id).map_or(Constant::Poison, Constant::NoCfi),
+            Node::PtrAuth(span) => {
+                let operands = span.of(&self.operands);
+                Constant::PtrAuth {
+                    pointer: operands[0],
+                    key: operands[1],
+                    discriminator: operands[2],
+                    address_discriminator: operands[3],
+                    deactivation_symbol: operands.get(4).copied(),
+                }
+            }
+            Node::InlineAsm(index) => Constant::InlineAsm(&self.asms[index as usize]),
+        }
+    }
+
+    fn global(&self, id: ConstantId) -> Option<GlobalRef> {
+        match self.nodes.get(id.0 as usize) {
+            Some(Node::Global(global)) => Some(*global),
+            _ => None,
+        }
+    }
+
+    /// Reads a CONSTANTS_BLOCK and numbers its constants on.
+    pub(crate) fn read<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        types: &TypeTable,
+        record: &mut Record<'a>,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        // Until a SETTYPE, constants are i32 (BitcodeReader::parseConstants); LLVM's writer always starts with one.
+        let mut current = None;
+        loop {
+            let abbrev = match block.next(budget)? {
+                Entry::End => return Ok(()),
+                Entry::SubBlock(_) => {
+                    block.skip_block()?;
+                    continue;
+                }
+                Entry::Record(abbrev) => abbrev,
+            };
+            let node = match block.text_abbrev(abbrev) {
+                // Most bytes of a constants block are strings: they go straight to their table.
+                Some((code @ (STRING | CSTRING), field)) => {
+                    let start = self.bytes.len();
+                    block.read_text(field, &mut self.bytes, budget)?;
+                    let bytes = span(start, self.bytes.len(), block)?;
+                    Node::String { bytes, nul: code == CSTRING }
+                }
+                _ => {
+                    block.read_record(abbrev, record, budget)?;
+                    if record.code == SETTYPE {
+                        current = Some(types.get(record.require(1, block)?[0], block)?);
+                        continue;
+                    }
+                    let Some(ty) = current else {
+                        return Err(block.error(ErrorKind::TypeMismatch { what: "constant without a type" }));
+                    };
+                    self.read_node(record, ty, types, block)?
+                }
+            };
+            let Some(ty) = current else {
+                return Err(block.error(ErrorKind::TypeMismatch { what: "constant without a type" }));
+            };
+            if let Node::String { bytes, nul } = node {
+                check_string(bytes.len, nul, ty, types, block)?;
+            }
+            if self.nodes.len() >= u32::MAX as usize {
+                return Err(block.error(ErrorKind::Limit { what: "constants", limit: u64::from(u32::MAX) }));
+            }
+            self.nodes.push(node);
+            self.types.push(ty);
+        }
+    }
+
+    fn read_node(
+        &mut self,
+        record: &Record<'_>,
+        ty: TypeId,
+        types: &TypeTable,
+        block: &Block<'_>,
+    ) -> Result<Node, Error> {
+        let mismatch = |what| block.error(ErrorKind::TypeMismatch { what });
+        let fields = record.values.as_slice();
+        let need = |needs| record.require(needs, block);
+        let id = |value: u64| constant_id(value, block);
+        Ok(match record.code {
+            NULL => match types.all()[ty.0 as usize] {
+                Type::Void | Type::Function { .. } | Type::Label => {
+                    return Err(mismatch("null of a type without values"));
+                }
+                _ => Node::Null,
+            },
+            UNDEF => Node::Undef,
+            POISON => Node::Poison,
+            INTEGER => {
+                let Type::Integer(bits @ 1..=64) = types.all()[ty.0 as usize] else {
+                    return Err(mismatch("integer constant of another type"));
+                };
+                Node::Int(decode_sign_rotated(need(1)?[0]) & (u64::MAX >> (64 - bits)))
+            }
+            WIDE_INTEGER => {
+                let Type::Integer(bits) = types.all()[ty.0 as usize] else {
+                    return Err(mismatch("integer constant of another type"));
+                };
+                let words = bits.div_ceil(64) as usize;
+                if need(1)?.len() > words {
+                    return Err(
+                        block.error(ErrorKind::BadValue { what: "words of an integer", value: fields.len() as u64 })
+                    );
+                }
+                let start = self.words.len();
+                self.words.extend(fields.iter().map(|v| decode_sign_rotated(*v)));
+                if let Some(top) = self.words.last_mut()
+                    && fields.len() == words
+                    && bits % 64 != 0
+                {
+                    *top &= u64::MAX >> (64 - bits % 64);
+                }
+                match fields.len() {
+                    1 if bits <= 64 => Node::Int(self.words.pop().unwrap_or_default()),
+                    _ => Node::WideInt(span(start, self.words.len(), block)?),
+                }
+            }
+            FLOAT => self.read_float(need(1)?, &types.all()[ty.0 as usize], block)?,
+            AGGREGATE => {
+                let start = self.operands.len();
+                for field in fields {
+                    self.operands.push(id(*field)?);
+                }
+                Node::Aggregate(span(start, self.operands.len(), block)?)
+            }
+            STRING | CSTRING => {
+                let start = self.bytes.len();
+                self.bytes.extend(bytes_of(fields, block)?);
+                Node::String { bytes: span(start, self.bytes.len(), block)?, nul: record.code == CSTRING }
+            }
+            DATA => self.read_data(fields, ty, types, block)?,
+            CE_BINOP => {
+                let op = BinaryOp::decode(need(3)?[0], block)?;
+                let flags = (fields.get(3).copied().unwrap_or(0) & 3) as u8;
+                let operands = self.push_operands(&fields[1..3], block)?.start;
+                Node::Binary { op, flags, operands }
+            }
+            CE_UNOP => match need(2)?[0] {
+                0 => Node::Negate(id(fields[1])?),
+                value => return Err(block.error(ErrorKind::BadValue { what: "operation", value })),
+            },
+            CE_CAST => Node::Cast { op: CastOp::decode(need(3)?[0], block)?, value: id(fields[2])? },
+            CE_GEP_OLD | CE_INBOUNDS_GEP | CE_GEP_WITH_INRANGE_INDEX_OLD | CE_GEP | CE_GEP_WITH_INRANGE => {
+                let gep = read_gep(record, types, block)?;
+                self.geps.push(gep);
+                Node::Gep(self.geps.len() as u32 - 1)
+            }
+            CE_SELECT => Node::Select(self.push_operands(&need(3)?[..3], block)?.start),
+            CE_EXTRACTELT => {
+                // [type, vector, index type, index]
+                let operands = [need(4)?[1], fields[3]];
+                Node::ExtractElement(self.push_operands(&operands, block)?.start)
+            }
+            CE_INSERTELT => {
+                // [vector, element, index type, index]
+                let operands = [need(4)?[0], fields[1], fields[3]];
+                Node::InsertElement(self.push_operands(&operands, block)?.start)
+            }
+            CE_SHUFFLEVEC => Node::ShuffleVector(self.push_operands(&need(3)?[..3], block)?.start),
+            CE_SHUFVEC_EX => Node::ShuffleVector(self.push_operands(&need(4)?[1..4], block)?.start),
+            CE_CMP => {
+                let predicate = u32::try_from(need(4)?[3]).unwrap_or(u32::MAX);
+                Node::Compare { predicate, operands: self.push_operands(&fields[1..3], block)?.start }
+            }
+            BLOCKADDRESS => {
+                let function = id(need(3)?[1])?;
+                let Ok(index) = u32::try_from(fields[2]) else {
+                    return Err(block.error(ErrorKind::BadValue { what: "basic block", value: fields[2] }));
+                };
+                self.has_block_address = true;
+                Node::BlockAddress { function, block: index }
+            }
+            DSO_LOCAL_EQUIVALENT => Node::DsoLocalEquivalent(id(need(2)?[1])?),
+            NO_CFI => Node::NoCfi(id(need(2)?[1])?),
+            PTRAUTH => Node::PtrAuth(self.push_operands(&need(4)?[..4], block)?),
+            PTRAUTH2 => Node::PtrAuth(self.push_operands(&need(5)?[..5], block)?),
+            INLINEASM => {
+                let asm = read_asm(record, types, block)?;
+                self.asms.push(asm);
+                Node::InlineAsm(self.asms.len() as u32 - 1)
+            }
+            // LLVM takes an unknown constant for undef; here it would be a silently wrong initialiser.
+            code => return Err(block.error(ErrorKind::UnknownRecord { code })),
+        })
+    }
+
+    fn push_operands(&mut self, values: &[u64], block: &Block<'_>) -> Result<Span, Error> {
+        let start = self.operands.len();
+        for value in values {
+            self.operands.push(constant_id(*value, block)?);
+        }
+        span(start, self.operands.len(), block)
+    }
+
+    fn read_float(&mut self, fields: &[u64], ty: &Type, block: &Block<'_>) -> Result<Node, Error> {
+        let second = || {
+            let short = ErrorKind::ShortRecord { code: FLOAT, len: fields.len(), needs: 2 };
+            fields.get(1).copied().ok_or_else(|| block.error(short))
+        };
+        let [low, high] = match ty {
+            Type::Half | Type::BFloat => return Ok(Node::Float(fields[0] & 0xffff)),
+            Type::Float => return Ok(Node::Float(fields[0] & 0xffff_ffff)),
+            Type::Double => return Ok(Node::Float(fields[0])),
+            // The exponent's word comes second (ModuleBitcodeWriter::writeConstants).
+            Type::X86Fp80 => [second()? & 0xffff | fields[0] << 16, fields[0] >> 48],
+            Type::Fp128 | Type::PpcFp128 => [fields[0], second()?],
+            _ => return Err(block.error(ErrorKind::TypeMismatch { what: "floating-point constant of another type" })),
+        };
+        let start = self.words.len();
+        self.words.extend([low, high]);
+        Ok(Node::WideFloat(span(start, start + 2, block)?))
+    }
+
+    fn read_data(&mut self, fields: &[u64], ty: TypeId, types: &TypeTable, block: &Block<'_>) -> Result<Node, Error> {
+        let mismatch =
+            || block.error(ErrorKind::TypeMismatch { what: "data of another type than an array of numbers" });
+        let (count, element) = match types.all()[ty.0 as usize] {
+            Type::Array { count, element } => (count, element),
+            Type::Vector { count, element, scalable: false } => (u64::from(count), element),
+            _ => return Err(mismatch()),
+        };
+        if count != fields.len() as u64 {
+            return Err(block.error(ErrorKind::TypeMismatch { what: "data of another length than its type" }));
+        }
+        let start = self.bytes.len();
+        match types.all()[element.0 as usize] {
+            Type::Integer(8) => self.bytes.extend(fields.iter().map(|v| *v as u8)),
+            Type::Integer(16) | Type::Half | Type::BFloat => {
+                self.bytes.extend(fields.iter().flat_map(|v| (*v as u16).to_le_bytes()));
+            }
+            Type::Integer(32) | Type::Float => {
+                self.bytes.extend(fields.iter().flat_map(|v| (*v as u32).to_le_bytes()));
+            }
+            Type::Integer(64) | Type::Double => self.bytes.extend(fields.iter().flat_map(|v| v.to_le_bytes())),
+            _ => return Err(mismatch()),
+        }
+        Ok(Node::Data(span(start, self.bytes.len(), block)?))
+    }
+
+    /// Calls `visit` for each operand of `id` that is itself a constant of this table.
+    fn for_operands<E>(&self, id: u32, mut visit: impl FnMut(ConstantId) -> Result<(), E>) -> Result<(), E> {
+        let run = |start: u32, len: u32| Span { start, len }.of(&self.operands);
+        let operands = match self.nodes[id as usize] {
+            Node::Aggregate(span) | Node::PtrAuth(span) => span.of(&self.operands),
+            Node::Gep(index) => &self.geps[index as usize].operands,
+            Node::Binary { operands, .. } | Node::Compare { operands, .. } | Node::ExtractElement(operands) => {
+                run(operands, 2)
+            }
+            Node::Select(at) | Node::InsertElement(at) | Node::ShuffleVector(at) => run(at, 3),
+            Node::Cast { value, .. } | Node::Negate(value) => return visit(value),
+            Node::BlockAddress { function: value, .. } | Node::DsoLocalEquivalent(value) | Node::NoCfi(value) => {
+                return visit(value);
+            }
+            _ => return Ok(()),
+        };
+        operands.iter().try_for_each(|id| visit(*id))
+    }
+
+    /// Checks what can only be checked when all constants are known: see the module's comment.
+    pub(crate) fn check(&self, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
+        let count = self.nodes.len() as u64;
+        for id in 0..self.nodes.len() as u32 {
+            self.for_operands(id, |operand| {
+                if u64::from(operand.0) < count {
+                    return Ok(());
+                }
+                let index = u64::from(operand.0);
+                Err(block.error(ErrorKind::BadReference { what: "constant", index, count }))
+            })?;
+            self.check_types(id, types, block)?;
+        }
+        self.check_depth(block)
+    }
+
+    fn check_types(&self, id: u32, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
+        let mismatch = |what| Err(block.error(ErrorKind::TypeMismatch { what }));
+        match self.nodes[id as usize] {
+            Node::Aggregate(span) => {
+                let elements = span.of(&self.operands);
+                let fits = match &types.all()[self.types[id as usize].0 as usize] {
+                    Type::Array { count, element } => {
+                        *count == elements.len() as u64 && elements.iter().all(|e| self.ty(*e) == *element)
+                    }
+                    Type::Vector { count, element, scalable: false } => {
+                        *count as usize == elements.len() && elements.iter().all(|e| self.ty(*e) == *element)
+                    }
+                    Type::Struct { fields, .. } => elements.iter().map(|e| self.ty(*e)).eq(fields.iter().copied()),
+                    _ => false,
+                };
+                if fits { Ok(()) } else { mismatch("elements of an aggregate") }
+            }
+            Node::BlockAddress { function, .. } if !matches!(self.global(function), Some(GlobalRef::Function(_))) => {
+                mismatch("block address of something else than a function")
+            }
+            Node::DsoLocalEquivalent(of) | Node::NoCfi(of) if self.global(of).is_none() => {
+                mismatch("equivalent of something else than a global")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses constants that contain themselves or are nested too deep.
+    fn check_depth(&self, block: &Block<'_>) -> Result<(), Error> {
+        const UNSEEN: u16 = 0;
+        const OPEN: u16 = u16::MAX;
+        // 0: not seen, OPEN: being visited, else 1 + depth.
+        let mut depths = vec![UNSEEN; self.nodes.len()];
+        let mut stack = Vec::new();
+        for root in 0..self.nodes.len() as u32 {
+            if depths[root as usize] != UNSEEN {
+                continue;
+            }
+            stack.push(root);
+            while let Some(&id) = stack.last() {
+                let first_visit = depths[id as usize] == UNSEEN;
+                if !first_visit && depths[id as usize] != OPEN {
+                    stack.pop();
+                    continue;
+                }
+                depths[id as usize] = OPEN;
+                let (mut deepest, before) = (0, stack.len());
+                self.for_operands(id, |operand| match depths[operand.0 as usize] {
+                    UNSEEN if first_visit => {
+                        stack.push(operand.0);
+                        Ok(())
+                    }
+                    // On the second visit all operands are done, or an operand is an ancestor.
+                    UNSEEN | OPEN => Err(block.error(ErrorKind::CyclicConstant { constant: id })),
+                    depth => {
+                        deepest = deepest.max(depth);
+                        Ok(())
+                    }
+                })?;
+                if stack.len() == before {
+                    if deepest >= MAX_DEPTH {
+                        let limit = u64::from(MAX_DEPTH);
+                        return Err(block.error(ErrorKind::Limit { what: "nesting of constants", limit }));
+                    }
+                    depths[id as usize] = deepest + 1;
+                    stack.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The functions whose block addresses `root` holds, each once, in order of their ids.
+    pub(crate) fn block_address_functions(&self, root: ConstantId) -> Vec<FunctionId> {
+        let mut found = Vec::new();
+        if !self.has_block_address {
+            return found;
+        }
+        let mut seen = std::collections::HashSet::new();
+        let mut stack = vec![root];
+        while let Some(id) = stack.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if let Constant::BlockAddress { function, .. } = self.get(id) {
+                found.push(function);
+            }
+            let Ok(()) = self.for_operands(id.0, |operand| {
+                stack.push(operand);
+                Ok::<(), std::convert::Infallible>(())
+            });
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    pub(crate) fn has_block_address(&self) -> bool {
+        self.has_block_address
+    }
+}
+
+fn constant_id(value: u64, block: &Block<'_>) -> Result<ConstantId, Error> {
+    match u32::try_from(value) {
+        Ok(id) => Ok(ConstantId(id)),
+        Err(_) => Err(block.error(ErrorKind::BadValue { what: "value number", value })),
+    }
+}
+
+fn span(start: usize, end: usize, block: &Block<'_>) -> Result<Span, Error> {
+    match (u32::try_from(start), u32::try_from(end)) {
+        (Ok(start), Ok(end)) => Ok(Span { start, len: end - start }),
+        _ => Err(block.error(ErrorKind::Limit { what: "bytes of constants", limit: u64::from(u32::MAX) })),
+    }
+}
+
+fn check_string(len: u32, nul: bool, ty: TypeId, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
+    let fits = match types.all()[ty.0 as usize] {
+        Type::Array { count, element } => {
+            types.all()[element.0 as usize] == Type::Integer(8) && count == u64::from(len) + u64::from(nul)
+        }
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(block.error(ErrorKind::TypeMismatch { what: "string of another type" })) }
+}
+
+/// `[type, flags?, in-range?, (operand type, operand)…]`; typed pointers, which leave out the type, are foreign.
+fn read_gep(record: &Record<'_>, types: &TypeTable, block: &Block<'_>) -> Result<Gep, Error> {
+    let fields = record.require(2, block)?;
+    let source = types.get(fields[0], block)?;
+    let mut at = 1;
+    let mut flags = 0;
+    let mut in_range = None;
+    match record.code {
+        CE_INBOUNDS_GEP => flags = 1,
+        CE_GEP_OLD => {}
+        // The index of the old in-range mark is dropped, as LLVM does.
+        CE_GEP_WITH_INRANGE_INDEX_OLD => (flags, at) = (fields[1] & 1, 2),
+        CE_GEP => (flags, at) = (fields[1], 2),
+        _ => {
+            flags = fields[1];
+            let bits = record.require(3, block)?[2];
+            let (range, used) = read_range(&fields[3..], bits)
+                .ok_or_else(|| block.error(ErrorKind::BadValue { what: "range of a constant address", value: bits }))?;
+            in_range = Some(range);
+            at = 3 + used;
+        }
+    }
+    let pairs = &fields[at..];
+    if pairs.is_empty() || pairs.len() % 2 != 0 {
+        let needs = fields.len() + 1;
+        return Err(block.error(ErrorKind::ShortRecord { code: record.code, len: fields.len(), needs }));
+    }
+    let operands = pairs.chunks_exact(2).map(|pair| constant_id(pair[1], block)).collect::<Result<_, _>>()?;
+    let inbounds = flags & 1 != 0;
+    Ok(Gep { source, inbounds, nusw: inbounds || flags & 2 != 0, nuw: flags & 4 != 0, in_range, operands })
+}
+
+/// `[type, flags, template length, template…, constraints length, constraints…]`
+fn read_asm(record: &Record<'_>, types: &TypeTable, block: &Block<'_>) -> Result<InlineAsm, Error> {
+    let fields = record.require(4, block)?;
+    let ty = types.get(fields[0], block)?;
+    let text = |fields: &[u64]| -> Result<(Box<[u8]>, usize), Error> {
+        let len = fields.first().copied().unwrap_or(u64::MAX);
+        match fields.get(1..).and_then(|rest| rest.get(..usize::try_from(len).ok()?)) {
+            Some(chars) => Ok((bytes_of(chars, block)?.into(), chars.len() + 1)),
+            None => Err(block.error(ErrorKind::BadValue { what: "length of inline assembly", value: len })),
+        }
+    };
+    let (template, used) = text(&fields[2..])?;
+    let (constraints, _) = text(&fields[2 + used..])?;
+    Ok(InlineAsm { ty, flags: (fields[1] & 15) as u8, template, constraints })
+}

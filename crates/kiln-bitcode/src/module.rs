@@ -1,0 +1,245 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kiln_abi::{FunctionId, GlobalId};
+
+use crate::bitstream::BlockInfo;
+use crate::constant::{Constant, ConstantId};
+use crate::constants::Constants;
+use crate::global::{Alias, AliasId, Comdat, ComdatId, Function, Global, Name, Symbol};
+use crate::layout::{DataLayout, Layouts, TypeLayout};
+use crate::types::{Type, TypeId, TypeTable};
+use crate::{AttributeList, GlobalRef};
+
+/// A kind of metadata attachment: `!dbg`, `!prof`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataKind {
+    /// Its number in this module.
+    pub id: u32,
+    /// Its name.
+    pub name: Box<[u8]>,
+}
+
+/// One module of a bitcode file: its tables, decoded; its function bodies, located.
+///
+/// Immutable and free of interior mutability: any number of threads may read it. It does not borrow the input; whoever
+/// wants bodies keeps the bytes.
+#[derive(Debug)]
+pub struct Module {
+    pub(crate) producer: String,
+    pub(crate) triple: Box<[u8]>,
+    pub(crate) source_filename: Box<[u8]>,
+    pub(crate) asm: Box<[u8]>,
+    pub(crate) data_layout: DataLayout,
+    pub(crate) types: TypeTable,
+    pub(crate) layouts: Layouts,
+    pub(crate) attribute_lists: Vec<AttributeList>,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) aliases: Vec<Alias>,
+    pub(crate) comdats: Vec<Comdat>,
+    pub(crate) constants: Constants,
+    pub(crate) block_addresses: BTreeMap<GlobalId, Vec<FunctionId>>,
+    pub(crate) metadata_kinds: Vec<MetadataKind>,
+    pub(crate) bundle_tags: Vec<Box<[u8]>>,
+    pub(crate) sync_scopes: Vec<Box<[u8]>>,
+    pub(crate) hash: Option<[u32; 5]>,
+    pub(crate) strtab: Arc<[u8]>,
+    /// Abbreviations of function bodies, for who decodes them.
+    #[expect(dead_code, reason = "function bodies are decoded by the baseline compiler")]
+    pub(crate) block_info: BlockInfo,
+}
+
+impl Module {
+    /// What wrote the module: `LLVM22.1.8` for example.
+    #[must_use]
+    pub fn producer(&self) -> &str {
+        &self.producer
+    }
+
+    /// Target triple.
+    #[must_use]
+    pub fn triple(&self) -> &[u8] {
+        &self.triple
+    }
+
+    /// Name of the source file.
+    #[must_use]
+    pub fn source_filename(&self) -> &[u8] {
+        &self.source_filename
+    }
+
+    /// Module-level assembly, empty for most modules.
+    #[must_use]
+    pub fn module_asm(&self) -> &[u8] {
+        &self.asm
+    }
+
+    /// Sizes and alignments of the target.
+    #[must_use]
+    pub fn data_layout(&self) -> &DataLayout {
+        &self.data_layout
+    }
+
+    /// All types, [`TypeId`] 0 first.
+    #[must_use]
+    pub fn types(&self) -> &[Type] {
+        self.types.all()
+    }
+
+    /// The type `id`.
+    #[must_use]
+    pub fn ty(&self, id: TypeId) -> &Type {
+        &self.types.all()[id.0 as usize]
+    }
+
+    /// Size and alignment of type `id`; `None` where it has none: functions, labels, opaque structures, target
+    /// extension types, and types of 2^61 bytes and more.
+    #[must_use]
+    pub fn layout_of(&self, id: TypeId) -> Option<&TypeLayout> {
+        self.layouts.get(id)
+    }
+
+    /// Offsets of the fields of structure `id` in bytes; empty for other types.
+    #[must_use]
+    pub fn field_offsets(&self, id: TypeId) -> &[u64] {
+        self.layouts.offsets(id)
+    }
+
+    /// All functions, declarations included, [`FunctionId`] 0 first.
+    #[must_use]
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// The function `id`.
+    #[must_use]
+    pub fn function(&self, id: FunctionId) -> &Function {
+        &self.functions[id.0 as usize]
+    }
+
+    /// All global variables, declarations included, [`GlobalId`] 0 first.
+    #[must_use]
+    pub fn globals(&self) -> &[Global] {
+        &self.globals
+    }
+
+    /// The global variable `id`.
+    #[must_use]
+    pub fn global(&self, id: GlobalId) -> &Global {
+        &self.globals[id.0 as usize]
+    }
+
+    /// All aliases and ifuncs, [`AliasId`] 0 first.
+    #[must_use]
+    pub fn aliases(&self) -> &[Alias] {
+        &self.aliases
+    }
+
+    /// The alias or ifunc `id`.
+    #[must_use]
+    pub fn alias(&self, id: AliasId) -> &Alias {
+        &self.aliases[id.0 as usize]
+    }
+
+    /// What `global` has in common with other symbols.
+    #[must_use]
+    pub fn symbol(&self, global: GlobalRef) -> &Symbol {
+        match global {
+            GlobalRef::Function(id) => &self.function(id).symbol,
+            GlobalRef::Global(id) => &self.global(id).symbol,
+            GlobalRef::Alias(id) => &self.alias(id).symbol,
+        }
+    }
+
+    /// The name of `global`, empty where it has none.
+    #[must_use]
+    pub fn symbol_name(&self, global: GlobalRef) -> &[u8] {
+        self.str(self.symbol(global).name)
+    }
+
+    /// All COMDAT groups, [`ComdatId`] 0 first.
+    #[must_use]
+    pub fn comdats(&self) -> &[Comdat] {
+        &self.comdats
+    }
+
+    /// The COMDAT group `id`.
+    #[must_use]
+    pub fn comdat(&self, id: ComdatId) -> &Comdat {
+        &self.comdats[id.0 as usize]
+    }
+
+    /// The bytes of `name`.
+    #[must_use]
+    pub fn str(&self, name: Name) -> &[u8] {
+        &self.strtab[name.start as usize..][..name.len as usize]
+    }
+
+    /// The string table of the file.
+    #[must_use]
+    pub fn strtab(&self) -> &[u8] {
+        &self.strtab
+    }
+
+    /// The constant `id`.
+    #[must_use]
+    pub fn constant(&self, id: ConstantId) -> Constant<'_> {
+        self.constants.get(id)
+    }
+
+    /// The type of constant `id`.
+    #[must_use]
+    pub fn constant_type(&self, id: ConstantId) -> TypeId {
+        self.constants.ty(id)
+    }
+
+    /// How many constants of module scope there are, globals included: function bodies number on from here.
+    #[must_use]
+    pub fn constant_count(&self) -> usize {
+        self.constants.len()
+    }
+
+    /// The function that `global` belongs to because its initial value holds addresses of that function's blocks,
+    /// however deep inside; the first one where there are several.
+    #[must_use]
+    pub fn block_address_owner(&self, global: GlobalId) -> Option<FunctionId> {
+        self.block_address_functions(global).first().copied()
+    }
+
+    /// All functions whose block addresses the initial value of `global` holds, in the order of their ids.
+    #[must_use]
+    pub fn block_address_functions(&self, global: GlobalId) -> &[FunctionId] {
+        self.block_addresses.get(&global).map_or(&[], Vec::as_slice)
+    }
+
+    /// The attribute lists that functions, globals and calls share; calls in bodies name them by index + 1.
+    #[must_use]
+    pub fn attribute_lists(&self) -> &[AttributeList] {
+        &self.attribute_lists
+    }
+
+    /// Ids and names of the kinds of metadata.
+    #[must_use]
+    pub fn metadata_kinds(&self) -> &[MetadataKind] {
+        &self.metadata_kinds
+    }
+
+    /// Names of operand bundles by their number.
+    #[must_use]
+    pub fn operand_bundle_tags(&self) -> &[Box<[u8]>] {
+        &self.bundle_tags
+    }
+
+    /// Names of synchronisation scopes by their number.
+    #[must_use]
+    pub fn sync_scopes(&self) -> &[Box<[u8]>] {
+        &self.sync_scopes
+    }
+
+    /// SHA-1 that the producer left in the module, if it did.
+    #[must_use]
+    pub fn hash(&self) -> Option<[u32; 5]> {
+        self.hash
+    }
+}
