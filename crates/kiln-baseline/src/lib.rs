@@ -1,2 +1,15 @@
-//! Kiln: baseline.
+//! Kiln's baseline tier: from bitcode to link graphs, without LLVM.
+//!
+//! [`data::module_data`] turns the global variables of a module into a [`kiln_link::Graph`]: laid out as LLVM's data
+//! layout says, with a relocation for every address. Functions take part as the addresses of their stubs.
+//!
+//! The caller gives stubs for all functions with bodies and all ifuncs, and takes care of globals that hold label
+//! addresses: they belong to a compiled version of their function and are left out here.
+
 #![forbid(unsafe_code)]
+
+pub mod data;
+mod error;
+mod evaluate;
+
+pub use error::{Error, ErrorKind};

@@ -1,0 +1,534 @@
+//! Global variables as a link graph.
+
+use std::collections::HashMap;
+
+use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
+use kiln_bitcode::{
+    AliasId, AliasKind, ComdatId, ComdatSelection, Constant, ConstantId, Global, GlobalRef, Linkage, Module,
+    ThreadLocal, Type, TypeId,
+};
+use kiln_link::{
+    Binding, BlockId, Content, Graph, GroupId, RelocationKind, SectionId, SectionKind, Symbol, SymbolId, SymbolKind,
+    SymbolPlace, Visibility,
+};
+
+use crate::error::{Error, ErrorKind};
+use crate::evaluate::{Value, evaluate};
+
+/// Where functions lie before they have code.
+pub trait Stubs {
+    /// The stub of a function with a body.
+    fn function(&self, function: FunctionId) -> ExecutorAddr;
+    /// The stub of an ifunc.
+    fn ifunc(&self, ifunc: AliasId) -> ExecutorAddr;
+}
+
+/// A module's globals, ready to be linked.
+#[derive(Debug)]
+pub struct ModuleData<'m> {
+    /// Blocks, symbols and relocations.
+    pub graph: Graph<'m>,
+    /// The symbol of each function, by id; `None` for declarations that no initial value refers to.
+    pub functions: Vec<Option<SymbolId>>,
+    /// The symbol of each global, by id; `None` for declarations that no initial value refers to, and for globals
+    /// that hold label addresses.
+    pub globals: Vec<Option<SymbolId>>,
+    /// The symbol of each alias and ifunc, by id.
+    pub aliases: Vec<Option<SymbolId>>,
+}
+
+/// Priority of constructors that ask for none.
+const DEFAULT_PRIORITY: u64 = 65535;
+const POINTER_BYTES: u64 = 8;
+
+/// Lays out the globals of `module` and initialises them.
+///
+/// # Errors
+///
+/// The first global whose initial value cannot be expressed, or whose type has no size.
+pub fn module_data<'m>(module: &'m Module, stubs: &dyn Stubs) -> Result<ModuleData<'m>, Error> {
+    let mut builder = Builder::new(module, stubs);
+    builder.define_functions();
+    builder.define_globals()?;
+    builder.define_aliases()?;
+    builder.fill_globals()?;
+    builder.add_structors()?;
+    Ok(builder.data)
+}
+
+struct Builder<'m, 's> {
+    module: &'m Module,
+    stubs: &'s dyn Stubs,
+    data: ModuleData<'m>,
+    sections: HashMap<(Vec<u8>, SectionKind), SectionId>,
+    groups: HashMap<ComdatId, GroupId>,
+    blocks: Vec<Option<BlockId>>,
+    retained: Vec<GlobalRef>,
+}
+
+impl<'m, 's> Builder<'m, 's> {
+    fn new(module: &'m Module, stubs: &'s dyn Stubs) -> Self {
+        let name = String::from_utf8_lossy(module.source_filename());
+        let mut builder = Self {
+            module,
+            stubs,
+            data: ModuleData {
+                graph: Graph::new(name),
+                functions: vec![None; module.functions().len()],
+                globals: vec![None; module.globals().len()],
+                aliases: vec![None; module.aliases().len()],
+            },
+            sections: HashMap::new(),
+            groups: HashMap::new(),
+            blocks: vec![None; module.globals().len()],
+            retained: Vec::new(),
+        };
+        builder.find_retained();
+        builder
+    }
+
+    fn error(&self, global: GlobalId, kind: ErrorKind) -> Error {
+        let name = String::from_utf8_lossy(self.module.symbol_name(GlobalRef::Global(global))).into_owned();
+        Error::new(if name.is_empty() { format!("{}", global.0) } else { name }, kind)
+    }
+
+    /// Collects what `llvm.used` and `llvm.compiler.used` name.
+    fn find_retained(&mut self) {
+        for global in self.module.globals() {
+            if !matches!(self.module.str(global.symbol.name), b"llvm.used" | b"llvm.compiler.used") {
+                continue;
+            }
+            let Some(Constant::Aggregate(elements)) = global.initializer.map(|id| self.module.constant(id)) else {
+                continue;
+            };
+            for element in elements {
+                if let Ok(Value::Address { base, .. }) = evaluate(self.module, *element) {
+                    self.retained.push(base);
+                }
+            }
+        }
+    }
+
+    fn symbol(&self, id: GlobalRef, place: SymbolPlace, kind: SymbolKind, size: u64) -> Symbol<'m> {
+        let symbol = self.module.symbol(id);
+        let binding = match symbol.linkage {
+            Linkage::Internal | Linkage::Private => Binding::Local,
+            Linkage::LinkOnceAny | Linkage::LinkOnceOdr | Linkage::WeakAny | Linkage::WeakOdr | Linkage::ExternWeak => {
+                Binding::Weak
+            }
+            _ => Binding::Global,
+        };
+        let visibility = match symbol.visibility {
+            kiln_bitcode::Visibility::Default => Visibility::Default,
+            kiln_bitcode::Visibility::Hidden => Visibility::Hidden,
+            kiln_bitcode::Visibility::Protected => Visibility::Protected,
+        };
+        let name = plain_name(self.module.str(symbol.name));
+        let retained = self.retained.contains(&id);
+        Symbol { binding, visibility, size, retained, ..Symbol::new(name, place).with_kind(kind) }
+    }
+
+    fn define_functions(&mut self) {
+        for (id, function) in (0u32..).map(FunctionId).zip(self.module.functions()) {
+            if function.is_declaration() || function.symbol.linkage == Linkage::AvailableExternally {
+                continue;
+            }
+            let place = SymbolPlace::Absolute(self.stubs.function(id));
+            let size = kiln_abi::x86_64::STUB_BYTES;
+            let symbol = self.symbol(GlobalRef::Function(id), place, SymbolKind::Function, size);
+            self.data.functions[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
+        }
+    }
+
+    /// Whether the runtime lays `global` out: it has a value, is no list for the compiler, and holds no label address.
+    fn is_laid_out(&self, id: GlobalId, global: &Global) -> bool {
+        let compiler_only = self.module.str(global.symbol.name).starts_with(b"llvm.")
+            || global.section.as_deref() == Some(b"llvm.metadata");
+        !global.is_declaration()
+            && global.symbol.linkage != Linkage::AvailableExternally
+            && !compiler_only
+            && self.module.block_address_owner(id).is_none()
+    }
+
+    fn define_globals(&mut self) -> Result<(), Error> {
+        let module = self.module;
+        for (id, global) in (0u32..).map(GlobalId).zip(module.globals()) {
+            if !self.is_laid_out(id, global) {
+                continue;
+            }
+            let layout = module.layout_of(global.symbol.value_type).filter(|layout| !layout.scalable);
+            let size = layout.ok_or_else(|| self.error(id, ErrorKind::Unsized))?.size;
+            let align = alignment(module, global);
+            let is_tls = global.thread_local != ThreadLocal::None;
+            let kind = if is_tls { SymbolKind::Tls } else { SymbolKind::Data };
+            if global.symbol.linkage == Linkage::Common && !is_tls {
+                let symbol = self.symbol(GlobalRef::Global(id), SymbolPlace::Common { align }, kind, size);
+                self.data.globals[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
+                continue;
+            }
+            let initializer = global.initializer.expect("is_laid_out asks for one");
+            let zero = is_zero(module, initializer);
+            let section = self.section(global, zero);
+            let content = if zero { Content::Zero(size) } else { Content::from(vec![0u8; size as usize]) };
+            let block = self.data.graph.add_block(section, content, align);
+            if let Some(group) = global.comdat.and_then(|comdat| self.group(comdat)) {
+                self.data.graph.set_group(block, group);
+            }
+            let place = SymbolPlace::Defined { block, offset: 0 };
+            let symbol = self.symbol(GlobalRef::Global(id), place, kind, size);
+            self.data.globals[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
+            self.blocks[id.0 as usize] = (!zero).then_some(block);
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, comdat: ComdatId) -> Option<GroupId> {
+        let record = self.module.comdat(comdat);
+        if record.selection == ComdatSelection::NoDuplicates {
+            return None;
+        }
+        let name = self.module.str(record.name);
+        Some(*self.groups.entry(comdat).or_insert_with(|| self.data.graph.add_group(name)))
+    }
+
+    fn section(&mut self, global: &Global, zero: bool) -> SectionId {
+        let tls = global.thread_local != ThreadLocal::None;
+        let (name, kind): (&[u8], SectionKind) = match global.section.as_deref() {
+            Some(name) if tls => (name, SectionKind::Tls),
+            Some(name) if starts_section(name, b".init_array") => (name, SectionKind::InitArray),
+            Some(name) if starts_section(name, b".fini_array") => (name, SectionKind::FiniArray),
+            Some(name) if starts_section(name, b".preinit_array") => (name, SectionKind::PreinitArray),
+            Some(name) if self.is_written(name) => (name, SectionKind::ReadWrite),
+            Some(name) => (name, SectionKind::ReadOnly),
+            None if tls => (if zero { b".tbss" } else { b".tdata" }, SectionKind::Tls),
+            None if global.is_constant => (b".rodata", SectionKind::ReadOnly),
+            None => (if zero { b".bss" } else { b".data" }, SectionKind::ReadWrite),
+        };
+        let graph = &mut self.data.graph;
+        *self.sections.entry((name.to_vec(), kind)).or_insert_with(|| graph.add_section(name.to_vec(), kind))
+    }
+
+    /// Whether any variable of an explicitly named section is not constant: the section is one piece of memory.
+    fn is_written(&self, section: &[u8]) -> bool {
+        let globals = self.module.globals().iter();
+        globals.filter(|global| global.section.as_deref() == Some(section)).any(|global| !global.is_constant)
+    }
+
+    fn define_aliases(&mut self) -> Result<(), Error> {
+        for id in (0u32..self.module.aliases().len() as u32).map(AliasId) {
+            let alias = self.module.alias(id);
+            let (place, kind) = if alias.kind == AliasKind::Ifunc {
+                (SymbolPlace::Absolute(self.stubs.ifunc(id)), SymbolKind::Function)
+            } else {
+                match self.alias_place(id, 0) {
+                    Some(found) => found,
+                    // An alias into a table of label addresses comes with its function's version.
+                    None => continue,
+                }
+            };
+            let symbol = self.symbol(GlobalRef::Alias(id), place, kind, 0);
+            self.data.aliases[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
+        }
+        Ok(())
+    }
+
+    /// What an alias stands for; `None` if that is not laid out here. `depth` bounds chains of aliases.
+    fn alias_place(&self, id: AliasId, depth: usize) -> Option<(SymbolPlace, SymbolKind)> {
+        let Ok(Value::Address { base, offset }) = evaluate(self.module, self.module.alias(id).target) else {
+            return None;
+        };
+        let (place, kind) = match base {
+            GlobalRef::Function(function) => {
+                self.data.functions[function.0 as usize]?;
+                (SymbolPlace::Absolute(self.stubs.function(function)), SymbolKind::Function)
+            }
+            GlobalRef::Global(global) => {
+                let symbol = &self.data.graph.symbols()[self.data.globals[global.0 as usize]?.index()];
+                (symbol.place, symbol.kind)
+            }
+            GlobalRef::Alias(other) if self.module.alias(other).kind == AliasKind::Ifunc => {
+                (SymbolPlace::Absolute(self.stubs.ifunc(other)), SymbolKind::Function)
+            }
+            GlobalRef::Alias(other) if depth < self.module.aliases().len() => self.alias_place(other, depth + 1)?,
+            GlobalRef::Alias(_) => return None,
+        };
+        let place = match place {
+            SymbolPlace::Defined { block, offset: start } => {
+                SymbolPlace::Defined { block, offset: start.wrapping_add(offset as u64) }
+            }
+            SymbolPlace::Absolute(address) => SymbolPlace::Absolute(address + offset as u64),
+            SymbolPlace::Undefined | SymbolPlace::Common { .. } => return None,
+        };
+        Some((place, kind))
+    }
+
+    fn fill_globals(&mut self) -> Result<(), Error> {
+        for id in (0u32..self.module.globals().len() as u32).map(GlobalId) {
+            let Some(block) = self.blocks[id.0 as usize] else { continue };
+            let global = self.module.global(id);
+            let initializer = global.initializer.expect("only globals with a value have a block");
+            let mut image = Image::default();
+            write(self.module, initializer, global.symbol.value_type, 0, &mut image)
+                .map_err(|kind| self.error(id, kind))?;
+            let bytes = self.data.graph.block_bytes_mut(block).expect("blocks in the list hold bytes");
+            for (offset, piece) in &image.pieces {
+                let at = *offset as usize;
+                bytes[at..at + piece.len()].copy_from_slice(piece);
+            }
+            for leaf in image.leaves {
+                self.add_edge(block, leaf).map_err(|kind| self.error(id, kind))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_edge(&mut self, block: BlockId, leaf: Leaf) -> Result<(), ErrorKind> {
+        let width = ErrorKind::AddressWidth { bytes: leaf.bytes };
+        match leaf.value {
+            Value::Number(_) => {}
+            Value::Address { base, offset } => {
+                let symbol = self.symbol_of(base);
+                let kind = match leaf.bytes {
+                    8 => RelocationKind::ABS64,
+                    4 => RelocationKind::ABS32,
+                    2 => RelocationKind::ABS16,
+                    1 => RelocationKind::ABS8,
+                    _ => return Err(width),
+                };
+                self.data.graph.add_edge(block, leaf.offset, kind, symbol, offset);
+            }
+            Value::Difference { plus, minus, offset } => {
+                // `plus - minus` as a distance from the field: possible where `minus` lies in this very block.
+                let minus = self.symbol_of(minus);
+                let SymbolPlace::Defined { block: home, offset: start } =
+                    self.data.graph.symbols()[minus.index()].place
+                else {
+                    return Err(width);
+                };
+                if home != block {
+                    return Err(width);
+                }
+                let kind = match leaf.bytes {
+                    8 => RelocationKind::PC64,
+                    4 => RelocationKind::PC32,
+                    2 => RelocationKind::PC16,
+                    1 => RelocationKind::PC8,
+                    _ => return Err(width),
+                };
+                let addend = offset.wrapping_add(leaf.offset as i64).wrapping_sub(start as i64);
+                let plus = self.symbol_of(plus);
+                self.data.graph.add_edge(block, leaf.offset, kind, plus, addend);
+            }
+        }
+        Ok(())
+    }
+
+    /// The symbol of a function or global, made now if it is a declaration.
+    fn symbol_of(&mut self, id: GlobalRef) -> SymbolId {
+        let known = match id {
+            GlobalRef::Function(function) => self.data.functions[function.0 as usize],
+            GlobalRef::Global(global) => self.data.globals[global.0 as usize],
+            GlobalRef::Alias(alias) => self.data.aliases[alias.0 as usize],
+        };
+        if let Some(symbol) = known {
+            return symbol;
+        }
+        let mut symbol = self.symbol(id, SymbolPlace::Undefined, SymbolKind::Untyped, 0);
+        if symbol.binding == Binding::Local {
+            // A table of label addresses: the engine knows it by its id.
+            symbol.binding = Binding::Global;
+            if let GlobalRef::Global(global) = id {
+                symbol.name = kiln_abi::symbol::name(kiln_abi::symbol::Id::Global(global)).into_bytes().into();
+            }
+        }
+        let made = self.data.graph.add_symbol(symbol);
+        match id {
+            GlobalRef::Function(function) => self.data.functions[function.0 as usize] = Some(made),
+            GlobalRef::Global(global) => self.data.globals[global.0 as usize] = Some(made),
+            GlobalRef::Alias(alias) => self.data.aliases[alias.0 as usize] = Some(made),
+        }
+        made
+    }
+
+    /// `llvm.global_ctors` and `llvm.global_dtors` as arrays of the linker.
+    fn add_structors(&mut self) -> Result<(), Error> {
+        for id in (0u32..self.module.globals().len() as u32).map(GlobalId) {
+            let global = self.module.global(id);
+            let (array, kind) = match self.module.str(global.symbol.name) {
+                b"llvm.global_ctors" => (".init_array", SectionKind::InitArray),
+                b"llvm.global_dtors" => (".fini_array", SectionKind::FiniArray),
+                _ => continue,
+            };
+            let Some(Constant::Aggregate(entries)) = global.initializer.map(|value| self.module.constant(value)) else {
+                continue;
+            };
+            let mut sorted = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let structor = self.structor(*entry).ok_or_else(|| self.error(id, ErrorKind::BadStructors))?;
+                sorted.extend(structor);
+            }
+            for (priority, function, offset) in sorted {
+                let name = match priority {
+                    DEFAULT_PRIORITY => array.to_owned(),
+                    priority => format!("{array}.{priority:05}"),
+                };
+                let section = self.data.graph.add_section(name, kind);
+                let block =
+                    self.data.graph.add_block(section, Content::from(vec![0; POINTER_BYTES as usize]), POINTER_BYTES);
+                let symbol = self.symbol_of(function);
+                self.data.graph.add_edge(block, 0, RelocationKind::ABS64, symbol, offset);
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry of such a list; `Some(None)` for a null function, which the list's reader skips.
+    fn structor(&self, entry: ConstantId) -> Option<Option<(u64, GlobalRef, i64)>> {
+        let Constant::Aggregate(fields) = self.module.constant(entry) else {
+            return matches!(self.module.constant(entry), Constant::Null).then_some(None);
+        };
+        let Value::Number(priority) = evaluate(self.module, *fields.first()?).ok()? else { return None };
+        match evaluate(self.module, *fields.get(1)?).ok()? {
+            Value::Address { base, offset } => Some(Some((priority as u64, base, offset))),
+            Value::Number(0) => Some(None),
+            _ => None,
+        }
+    }
+}
+
+/// A name as the assembler would print it: `\x01` asks for it verbatim, which is what ELF does anyway.
+fn plain_name(name: &[u8]) -> &[u8] {
+    name.strip_prefix(b"\x01").unwrap_or(name)
+}
+
+/// Whether `name` is `base` or `base` with a suffix after a dot.
+fn starts_section(name: &[u8], base: &[u8]) -> bool {
+    name.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
+}
+
+/// `DataLayout::getPreferredAlign(const GlobalVariable *)`
+fn alignment(module: &Module, global: &Global) -> u64 {
+    let Some(layout) = module.layout_of(global.symbol.value_type) else { return 1 };
+    match global.align {
+        Some(explicit) if global.section.is_some() => explicit,
+        Some(explicit) if explicit >= layout.preferred_align => explicit,
+        Some(explicit) => explicit.max(layout.abi_align),
+        None if layout.bits > 128 => layout.preferred_align.max(16),
+        None => layout.preferred_align,
+    }
+}
+
+/// Whether the whole value is zero, so that it takes no room.
+fn is_zero(module: &Module, id: ConstantId) -> bool {
+    match module.constant(id) {
+        Constant::Null | Constant::Undef | Constant::Poison | Constant::Int(0) => true,
+        Constant::Aggregate(elements) => elements.iter().all(|element| is_zero(module, *element)),
+        _ => false,
+    }
+}
+
+/// What an initial value consists of.
+#[derive(Default)]
+struct Image<'m> {
+    pieces: Vec<(u64, std::borrow::Cow<'m, [u8]>)>,
+    leaves: Vec<Leaf>,
+}
+
+/// An address in an initial value.
+struct Leaf {
+    offset: u64,
+    bytes: u64,
+    value: Value,
+}
+
+/// Writes the value `id` of type `ty` at `offset`. The reader bounds the depth of constants.
+fn write<'m>(
+    module: &'m Module,
+    id: ConstantId,
+    ty: TypeId,
+    offset: u64,
+    image: &mut Image<'m>,
+) -> Result<(), ErrorKind> {
+    let layout = module.layout_of(ty).ok_or(ErrorKind::Unsized)?;
+    match module.constant(id) {
+        Constant::Null | Constant::Undef | Constant::Poison => {}
+        Constant::Int(value) => image.number(offset, layout.store_size, &value.to_le_bytes()),
+        Constant::WideInt(words) => {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            image.number(offset, layout.store_size, &bytes);
+        }
+        Constant::Float(bits) => image.number(offset, layout.store_size, &bits.to_le_bytes()),
+        Constant::Data(bytes) | Constant::String { bytes, .. } => image.pieces.push((offset, bytes.into())),
+        Constant::Aggregate(elements) => write_aggregate(module, ty, elements, offset, image)?,
+        _ => match evaluate(module, id)? {
+            Value::Number(number) => image.number(offset, layout.store_size, &number.to_le_bytes()),
+            value => image.leaves.push(Leaf { offset, bytes: layout.store_size, value }),
+        },
+    }
+    Ok(())
+}
+
+fn write_aggregate<'m>(
+    module: &'m Module,
+    ty: TypeId,
+    elements: &[ConstantId],
+    offset: u64,
+    image: &mut Image<'m>,
+) -> Result<(), ErrorKind> {
+    match module.ty(ty) {
+        Type::Struct { fields, .. } => {
+            for ((element, field), start) in elements.iter().zip(fields.iter()).zip(module.field_offsets(ty)) {
+                write(module, *element, *field, offset + start, image)?;
+            }
+        }
+        Type::Array { element: of, .. } => {
+            let stride = module.layout_of(*of).ok_or(ErrorKind::Unsized)?.size;
+            for (position, element) in (0u64..).zip(elements) {
+                write(module, *element, *of, offset + position * stride, image)?;
+            }
+        }
+        Type::Vector { element: of, .. } => {
+            let bits = module.layout_of(*of).ok_or(ErrorKind::Unsized)?.bits;
+            if bits % 8 == 0 {
+                for (position, element) in (0u64..).zip(elements) {
+                    write(module, *element, *of, offset + position * bits / 8, image)?;
+                }
+            } else {
+                write_packed(module, bits, elements, offset, image)?;
+            }
+        }
+        _ => return Err(ErrorKind::Unsized),
+    }
+    Ok(())
+}
+
+/// A vector of elements that are no whole bytes: its elements follow each other bit by bit.
+fn write_packed(
+    module: &Module,
+    bits: u64,
+    elements: &[ConstantId],
+    offset: u64,
+    image: &mut Image<'_>,
+) -> Result<(), ErrorKind> {
+    let mut bytes = vec![0u8; (bits * elements.len() as u64).div_ceil(8) as usize];
+    for (position, element) in (0u64..).zip(elements) {
+        let Value::Number(number) = evaluate(module, *element)? else {
+            return Err(ErrorKind::AddressWidth { bytes: bits.div_ceil(8) });
+        };
+        for bit in (0..bits.min(128)).filter(|bit| number >> bit & 1 == 1) {
+            let at = position * bits + bit;
+            bytes[(at / 8) as usize] |= 1 << (at % 8);
+        }
+    }
+    image.pieces.push((offset, bytes.into()));
+    Ok(())
+}
+
+impl Image<'_> {
+    /// Writes the low `bytes` bytes of a little-endian number, zero-extended.
+    fn number(&mut self, offset: u64, bytes: u64, little_endian: &[u8]) {
+        let mut piece = little_endian.to_vec();
+        piece.resize(bytes as usize, 0);
+        self.pieces.push((offset, piece.into()));
+    }
+}
