@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kiln_abi::{ExecutorAddr, Permission, Segment};
 
 use crate::error::Error;
+use crate::fork;
 use crate::in_process::InProcess;
 use crate::lifecycle::{Published, Records, Reservation};
 use crate::mapper::{Mapper, RegionViews};
@@ -75,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) views: [RegionViews; 3],
     pub(crate) state: Mutex<State>,
     pub(crate) unwind: Registry,
+    pub(crate) fork: fork::Slot,
 }
 
 // SAFETY: `views` holds addresses; memory behind them is reached through `Reservation` and `Published` only, which own
@@ -104,12 +106,15 @@ impl CodeCache {
 
     /// A code cache over memory that somebody else provides.
     pub fn with_mapper(mapper: Box<dyn Mapper>) -> Result<Self, Error> {
+        fork::FORK_WORD.create();
         let views = Permission::ALL.map(|permission| mapper.region(permission));
         let regions = Permission::ALL.map(|permission| Region::new(permission, &*mapper));
         let code = views[Permission::Code as usize];
         let unwind = Registry::new(code.executor.get()..code.executor.get() + code.bytes)?;
         let state = State { regions, in_flight: Vec::new(), free_slots: Vec::new(), generation: 0 };
-        Ok(Self { inner: Arc::new(Inner { mapper, views, state: Mutex::new(state), unwind }) })
+        Ok(Self {
+            inner: Arc::new(Inner { mapper, views, state: Mutex::new(state), unwind, fork: fork::Slot::default() }),
+        })
     }
 
     /// Takes memory for all of `segments`, or for none of them.
@@ -205,6 +210,29 @@ impl State {
     pub(crate) fn leave_flight(&mut self, slot: usize) {
         if self.in_flight[slot].take().is_some() {
             self.free_slots.push(slot);
+        }
+    }
+
+    pub(crate) fn region(&self, permission: Permission) -> &Region {
+        &self.regions[permission as usize]
+    }
+
+    /// In a forked child that has memory of its own: forgets what the parent's other threads were about to publish.
+    ///
+    /// # Safety
+    ///
+    /// The owners of the reservations in flight do not exist in this process.
+    pub(crate) unsafe fn become_child(&mut self, mapper: &dyn Mapper) {
+        self.generation += 1;
+        for permission in [Permission::Code, Permission::ReadOnly] {
+            self.regions[permission as usize].recount_committed();
+        }
+        for slot in 0..self.in_flight.len() {
+            if let Some(pieces) = self.in_flight[slot].take() {
+                self.free_slots.push(slot);
+                // SAFETY: what is in flight is live and was never published; its owner is gone.
+                unsafe { self.free(&pieces, mapper) };
+            }
         }
     }
 

@@ -40,10 +40,6 @@ impl Heap {
         Self { tail: bounds.start, bounds, by_start: BTreeMap::new(), by_size: BTreeSet::new(), used: 0 }
     }
 
-    pub(crate) fn bounds(&self) -> Range<u64> {
-        self.bounds.clone()
-    }
-
     pub(crate) fn used(&self) -> u64 {
         self.used
     }
@@ -241,7 +237,7 @@ mod tests {
                     let high = low + next(100) * GRANULE;
                     let lowest = (low..high)
                         .step_by(GRANULE as usize)
-                        .filter(|at| at.is_multiple_of(align) && at + size <= high.min(heap.bounds().end))
+                        .filter(|at| at.is_multiple_of(align) && at + size <= high.min(heap.bounds.end))
                         .find(|&at| !taken[index(at)..index(at + size)].contains(&true));
                     let got = heap.allocate_within(low..high, size, align);
                     assert_eq!(got, lowest);

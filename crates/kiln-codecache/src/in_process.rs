@@ -33,9 +33,9 @@ const LOW_START: u64 = 16 << 20;
 /// How far below the reservation the working view goes, so that libraries opened later find room within reach.
 const WORKING_DISTANCE: usize = 64 << 30;
 
-/// Memory of this process.
+/// Memory of this process, and code that runs in it.
 #[derive(Debug)]
-pub(crate) struct InProcess {
+pub struct InProcess {
     regions: [Region; 3],
     working: usize,
     shared_bytes: usize,
@@ -59,13 +59,13 @@ enum Barrier {
 
 impl InProcess {
     /// Reserves `options.size` bytes, or less where the process has not that much.
-    pub(crate) fn new(options: &Options) -> Result<Self, Error> {
+    pub fn new(options: &Options) -> Result<Self, Error> {
         // First thing: 1.4 µs while the process has one thread, 12 to 14 ms later.
         let barrier = Barrier::new()?;
         let mut bytes = options.size.clamp(MIN_BYTES, 1 << 40).next_multiple_of(MIN_BYTES);
         if let Some(left) = sys::address_space_left() {
-            // Two views count twice, and the program needs space too.
-            let fair = (left / 4) / MIN_BYTES * MIN_BYTES;
+            // Two views count twice, a fork needs two more for a moment, and the program needs space too.
+            let fair = (left / 6) / MIN_BYTES * MIN_BYTES;
             bytes = bytes.min(fair.max(MIN_BYTES));
         }
         loop {
@@ -105,6 +105,17 @@ impl InProcess {
 
     fn of(&self, permission: Permission) -> &Region {
         &self.regions[permission as usize]
+    }
+
+    /// Backs `range` of a copy at `base`, whole huge pages as such.
+    fn commit_copy(&self, base: usize, range: Range<usize>) -> io::Result<()> {
+        const HUGE: usize = HUGE_PAGE as usize;
+        let (first, last) = (range.start.next_multiple_of(HUGE), range.end / HUGE * HUGE);
+        if first >= last || !self.commit_huge(base + first, last - first)? {
+            return sys::populate(base + range.start, range.end - range.start);
+        }
+        sys::populate(base + range.start, first - range.start)?;
+        sys::populate(base + last, range.end - last)
     }
 
     /// Touches each huge page once and lets the kernel collapse them; whether that worked.
@@ -175,14 +186,49 @@ unsafe impl Mapper for InProcess {
     }
 
     fn copy_for_child(&self, live: &[(Permission, Range<u64>)]) -> io::Result<ForkCopy> {
-        let _ = live;
-        Err(io::Error::from(rustix::io::Errno::NOSYS))
+        let code = self.of(Permission::Code).bytes;
+        let working = Reserved::anywhere(self.shared_bytes)?;
+        let executor = Reserved::anywhere(self.shared_bytes)?;
+        // SAFETY: both reservations are fresh and ours alone. No byte is written before the second view has its rights.
+        unsafe {
+            sys::map_shared_over(working.at, self.shared_bytes)?;
+            sys::duplicate_over(working.at, executor.at, self.shared_bytes)?;
+            sys::protect(executor.at, code, sys::Protection::ReadExecute)?;
+            sys::protect(executor.at + code, self.shared_bytes - code, sys::Protection::Read)?;
+        }
+        for (permission, range) in live {
+            let offset = self.of(*permission).working - self.working + range.start as usize;
+            let bytes = (range.end - range.start) as usize;
+            self.commit_copy(working.at, offset..offset + bytes)?;
+            let from = std::ptr::with_exposed_provenance::<u8>(self.working + offset);
+            let to = std::ptr::with_exposed_provenance_mut::<u8>(working.at + offset);
+            // SAFETY: both ranges are committed parts of different mappings. Other threads write only what is in flight,
+            // whose copy nobody will read.
+            unsafe { from.copy_to_nonoverlapping(to, bytes) };
+        }
+        Ok(ForkCopy { working: working.keep(), executor: executor.keep(), bytes: self.shared_bytes })
     }
 
-    fn adopt(&self, _copy: ForkCopy) {}
+    fn adopt(&self, copy: ForkCopy) {
+        let code = self.of(Permission::Code).bytes;
+        // SAFETY: the copy is ours; it holds the same bytes as what it replaces, except what is in flight, whose owners
+        // do not exist in this process. The child's only thread is here, so nobody executes the code meanwhile. Each
+        // view has one kind of rights, so each call moves one mapping.
+        let moved = unsafe {
+            sys::move_over(copy.executor, self.regions[0].executor, code)
+                .and_then(|()| sys::move_over(copy.executor + code, self.regions[0].executor + code, copy.bytes - code))
+                .and_then(|()| sys::move_over(copy.working, self.working, copy.bytes))
+        };
+        if moved.is_err() {
+            // Half of the views are the parent's, half our own: nothing that could go on.
+            std::process::abort();
+        }
+        sys::exclude_from_core(self.working, self.shared_bytes);
+    }
 
     fn discard(&self, copy: ForkCopy) {
         sys::unmap(copy.working, copy.bytes);
+        sys::unmap(copy.executor, copy.bytes);
     }
 
     fn mappings(&self) -> usize {

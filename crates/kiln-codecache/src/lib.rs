@@ -18,10 +18,9 @@
 //!
 //! Not here: object formats, symbols, which code is current, who is inside of what.
 
-#![allow(dead_code, reason = "the fork protocol comes next")]
-
 mod cache;
 mod error;
+mod fork;
 mod heap;
 mod in_process;
 mod lifecycle;
@@ -33,5 +32,7 @@ pub mod unwind;
 
 pub use cache::{CodeCache, Options, Place, RegionStats, Stats};
 pub use error::{Error, ErrorKind};
+pub use fork::forked_without_handlers;
+pub use in_process::InProcess;
 pub use lifecycle::{Published, Records, Reservation, Retired, Symbol};
 pub use mapper::{ForkCopy, HUGE_PAGE, Mapper, Pages, RegionViews};

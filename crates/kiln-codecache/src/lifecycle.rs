@@ -129,8 +129,13 @@ impl Reservation {
     /// Installs the records; the caller synchronises before anything leads to the code.
     fn install(self, records: Records<'_>) -> Result<Published, Error> {
         let code = self.pieces.iter().filter(|piece| piece.permission == Permission::Code);
-        let unwind = self.inner.unwind.register(code.map(|piece| piece.at..piece.at + piece.size), records.unwind)?;
-        self.inner.lock().leave_flight(self.slot);
+        let code = code.map(|piece| piece.at..piece.at + piece.size);
+        let entries = unwind::Checked::new(code, records.unwind)?;
+        // One step for a fork: a child sees the code in flight and unknown, or published and known.
+        let mut state = self.inner.lock();
+        let unwind = self.inner.unwind.register(entries);
+        state.leave_flight(self.slot);
+        drop(state);
         let (inner, pieces) = (self.inner.clone(), self.pieces.clone());
         self.forget();
         Ok(Published { owned: Some(Owned { inner, pieces, unwind }) })
@@ -273,8 +278,8 @@ impl Retired {
     /// into its data.
     pub unsafe fn reclaim(mut self) {
         let owned = self.owned.take().expect("taken only when the value is consumed");
-        owned.inner.unwind.unregister(owned.unwind);
         let mut state = owned.inner.lock();
+        owned.inner.unwind.unregister(owned.unwind);
         // SAFETY: the pieces are live; the caller promises that nobody uses them.
         unsafe { state.free(&owned.pieces, &*owned.inner.mapper) };
     }

@@ -34,6 +34,7 @@ pub enum Pages {
 #[must_use = "a copy is adopted by the child or discarded by the parent"]
 pub struct ForkCopy {
     pub(crate) working: usize,
+    pub(crate) executor: usize,
     pub(crate) bytes: usize,
 }
 
@@ -59,11 +60,11 @@ pub unsafe trait Mapper: Send + Sync {
     /// Returns when every thread that runs code of the regions will see all bytes written before.
     fn synchronize_cores(&self);
 
-    /// Copies `live` parts of the code and read-only regions for a child that is about to be forked.
+    /// Copies `live` parts of the code and read-only regions for a child that is about to be forked, and backs them.
     fn copy_for_child(&self, live: &[(Permission, Range<u64>)]) -> io::Result<ForkCopy>;
 
-    /// In the child: puts the copy in the place of the memory that the parent shares. Cannot fail half-way: where the
-    /// kernel refuses, the process ends.
+    /// In the child: puts the copy in the place of the memory that the parent shares. Where the kernel refuses half-way,
+    /// the process ends.
     fn adopt(&self, copy: ForkCopy);
 
     /// In the parent, or where no fork happened: frees the copy.

@@ -210,19 +210,26 @@ impl Region {
         self.views.bytes / BLOCK
     }
 
-    /// The used parts, as offsets widened to whole pages.
-    pub(crate) fn used_pages(&self) -> Vec<Range<u64>> {
-        const PAGE: u64 = crate::sys::PAGE as u64;
+    /// The used parts, as offsets widened to whole blocks.
+    pub(crate) fn used_blocks(&self) -> Vec<Range<u64>> {
         let start = self.views.executor.get();
-        let mut pages: Vec<Range<u64>> = Vec::new();
+        let mut blocks: Vec<Range<u64>> = Vec::new();
         for extent in self.heap.used_extents() {
-            let next = (extent.start - start) / PAGE * PAGE..(extent.end - start).next_multiple_of(PAGE);
-            match pages.last_mut() {
+            let next = (extent.start - start) / BLOCK * BLOCK..(extent.end - start).next_multiple_of(BLOCK);
+            match blocks.last_mut() {
                 Some(last) if last.end >= next.start => last.end = next.end,
-                _ => pages.push(next),
+                _ => blocks.push(next),
             }
         }
-        pages
+        blocks
+    }
+
+    /// After the region's memory was replaced by a copy of its used blocks: nothing else has memory.
+    pub(crate) fn recount_committed(&mut self) {
+        self.mark(0..self.blocks(), false);
+        for range in self.used_blocks() {
+            self.mark(range.start / BLOCK..range.end / BLOCK, true);
+        }
     }
 
     pub(crate) fn stats(&self) -> crate::RegionStats {

@@ -36,18 +36,10 @@ pub(crate) fn reserve_at(at: usize, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Maps `bytes` of shared memory readable and writable, somewhere.
+/// Maps fresh shared memory, readable and writable, over the caller's own reservation at `at`.
 ///
 /// Anonymous: it has no descriptor that the program could see or close, no size that `RLIMIT_FSIZE` could cut, and no
-/// `vm.memfd_noexec` applies. Pages are found by touching them and are freed by [`remove`].
-pub(crate) fn map_shared(bytes: usize) -> io::Result<usize> {
-    let flags = MapFlags::SHARED | MapFlags::NORESERVE;
-    // SAFETY: without MAP_FIXED the kernel picks addresses that nothing uses.
-    let at = unsafe { mm::mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
-    Ok(at as usize)
-}
-
-/// Maps fresh shared memory, readable and writable, over the caller's own reservation at `at`.
+/// `vm.memfd_noexec` applies. Pages come by touching them and go by [`remove`].
 ///
 /// # Safety
 ///
@@ -152,6 +144,9 @@ fn advise(at: usize, bytes: usize, advice: Advice) -> io::Result<()> {
 /// its answer into each page; where the page cannot be had, the kernel's own store fails, which is `EFAULT` instead of
 /// a signal. It overwrites 8 bytes per page, so the range must not hold anything yet.
 pub(crate) fn populate(at: usize, bytes: usize) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
     match advise(at, bytes, Advice::LinuxPopulateWrite) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => populate_by_system_call(at, bytes),
         result => result,

@@ -11,7 +11,7 @@ mod registries;
 
 use kiln_abi::FdeEntry;
 
-pub(crate) use registries::{Registration, Registry};
+pub(crate) use registries::{Checked, Registration, Registry, forget_readers};
 
 /// The unwind entry of the published code at `pc`.
 ///

@@ -66,43 +66,10 @@ impl Registry {
         Ok(Self { entry })
     }
 
-    /// Makes `entries` findable; each must lie in one of the `segments` of code.
-    pub(crate) fn register(
-        &self,
-        segments: impl Iterator<Item = Range<ExecutorAddr>>,
-        mut entries: Vec<FdeEntry>,
-    ) -> Result<Registration, Error> {
-        if entries.is_empty() {
-            return Ok(Registration::default());
-        }
-        if !entries.is_sorted_by_key(|entry| entry.pc_begin) {
-            entries.sort_unstable_by_key(|entry| entry.pc_begin);
-        }
-        check_disjoint(&entries)?;
-        let mut parts = Vec::with_capacity(1);
-        let mut placed = 0;
-        for segment in segments {
-            let inside = |entry: &FdeEntry| segment.contains(&entry.pc_begin);
-            let Some(first) = entries.iter().position(inside) else { continue };
-            let count = entries[first..].iter().take_while(|entry| inside(entry)).count();
-            let last = entries[first + count - 1];
-            if last.pc_bytes > segment.end.offset_from(last.pc_begin) as u64 {
-                return Err(bad(&last));
-            }
-            placed += count;
-            parts.push((segment, first..first + count));
-        }
-        if placed != entries.len() {
-            let is_placed = |n: usize| parts.iter().any(|(_, part)| part.contains(&n));
-            let stray = (0..entries.len()).find(|&n| !is_placed(n)).expect("the counts differ");
-            return Err(bad(&entries[stray]));
-        }
-        let link = |begin: ExecutorAddr, part| self.entry.index.link(begin.get(), part, &READERS);
-        let pieces = match &parts[..] {
-            [(segment, _)] => vec![link(segment.start, entries)],
-            parts => parts.iter().map(|(segment, part)| link(segment.start, entries[part.clone()].to_vec())).collect(),
-        };
-        Ok(Registration { pieces })
+    /// Makes entries findable.
+    pub(crate) fn register(&self, entries: Checked) -> Registration {
+        let link = |(begin, entries)| self.entry.index.link(begin, entries, &READERS);
+        Registration { pieces: entries.pieces.into_iter().map(link).collect() }
     }
 
     /// Forgets what [`Registry::register`] made findable.
@@ -135,6 +102,42 @@ impl Drop for Registry {
             // SAFETY: the box leaked by `new`; it is unlinked, no reader can hold it, and `self` is going.
             drop(unsafe { Box::from_raw(entry) });
         }
+    }
+}
+
+/// Unwind entries by the piece of code they lie in.
+pub(crate) struct Checked {
+    /// First address of a piece, and its sorted entries.
+    pieces: Vec<(u64, Vec<FdeEntry>)>,
+}
+
+impl Checked {
+    /// `entries` must be disjoint, and each must lie in one of the `segments` of code.
+    pub(crate) fn new(
+        segments: impl Iterator<Item = Range<ExecutorAddr>>,
+        mut entries: Vec<FdeEntry>,
+    ) -> Result<Self, Error> {
+        let mut pieces = Vec::new();
+        if entries.is_empty() {
+            return Ok(Self { pieces });
+        }
+        if !entries.is_sorted_by_key(|entry| entry.pc_begin) {
+            entries.sort_unstable_by_key(|entry| entry.pc_begin);
+        }
+        check_disjoint(&entries)?;
+        let mut segments: Vec<_> = segments.filter(|segment| segment.start < segment.end).collect();
+        segments.sort_unstable_by_key(|segment| segment.start);
+        // From the last segment to the first, so that a segment's entries are the end of what is left.
+        for segment in segments.into_iter().rev() {
+            let first = entries.partition_point(|entry| entry.pc_begin < segment.start);
+            let inside = if first == 0 { std::mem::take(&mut entries) } else { entries.split_off(first) };
+            let Some(last) = inside.last() else { continue };
+            if last.pc_begin + last.pc_bytes > segment.end {
+                return Err(bad(last));
+            }
+            pieces.push((segment.start.get(), inside));
+        }
+        entries.first().map_or(Ok(Self { pieces }), |stray| Err(bad(stray)))
     }
 }
 
