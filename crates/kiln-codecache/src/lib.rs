@@ -28,6 +28,7 @@ mod mapper;
 mod region;
 mod sync;
 mod sys;
+pub mod tls;
 pub mod unwind;
 
 pub use cache::{CodeCache, Options, Place, RegionStats, Stats};

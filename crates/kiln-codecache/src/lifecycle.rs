@@ -22,7 +22,6 @@ use crate::unwind;
 
 /// What is made known about code when it is published, and forgotten when it is reclaimed.
 #[derive(Debug, Default)]
-#[non_exhaustive]
 pub struct Records<'a> {
     /// Unwind entries of the published code, best in ascending order.
     pub unwind: Vec<FdeEntry>,
