@@ -1,0 +1,159 @@
+// A module that is read lazily: bodies come when asked for and go when used.
+
+#include "shim.h"
+
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/Constants.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/InstrTypes.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace llvm;
+
+// Bodies that were read only to look at them stay for later requests up to this size.
+static constexpr size_t ReadInstructionsMax = 50'000;
+
+extern "C" KilnModule *kiln_module_open(KilnContext *context, const uint8_t *data, size_t size, KilnError *error) {
+  StringRef buffer(reinterpret_cast<const char *>(data), size);
+  context->diagnostics.clear();
+  // "Importing" makes the reader index the metadata instead of reading all of it with the first body.
+  auto module = getLazyBitcodeModule(MemoryBufferRef(buffer, "module"), context->context,
+                                     /*ShouldLazyLoadMetadata=*/true, /*IsImporting=*/true);
+  if (!module) {
+    kiln::fail(error, KilnInvalidIr, toString(module.takeError()));
+    return nullptr;
+  }
+  if (Error bad = (*module)->materializeMetadata()) {
+    kiln::fail(error, KilnInvalidIr, toString(std::move(bad)));
+    return nullptr;
+  }
+  return new KilnModule(*context, std::move(*module));
+}
+
+extern "C" void kiln_module_free(KilnModule *module) { delete module; }
+
+extern "C" uint32_t kiln_module_functions(const KilnModule *module) { return module->functions.size(); }
+
+extern "C" bool kiln_module_is_defined(const KilnModule *module, uint32_t function) {
+  if (function >= module->functions.size())
+    return false;
+  const Function &f = *module->functions[function];
+  return !f.isDeclaration() && !f.hasAvailableExternallyLinkage();
+}
+
+// The globals that hold `constant`, through constant expressions and aggregates.
+static void holders(const Constant *constant, SmallVectorImpl<GlobalVariable *> &found) {
+  for (const User *user : constant->users()) {
+    if (auto *global = dyn_cast<GlobalVariable>(user)) {
+      if (!is_contained(found, global))
+        found.push_back(const_cast<GlobalVariable *>(global));
+    } else if (auto *outer = dyn_cast<Constant>(user); outer && !isa<GlobalValue>(outer)) {
+      holders(outer, found);
+    }
+  }
+}
+
+KilnModule::KilnModule(KilnContext &context, std::unique_ptr<Module> owned)
+    : context(context), module(std::move(owned)), triple(module->getTargetTriple().str()) {
+  // The reader appends in the order of the records, aliases and ifuncs to lists of their own; writers emit all aliases
+  // before the first ifunc.
+  uint32_t id = 0;
+  for (Function &function : *module) {
+    functions.push_back(&function);
+    ids[&function] = id++;
+  }
+  id = 0;
+  for (GlobalVariable &global : module->globals())
+    ids[&global] = id++;
+  id = 0;
+  for (GlobalAlias &alias : module->aliases())
+    ids[&alias] = id++;
+  for (GlobalIFunc &ifunc : module->ifuncs())
+    ids[&ifunc] = id++;
+  // A block whose address is in an initialiser has had its function read while the module was opened.
+  for (Function *function : functions)
+    if (!function->empty())
+      for (BasicBlock &block : *function)
+        if (block.hasAddressTaken())
+          if (const auto *address = BlockAddress::lookup(&block))
+            holders(address, labels[function]);
+}
+
+std::string KilnModule::symbol(const GlobalValue &value) const {
+  auto id = ids.find(&value);
+  // Values that the reader made itself (upgraded intrinsics) have no record.
+  if (id == ids.end())
+    return value.getName().str();
+  char kind = isa<Function>(value) ? 'f' : isa<GlobalVariable>(value) ? 'g' : 'a';
+  return (Twine("kiln$") + Twine(kind) + Twine(id->second)).str();
+}
+
+bool KilnModule::materialise(Function &function, KilnError *error) {
+  if (!function.isMaterializable())
+    return true;
+  if (Error bad = function.materialize())
+    return kiln::fail(error, KilnInvalidIr, toString(std::move(bad)), ids.lookup(&function));
+  read.push_back(&function);
+  read_instructions += function.getInstructionCount();
+  return true;
+}
+
+static bool takes_labels(const Function &function) {
+  return any_of(function, [](const BasicBlock &block) { return block.hasAddressTaken(); });
+}
+
+void KilnModule::trim() {
+  if (read_instructions <= ReadInstructionsMax)
+    return;
+  for (Function *function : read) {
+    // Moved into a batch already, or blocks whose addresses are in initialisers.
+    if (function->empty() || takes_labels(*function))
+      continue;
+    // `deleteBody` resets more than the body; the reader would not set it again.
+    auto linkage = function->getLinkage();
+    Constant *personality = function->hasPersonalityFn() ? function->getPersonalityFn() : nullptr;
+    Constant *prefix = function->hasPrefixData() ? function->getPrefixData() : nullptr;
+    Constant *prologue = function->hasPrologueData() ? function->getPrologueData() : nullptr;
+    function->deleteBody();
+    function->setLinkage(linkage);
+    if (personality)
+      function->setPersonalityFn(personality);
+    if (prefix)
+      function->setPrefixData(prefix);
+    if (prologue)
+      function->setPrologueData(prologue);
+    function->setIsMaterializable(true);
+  }
+  read.clear();
+  read_instructions = 0;
+}
+
+// A path that ends the program or throws is not where a function that was just entered will go.
+static bool is_unlikely(const BasicBlock &block) {
+  return isa<UnreachableInst>(block.getTerminator()) || block.isLandingPad();
+}
+
+extern "C" bool kiln_module_read(KilnModule *module, uint32_t id, uint32_t *instructions, const uint32_t **callees,
+                                 size_t *count, KilnError *error) {
+  Function &function = *module->functions[id];
+  if (!module->materialise(function, error))
+    return false;
+  SmallPtrSet<const Function *, 32> seen;
+  module->callees.clear();
+  *instructions = 0;
+  for (const BasicBlock &block : function) {
+    *instructions += block.size();
+    if (!block.getTerminator() || is_unlikely(block))
+      continue;
+    for (const Instruction &instruction : block) {
+      auto *call = dyn_cast<CallBase>(&instruction);
+      auto *callee = call ? dyn_cast<Function>(call->getCalledOperand()->stripPointerCasts()) : nullptr;
+      if (callee && !callee->isDeclaration() && !callee->hasAvailableExternallyLinkage() &&
+          !call->hasFnAttr(Attribute::Cold) && seen.insert(callee).second)
+        module->callees.push_back(module->ids.lookup(callee));
+    }
+  }
+  *callees = module->callees.data();
+  *count = module->callees.size();
+  return true;
+}
