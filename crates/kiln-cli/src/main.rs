@@ -1,2 +1,48 @@
 //! The `kiln` command.
-fn main() {}
+//!
+//! The program runs inside this process, so the process is made to look like the program's own: no Rust runtime
+//! start-up (it would ignore SIGPIPE and catch SIGSEGV), no helper threads, and an allocator that shares nothing with
+//! libc's `malloc`, because a first call may interrupt that one anywhere.
+
+#![no_main]
+
+mod args;
+mod inspect;
+mod link;
+mod report;
+mod run;
+
+use std::ffi::{c_char, c_int};
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+/// Exit status when Kiln itself fails before the program starts, as `env` and container runtimes use it.
+pub(crate) const EXIT_KILN_FAILED: u8 = 125;
+
+/// The C entry point: parses the command line and runs one subcommand.
+// SAFETY: the C runtime calls this name, with this signature; nothing else in the program defines it.
+#[unsafe(no_mangle)]
+pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    let status = match cli.command {
+        Command::Run(options) => run::run(options),
+        Command::Link(options) => link::link(options),
+        Command::Inspect(options) => inspect::inspect(&options),
+        Command::Completions { shell } => args::completions(shell),
+    };
+    c_int::from(status)
+}
+
+/// Exit status of a subcommand that did not hand the process over to a program.
+pub(crate) type Status = u8;

@@ -1,2 +1,46 @@
-//! Kiln: the engine and embedding API.
+//! Kiln: an adaptive JIT runtime for LLVM IR.
+//!
+//! An [`Engine`] loads bitcode, IR, objects, archives and shared libraries into this process, links them, and runs
+//! them. Functions of bitcode modules are compiled when they are first called, by an optimizer process that it starts;
+//! nothing of LLVM is in this process.
+//!
+//! # Duties of the embedder
+//!
+//! - Code runs in this process with all its rights; an engine is no sandbox.
+//! - The first call of a function may happen anywhere: in a signal handler, inside `malloc`, on a small stack. The engine
+//!   then uses Rust's global allocator. Where that is libc's (the default), a first call from inside `malloc` can wait
+//!   for itself for ever; the `kiln` command has an allocator of its own for that reason.
+//! - Make the engine early, before the process has many threads: it registers with the kernel and reserves address space.
+//!
+//! # What it does not do
+//!
+//! It does not interpret, and it does not undo: a loaded module stays for the life of the process.
+
+mod code;
+mod compiler;
+mod engine;
+mod error;
+mod function;
+mod ifunc;
+mod input;
+mod inspect;
+mod lines;
+mod load;
+mod module;
+mod options;
+mod place;
 mod process;
+mod resolve;
+mod session;
+mod signature;
+mod statistics;
+mod stubs;
+
+pub use engine::Engine;
+pub use error::Error;
+pub use function::{Function, Signature, Value, ValueKind};
+pub use input::Input;
+pub use inspect::inspect;
+pub use kiln_abi::ExecutorAddr;
+pub use options::{Options, PerfFormat, Pipeline};
+pub use statistics::{RegionUse, Statistics};

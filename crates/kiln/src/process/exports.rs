@@ -56,7 +56,14 @@ pub(crate) fn image(exports: &[Export]) -> Vec<u8> {
     // One private segment: the loader writes relocated addresses into `.dynamic`.
     program_header(&mut out, object::elf::PT_LOAD, object::elf::PF_R | object::elf::PF_W, 0, total, 4096);
     let dynamic_bytes = DYNAMIC_ENTRIES * 16;
-    program_header(&mut out, object::elf::PT_DYNAMIC, object::elf::PF_R | object::elf::PF_W, dynamic_at, dynamic_bytes, 8);
+    program_header(
+        &mut out,
+        object::elf::PT_DYNAMIC,
+        object::elf::PF_R | object::elf::PF_W,
+        dynamic_at,
+        dynamic_bytes,
+        8,
+    );
     program_header(&mut out, object::elf::PT_GNU_STACK, object::elf::PF_R | object::elf::PF_W, 0, 0, 16);
     out.extend_from_slice(&symbols);
     out.extend_from_slice(&hash);

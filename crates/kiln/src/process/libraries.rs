@@ -57,8 +57,20 @@ struct Tables {
     strings: u64,
     gnu_hash: u64,
     versions: u64,
+    relocations: u64,
+    relocations_bytes: u64,
+    plt_relocations: u64,
+    plt_relocations_bytes: u64,
 }
 
+/// A word of a library that holds the address of a named symbol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference {
+    pub(crate) name: &'static [u8],
+    pub(crate) place: ExecutorAddr,
+}
+
+const RELOCATION_BYTES: u64 = 24;
 const SYMBOL_BYTES: usize = 24;
 const VERSION_HIDDEN: u16 = 0x8000;
 
@@ -72,15 +84,15 @@ impl Libraries {
         Self { libraries: found }
     }
 
-    /// Paths in search order.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.libraries.iter().map(|library| library.path.as_str())
-    }
-
     /// The default version of `name` in the first library that defines it.
     pub(crate) fn lookup(&self, name: &[u8]) -> Option<LibrarySymbol> {
         let hash = gnu_hash(name);
         self.libraries.iter().find_map(|library| library.lookup(name, hash))
+    }
+
+    /// Every word that the loader bound to a symbol by name, in every library.
+    pub(crate) fn references(&self) -> impl Iterator<Item = Reference> {
+        self.libraries.iter().flat_map(Library::references)
     }
 
     /// The default version of `name` in the library at `path`.
@@ -159,6 +171,37 @@ impl Library {
         })
     }
 
+    fn references(&self) -> impl Iterator<Item = Reference> {
+        let tables = self.tables;
+        [(tables.relocations, tables.relocations_bytes), (tables.plt_relocations, tables.plt_relocations_bytes)]
+            .into_iter()
+            .flat_map(|(start, bytes)| (0..bytes / RELOCATION_BYTES).map(move |index| start + index * RELOCATION_BYTES))
+            .filter_map(|record| self.reference(record))
+    }
+
+    fn reference(&self, record: u64) -> Option<Reference> {
+        let info = self.u64(record + 8)?;
+        let addend = self.u64(record + 16)?;
+        let binds_by_name = matches!(
+            info as u32,
+            object::elf::R_X86_64_64 | object::elf::R_X86_64_GLOB_DAT | object::elf::R_X86_64_JUMP_SLOT
+        );
+        if !binds_by_name || addend != 0 {
+            return None;
+        }
+        let symbol = self.bytes(self.tables.symbols + (info >> 32) * SYMBOL_BYTES as u64, SYMBOL_BYTES)?;
+        let name = self.string(u64::from(u32::from_le_bytes(symbol[..4].try_into().ok()?)))?;
+        let place = ExecutorAddr::new(self.base.wrapping_add(self.u64(record)?));
+        (!name.is_empty()).then_some(Reference { name, place })
+    }
+
+    fn string(&self, offset: u64) -> Option<&'static [u8]> {
+        let start = self.tables.strings + offset;
+        let segment = self.segments.iter().find(|s| (s.start..s.start + s.bytes.len() as u64).contains(&start))?;
+        let rest = &segment.bytes[(start - segment.start) as usize..];
+        Some(&rest[..rest.iter().position(|byte| *byte == 0)?])
+    }
+
     fn string_is(&self, offset: u64, expected: &[u8]) -> bool {
         self.bytes(self.tables.strings + offset, expected.len() + 1)
             .is_some_and(|bytes| bytes[expected.len()] == 0 && &bytes[..expected.len()] == expected)
@@ -214,12 +257,19 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: 
         for index in 0..entries {
             // SAFETY: PT_DYNAMIC spans `entries` pairs of words; the loader wrote them before it published the object.
             let [tag, value] = unsafe { (start as *const [u64; 2]).add(index).read_volatile() };
+            match tag as i64 {
+                2 => library.tables.plt_relocations_bytes = value,
+                8 => library.tables.relocations_bytes = value,
+                _ => {}
+            }
             // glibc relocates these in place, other loaders do not.
             let address = if value < base { base.wrapping_add(value) } else { value };
             match tag as i64 {
                 0 => break,
                 5 => library.tables.strings = address,
                 6 => library.tables.symbols = address,
+                7 => library.tables.relocations = address,
+                23 => library.tables.plt_relocations = address,
                 0x6fff_fef5 => library.tables.gnu_hash = address,
                 0x6fff_fff0 => library.tables.versions = address,
                 _ => {}

@@ -1,0 +1,168 @@
+//! The command line: each option's name, help and parsing together; help and completions are generated from it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::Status;
+
+const AFTER_HELP: &str = "\
+Exit status: that of the program (death by a signal included). 125: Kiln could not start it. 2: wrong usage.
+
+Environment:
+  KILN_OPTIMIZER  path of kiln-optimizer (else: beside `kiln`, then on PATH)";
+
+/// An adaptive JIT runtime for LLVM IR.
+#[derive(Parser, Debug)]
+#[command(name = "kiln", version, about, after_help = AFTER_HELP, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a program from bitcode, IR, objects or source.
+    Run(RunOptions),
+    /// Link objects, archives and shared libraries in memory, in a linker's order, and run `main`.
+    Link(LinkOptions),
+    /// Print what a module, object or archive holds.
+    Inspect(InspectOptions),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell to complete for.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How much work the optimizer puts into each function.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PipelineChoice {
+    /// Fast compiles, code like `clang -O0`.
+    #[default]
+    Quick,
+    /// LLVM's -O2 pipeline.
+    Full,
+}
+
+/// Where perf finds the names of compiled functions.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PerfChoice {
+    /// `/tmp/perf-PID.map`.
+    Map,
+    /// `jit-PID.dump` in the current directory, for `perf inject --jit`.
+    Jitdump,
+}
+
+/// Options that concern the process, whatever is loaded into it.
+#[derive(Args, Debug)]
+pub(crate) struct EngineOptions {
+    /// Pipeline of the optimizer.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pipeline: PipelineChoice,
+
+    /// Print statistics to stderr at exit: functions compiled, time by phase, memory by region.
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Keep all code and data below 2 GiB, for objects that are not position independent.
+    #[arg(long)]
+    pub(crate) low: bool,
+
+    /// Tell debuggers about compiled code (GDB JIT interface).
+    #[arg(long)]
+    pub(crate) gdb: bool,
+
+    /// Tell perf about compiled code.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) perf: Option<PerfChoice>,
+
+    /// The optimizer to start.
+    #[arg(long, value_name = "PATH", env = "KILN_OPTIMIZER", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) optimizer: Option<PathBuf>,
+
+    /// Give up on a function that takes the optimizer longer than this.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    pub(crate) compile_timeout: Duration,
+
+    /// Bind NAME to an address, as a linker's --defsym does.
+    #[arg(long, value_name = "NAME=ADDRESS", value_parser = parse_defsym)]
+    pub(crate) defsym: Vec<(String, u64)>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunOptions {
+    /// Load a shared library or archive, found as a linker does: libLIB.so, libLIB.a; `-l :FILE` for an exact name.
+    #[arg(short = 'l', value_name = "LIB", allow_hyphen_values = true)]
+    pub(crate) libraries: Vec<String>,
+
+    /// Look for libraries in DIR first.
+    #[arg(short = 'L', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) library_paths: Vec<PathBuf>,
+
+    /// Load MORE too: .bc, .ll, .o, .a, .so or source.
+    #[arg(short = 'i', value_name = "MORE", value_hint = ValueHint::FilePath)]
+    pub(crate) more: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+
+    /// The program (.bc, .ll, .o, .a, .so, .c, .cc, .rs); everything after it belongs to the program.
+    #[arg(value_name = "PROGRAM", value_hint = ValueHint::FilePath, required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LinkOptions {
+    /// Link, but do not run anything, constructors included.
+    #[arg(long)]
+    pub(crate) no_run: bool,
+
+    /// Look for libraries in DIR first.
+    #[arg(short = 'L', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) library_paths: Vec<PathBuf>,
+
+    /// Leave out what nothing refers to (a linker's --gc-sections).
+    #[arg(long)]
+    pub(crate) gc_sections: bool,
+
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+
+    /// Objects, archives, bitcode and libraries in a linker's order: FILE, -lLIB, --whole-archive, --no-whole-archive.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required = true, num_args = 1.., allow_hyphen_values = true)]
+    pub(crate) inputs: Vec<OsString>,
+
+    /// Arguments of the program.
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectOptions {
+    /// The file to look into.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn parse_defsym(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=ADDRESS"))?;
+    let parsed = match value.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => value.parse(),
+    };
+    Ok((name.to_owned(), parsed.map_err(|error| format!("address {value:?}: {error}"))?))
+}
+
+/// Prints the completion script for `shell`.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Status {
+    clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());
+    0
+}

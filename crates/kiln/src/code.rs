@@ -1,0 +1,103 @@
+//! Which function and source line an address of compiled code belongs to.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kiln_abi::{ExecutorAddr, FunctionId};
+use kiln_remote::ModuleId;
+
+/// One compiled body.
+#[derive(Clone, Copy, Debug)]
+struct Body {
+    end: u64,
+    module: ModuleId,
+    function: FunctionId,
+    /// The object it came in, if that has line tables.
+    object: Option<usize>,
+}
+
+/// All compiled bodies by address.
+#[derive(Debug, Default)]
+pub(crate) struct Code {
+    bodies: Mutex<Bodies>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Bodies {
+    by_address: BTreeMap<u64, Body>,
+    objects: Vec<Vec<u8>>,
+}
+
+/// What is known about an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) module: ModuleId,
+    pub(crate) function: FunctionId,
+    pub(crate) body: ExecutorAddr,
+    pub(crate) object: Option<usize>,
+}
+
+impl Code {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Bodies> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What lies at `address`. Gives up where the table is being changed: a crash reporter must not wait.
+    pub(crate) fn try_find(&self, address: ExecutorAddr) -> Option<Found> {
+        self.bodies.try_lock().ok()?.find(address)
+    }
+
+    /// The source line of `address`, as `file:line`.
+    pub(crate) fn try_line(&self, found: Found, address: ExecutorAddr) -> Option<String> {
+        let bodies = self.bodies.try_lock().ok()?;
+        let object = bodies.objects.get(found.object?)?;
+        crate::lines::line_of(object, found.function, address.get() - found.body.get())
+    }
+}
+
+impl Bodies {
+    /// Keeps an object with line tables; the result goes into [`Bodies::add`].
+    pub(crate) fn keep_object(&mut self, object: Vec<u8>) -> usize {
+        self.objects.push(object);
+        self.objects.len() - 1
+    }
+
+    /// Adds a body of `bytes` bytes.
+    pub(crate) fn add(
+        &mut self,
+        body: ExecutorAddr,
+        bytes: u64,
+        module: ModuleId,
+        function: FunctionId,
+        object: Option<usize>,
+    ) {
+        self.by_address.insert(body.get(), Body { end: body.get() + bytes, module, function, object });
+    }
+
+    fn find(&self, address: ExecutorAddr) -> Option<Found> {
+        let (start, body) = self.by_address.range(..=address.get()).next_back()?;
+        (address.get() < body.end).then_some(Found {
+            module: body.module,
+            function: body.function,
+            body: ExecutorAddr::new(*start),
+            object: body.object,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_belong_to_the_body_they_lie_in() {
+        let code = Code::default();
+        code.lock().add(ExecutorAddr::new(0x100), 0x10, ModuleId(0), FunctionId(7), None);
+        code.lock().add(ExecutorAddr::new(0x200), 0x10, ModuleId(0), FunctionId(8), None);
+        let function = |address| code.try_find(ExecutorAddr::new(address)).map(|found| found.function);
+        assert_eq!(function(0x10f), Some(FunctionId(7)));
+        assert_eq!(function(0x110), None);
+        assert_eq!(function(0x200), Some(FunctionId(8)));
+        assert_eq!(function(0xff), None);
+    }
+}

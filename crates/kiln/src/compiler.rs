@@ -1,0 +1,437 @@
+//! The engine's side of the compile protocol: many threads, one connection, no helper thread.
+//!
+//! A thread that needs a function sends a request and waits. Of those that wait, one at a time is the *reader*: it
+//! waits for the socket without the lock, takes what arrived with the lock, and installs it, whoever asked. The others
+//! sleep until the state changes. So the program's process has no thread that the program did not make: `pthread_exit`
+//! in `main`, `fork` and thread counts behave as natively.
+//!
+//! An optimizer that dies, hangs or talks nonsense costs the connection. Every request that was under way is made
+//! again on a new one, alone (without neighbours, so that a function that kills LLVM does not take others along), at most
+//! [`ATTEMPTS_MAX`] times; a request whose own time limit passed fails at once.
+//!
+//! All of it runs with signals blocked where the program may be anywhere, and uses no libc function that allocates.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kiln_abi::{FunctionId, ModuleDigest, Pipeline};
+use kiln_remote::{
+    Client, Compile, Compiled, Connection, Event, Failed, FailureKind, FunctionSet, Interest, ModuleId, Neighbours,
+    Normalize, Normalized, OpenModule, Payload, RequestId, Spawner,
+};
+
+/// How often one request is made before it fails with the optimizer's death.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// What the compiler does with an object that arrived.
+pub(crate) trait Install {
+    /// Links and installs the functions of `compiled`, which belongs to `module`.
+    fn install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure>;
+}
+
+/// Why a function has no code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The optimizer could not be started.
+    #[error("{0}")]
+    NoOptimizer(String),
+    /// The optimizer answered with an error.
+    #[error("the optimizer: {0}")]
+    Refused(String),
+    /// The optimizer died each time.
+    #[error("the optimizer died {attempts} times while it compiled this ({cause})")]
+    Died {
+        /// How often.
+        attempts: u32,
+        /// What the connection said last.
+        cause: String,
+    },
+    /// The time limit passed.
+    #[error("the optimizer took longer than {}", Seconds(*.0))]
+    TimedOut(Duration),
+    /// The object could not be linked or placed.
+    #[error("{0}")]
+    Link(String),
+    /// A global holds label addresses of another function, which must be compiled first.
+    #[error("it needs label addresses of function {}", .0.0)]
+    NeedsOwner(FunctionId),
+}
+
+/// A duration as people write it.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s (see --compile-timeout)", self.0.as_secs_f64())
+    }
+}
+
+/// How the optimizer is found, started and limited.
+#[derive(Debug)]
+pub(crate) struct CompilerOptions {
+    /// The binary; `None` if none was found.
+    pub(crate) optimizer: Option<PathBuf>,
+    /// Starts it; prepared beforehand, because a restart may happen inside `malloc`.
+    pub(crate) spawner: Option<Spawner>,
+    /// Longest time for one request.
+    pub(crate) timeout: Duration,
+    /// The pipeline of lazy requests.
+    pub(crate) pipeline: Pipeline,
+}
+
+/// A module's bytes, which outlive every connection.
+#[derive(Clone, Copy, Debug)]
+struct Module {
+    digest: ModuleDigest,
+    bitcode: &'static [u8],
+}
+
+#[derive(Debug)]
+enum Work {
+    Compile { module: ModuleId, function: FunctionId },
+    Normalize { name: String, input: &'static [u8] },
+}
+
+#[derive(Debug)]
+struct Ticket {
+    work: Work,
+    request: Option<RequestId>,
+    attempts: u32,
+    deadline: Instant,
+    outcome: Option<Result<Option<Normalized>, Failure>>,
+}
+
+/// Everything behind the lock.
+#[derive(Default)]
+pub(crate) struct State {
+    connection: Option<Connection<Client>>,
+    next_request: u32,
+    modules: Vec<Module>,
+    have: Vec<FunctionSet>,
+    tickets: BTreeMap<u64, Ticket>,
+    next_ticket: u64,
+    reading: bool,
+    statistics: CompilerStatistics,
+}
+
+/// What the connection did so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CompilerStatistics {
+    pub(crate) requests: u64,
+    pub(crate) functions: u64,
+    pub(crate) instructions: u64,
+    pub(crate) object_bytes: u64,
+    pub(crate) restarts: u64,
+    pub(crate) queued: Duration,
+    pub(crate) open: Duration,
+    pub(crate) extract: Duration,
+    pub(crate) passes: Duration,
+    pub(crate) codegen: Duration,
+    pub(crate) waited: Duration,
+    pub(crate) llvm_version: String,
+}
+
+/// The connection to the optimizer, shared by all threads.
+pub(crate) struct Compiler {
+    options: CompilerOptions,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Compiler {
+    pub(crate) fn new(options: CompilerOptions) -> Self {
+        Self { options, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// The state's lock. A panic elsewhere is a bug that ends the process, so poisoning says nothing new.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the optimizer now, so that it gets ready while the program is being loaded. Failure shows at first use.
+    pub(crate) fn start(&self) {
+        let mut state = self.lock();
+        if state.connection.is_none() {
+            let _ = self.connect(&mut state);
+        }
+    }
+
+    /// Makes a module known. Its bytes are sent at once if the optimizer is there.
+    pub(crate) fn add_module(&self, digest: ModuleDigest, bitcode: &'static [u8]) -> ModuleId {
+        let mut state = self.lock();
+        let module = ModuleId(state.modules.len() as u32);
+        state.modules.push(Module { digest, bitcode });
+        state.have.push(FunctionSet::default());
+        if state.connection.is_some() && open_module(&mut state, module).is_err() {
+            state.connection = None;
+        }
+        module
+    }
+
+    /// Compiles `function` and installs it, and what came along, through `install`.
+    pub(crate) fn compile(&self, module: ModuleId, function: FunctionId, install: &dyn Install) -> Result<(), Failure> {
+        self.finish(Work::Compile { module, function }, install).map(drop)
+    }
+
+    /// Rewrites `input` as bitcode that our reader takes.
+    pub(crate) fn normalize(
+        &self,
+        name: &str,
+        input: &'static [u8],
+        install: &dyn Install,
+    ) -> Result<Normalized, Failure> {
+        let work = Work::Normalize { name: name.to_owned(), input };
+        Ok(self.finish(work, install)?.expect("a normalize request is answered by its result"))
+    }
+
+    pub(crate) fn statistics(&self) -> CompilerStatistics {
+        self.lock().statistics.clone()
+    }
+
+    fn finish(&self, work: Work, install: &dyn Install) -> Result<Option<Normalized>, Failure> {
+        let begin = Instant::now();
+        let mut state = self.lock();
+        let number = state.next_ticket;
+        state.next_ticket += 1;
+        let deadline = begin + self.options.timeout;
+        state.tickets.insert(number, Ticket { work, request: None, attempts: 0, deadline, outcome: None });
+        state.statistics.requests += 1;
+        loop {
+            if state.tickets[&number].outcome.is_some() {
+                break;
+            }
+            self.send_waiting(&mut state)?;
+            if state.reading {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state = self.read(state, install);
+        }
+        let ticket = state.tickets.remove(&number).expect("only the thread that made a ticket removes it");
+        state.statistics.waited += begin.elapsed();
+        ticket.outcome.expect("the loop ends with an outcome")
+    }
+
+    /// Makes the request of every ticket that has none, on a new connection if need be.
+    fn send_waiting(&self, state: &mut State) -> Result<(), Failure> {
+        let waiting: Vec<u64> = state
+            .tickets
+            .iter()
+            .filter(|(_, ticket)| ticket.request.is_none() && ticket.outcome.is_none())
+            .map(|(number, _)| *number)
+            .collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for number in waiting {
+            if state.connection.is_none()
+                && let Err(failure) = self.connect(state)
+            {
+                // Nobody else's ticket can be served either; each thread reports it for its own.
+                for ticket in state.tickets.values_mut().filter(|ticket| ticket.outcome.is_none()) {
+                    ticket.outcome = Some(Err(failure.clone()));
+                }
+                self.changed.notify_all();
+                return Ok(());
+            }
+            if let Err(cause) = self.send(state, number) {
+                self.lose_connection(state, &cause);
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, state: &mut State, number: u64) -> Result<(), String> {
+        let connection = state.connection.as_mut().expect("connected by the caller");
+        let ticket = state.tickets.get_mut(&number).expect("the caller took the number from the table");
+        let request = match &ticket.work {
+            Work::Compile { module, function } => {
+                let neighbours = if ticket.attempts == 0 { Neighbours::default() } else { Neighbours::NONE };
+                let pipeline = self.options.pipeline;
+                let compile = Compile { module: *module, roots: vec![*function], pipeline, neighbours };
+                connection.machine().compile(compile)
+            }
+            Work::Normalize { name, input } => {
+                let input = payload(input).map_err(|error| error.to_string())?;
+                connection.machine().normalize(Normalize { input, name: name.clone() })
+            }
+        };
+        ticket.request = Some(request.map_err(|error| error.to_string())?);
+        ticket.attempts += 1;
+        ticket.deadline = Instant::now() + self.options.timeout;
+        state.next_request = connection.machine().next_request().0;
+        connection.flush().map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Waits for the socket as the one reader, then takes what came.
+    fn read<'a>(&'a self, mut state: MutexGuard<'a, State>, install: &dyn Install) -> MutexGuard<'a, State> {
+        let Some(connection) = state.connection.as_mut() else { return state };
+        let interest = match connection.flush() {
+            Ok(true) => Interest::Receive,
+            Ok(false) => Interest::Both,
+            Err(error) => {
+                self.lose_connection(&mut state, &error.to_string());
+                return state;
+            }
+        };
+        let waiter = connection.waiter();
+        let deadline =
+            state.tickets.values().filter(|ticket| ticket.outcome.is_none()).map(|ticket| ticket.deadline).min();
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        state.reading = true;
+        drop(state);
+        let ready = waiter.wait(interest, timeout);
+        let mut state = self.lock();
+        state.reading = false;
+        let received = match ready {
+            Ok(_) => match state.connection.as_mut() {
+                Some(connection) => connection.receive().map(drop),
+                None => Ok(()),
+            },
+            Err(error) => Err(error),
+        };
+        self.take_events(&mut state, install);
+        if let Err(error) = received {
+            self.lose_connection(&mut state, &error.to_string());
+        }
+        self.expire(&mut state);
+        self.changed.notify_all();
+        state
+    }
+
+    fn take_events(&self, state: &mut State, install: &dyn Install) {
+        while let Some(event) = state.connection.as_mut().and_then(|connection| connection.machine().poll_event()) {
+            match event {
+                Event::Welcome(welcome) => state.statistics.llvm_version = welcome.llvm_version,
+                Event::Compiled(compiled) => {
+                    let request = compiled.request;
+                    let outcome = take_compiled(state, compiled, install);
+                    settle(state, request, outcome.map(|()| None));
+                }
+                Event::Covered(covered) => settle(state, covered.request, Ok(None)),
+                Event::Failed(Failed {
+                    request,
+                    kind: FailureKind::OutOfMemory | FailureKind::LlvmFatal,
+                    message,
+                    ..
+                }) => {
+                    settle(state, request, Err(Failure::Refused(message)));
+                }
+                Event::Failed(failed) => settle(state, failed.request, Err(Failure::Refused(failed.message))),
+                Event::Normalized(normalized) => settle(state, normalized.request, Ok(Some(normalized))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Fails what took too long. The optimizer may hang, so it goes too.
+    fn expire(&self, state: &mut State) {
+        let now = Instant::now();
+        let mut expired = false;
+        for ticket in state.tickets.values_mut() {
+            if ticket.outcome.is_none() && ticket.request.is_some() && ticket.deadline <= now {
+                ticket.outcome = Some(Err(Failure::TimedOut(self.options.timeout)));
+                expired = true;
+            }
+        }
+        if expired {
+            self.lose_connection(state, "time limit");
+        }
+    }
+
+    /// Drops the connection; what was under way will be asked for again.
+    fn lose_connection(&self, state: &mut State, cause: &str) {
+        if state.connection.take().is_some() {
+            state.statistics.restarts += 1;
+        }
+        for ticket in state.tickets.values_mut() {
+            if ticket.request.take().is_some() && ticket.outcome.is_none() && ticket.attempts >= ATTEMPTS_MAX {
+                let cause = cause.to_owned();
+                ticket.outcome = Some(Err(Failure::Died { attempts: ticket.attempts, cause }));
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Starts an optimizer and tells it about every module.
+    fn connect(&self, state: &mut State) -> Result<(), Failure> {
+        let (Some(path), Some(spawner)) = (&self.options.optimizer, &self.options.spawner) else {
+            return Err(Failure::NoOptimizer(MISSING.to_owned()));
+        };
+        let spawned =
+            spawner.spawn().map_err(|error| Failure::NoOptimizer(format!("the optimizer: {error}\n{MISSING}")))?;
+        let client = Client::numbered_from(RequestId(state.next_request));
+        state.connection = Some(Connection::new(spawned.transport, client));
+        for module in 0..state.modules.len() {
+            if let Err(error) = open_module(state, ModuleId(module as u32)) {
+                state.connection = None;
+                return Err(Failure::NoOptimizer(format!("cannot reach the optimizer {}: {error}", path.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// In a forked child: the connection and its requests belong to the parent.
+    pub(crate) fn reset_in_child(&self, state: &mut State) {
+        state.connection = None;
+        state.tickets.clear();
+        state.reading = false;
+    }
+}
+
+const MISSING: &str = "kiln-optimizer compiles the program's functions. It is looked for in KILN_OPTIMIZER, beside `kiln` and \
+on PATH; it is built by `cargo build --release -p kiln-optimizer`, which needs the packages llvm-22-dev, libpolly-22-dev and \
+libzstd-dev";
+
+fn settle(state: &mut State, request: RequestId, outcome: Result<Option<Normalized>, Failure>) {
+    if let Some(ticket) = state.tickets.values_mut().find(|ticket| ticket.request == Some(request)) {
+        ticket.outcome = Some(outcome);
+    }
+}
+
+fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -> Result<(), Failure> {
+    let module = state.tickets.values().find_map(|ticket| match ticket.work {
+        Work::Compile { module, .. } if ticket.request == Some(compiled.request) => Some(module),
+        _ => None,
+    });
+    // A reply to a request whose thread gave up: nobody needs the code now, and it will be asked for again.
+    let Some(module) = module else { return Ok(()) };
+    let statistics = &mut state.statistics;
+    statistics.functions += compiled.functions.len() as u64;
+    statistics.instructions += compiled.instructions;
+    statistics.object_bytes += compiled.object.size();
+    statistics.queued += compiled.timings.queued;
+    statistics.open += compiled.timings.open;
+    statistics.extract += compiled.timings.extract;
+    statistics.passes += compiled.timings.passes;
+    statistics.codegen += compiled.timings.codegen;
+    for function in &compiled.functions {
+        state.have[module.0 as usize].insert(*function);
+    }
+    install.install(module, compiled)
+}
+
+fn open_module(state: &mut State, module: ModuleId) -> Result<(), String> {
+    let index = module.0 as usize;
+    let Module { digest, bitcode } = state.modules[index];
+    let have = state.have[index].clone();
+    let connection = state.connection.as_mut().expect("connected by the caller");
+    let bitcode = payload(bitcode).map_err(|error| error.to_string())?;
+    connection
+        .machine()
+        .open_module(OpenModule { module, digest, bitcode, have })
+        .map_err(|error| error.to_string())?;
+    connection.flush().map(drop).map_err(|error| error.to_string())
+}
+
+/// `bytes` as part of a message if they are few, else in a memory file.
+fn payload(bytes: &[u8]) -> Result<Payload, kiln_remote::Error> {
+    if bytes.len() <= kiln_remote::INLINE_BYTES_MAX {
+        Ok(Payload::Inline(bytes.to_vec()))
+    } else {
+        Payload::memory(bytes)
+    }
+}

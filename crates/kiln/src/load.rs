@@ -1,0 +1,447 @@
+//! Loading: from files to a linked program whose functions are stubs.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kiln_abi::{ExecutorAddr, FunctionId, ModuleDigest, Permission, Segment};
+use kiln_baseline::data::{self, ModuleData};
+use kiln_bitcode::{AliasId, Linkage};
+use kiln_codecache::{Place, Records};
+use kiln_link::{External, IfuncSlot, InputId, Link, Linked, Scope, SymbolId, TlsPlacement};
+
+use crate::engine::Inner;
+use crate::error::Error;
+use crate::input::{self, Input, Kind};
+use crate::module::{Bound, LoadedModule};
+use crate::place::{self, Debug, PlaceError, Placed};
+use crate::process::exports::{self, Export};
+use crate::process::signals::Blocked;
+use crate::process::{interpose, libraries::Libraries};
+use crate::session::external;
+
+/// An input whose bytes are here. They stay for the process's life: bodies are read when they are first called.
+enum Opened {
+    Bitcode { name: String, bytes: &'static [u8] },
+    Object { name: String, bytes: &'static [u8] },
+    Archive { name: String, bytes: &'static [u8], whole: bool },
+    SharedLibrary { path: PathBuf },
+}
+
+/// Libraries of a C++ program, loaded when a name asks for them and nobody else has it.
+const CXX_RUNTIME: &str = "libstdc++.so.6";
+const MATH_LIBRARY: &str = "libm.so.6";
+
+/// What every session has before anything is loaded.
+pub(crate) fn prepare(inner: &Inner) -> Result<(), Error> {
+    let cell = Segment { permission: Permission::ReadWrite, size: 8, align: 8 };
+    let reservation = inner.cache.reserve(&[(cell, Place::Anywhere)])?;
+    let address = reservation.segment(0);
+    reservation.publish(Records::new())?.leak();
+    let mut session = inner.session();
+    session.set_dso_handle(address);
+    session.refresh_libraries();
+    for (name, value) in &inner.options.absolute_symbols {
+        session.define(name.as_bytes(), External::Data(ExecutorAddr::new(*value)));
+    }
+    Ok(())
+}
+
+/// Loads `inputs` together.
+///
+/// 1. Files are read, source and foreign bitcode become current bitcode.
+/// 2. Module tables are parsed; every function gets a stub. From here on addresses of functions are known.
+/// 3. Shared libraries are opened.
+/// 4. Globals become graphs, and graphs, objects and archives are resolved, placed and published together. From here on
+///    every address is known and data has its initial values.
+/// 5. The session learns the new names and modules. From here on stubs can be called.
+/// 6. Resolvers of ifuncs run; libraries learn the program's symbols; constructors run or wait for `main`.
+pub(crate) fn load(inner: &'static Inner, inputs: &[Input]) -> Result<(), Error> {
+    let opened = timed(inner, |phases| &mut phases.read, || open_all(inner, inputs))?;
+    let modules = timed(inner, |phases| &mut phases.parse, || parse_all(inner, &opened))?;
+    timed(inner, |phases| &mut phases.libraries, || open_libraries(inner, &opened))?;
+    let linked = link_all(inner, &opened, &modules)?;
+    finish(inner, &modules, &linked)
+}
+
+/// Runs `work` and adds its time to one of the phases.
+fn timed<T>(inner: &Inner, phase: fn(&mut crate::statistics::Phases) -> &mut Duration, work: impl FnOnce() -> T) -> T {
+    let begin = Instant::now();
+    let result = work();
+    *phase(&mut inner.phases()) += begin.elapsed();
+    result
+}
+
+// ---- 1. files ----------------------------------------------------------------------------------------------------
+
+fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, Error> {
+    let mut opened = Vec::new();
+    let mut whole = false;
+    for input in inputs {
+        match input {
+            Input::WholeArchive(on) => whole = *on,
+            Input::Bytes { name, bytes } => open_bytes(inner, Path::new(name), bytes.clone(), whole, &mut opened)?,
+            Input::File(path) => open_file(inner, path, whole, &mut opened)?,
+            Input::Library(name) => {
+                let folders = &inner.options.library_paths;
+                let path = input::find_library(name, folders).ok_or_else(|| Error::LibraryNotFound {
+                    name: name.clone(),
+                    folders: folders
+                        .iter()
+                        .map(|folder| folder.display().to_string())
+                        .chain(input::SYSTEM_LIBRARY_PATHS.iter().map(|folder| (*folder).to_owned()))
+                        .collect(),
+                })?;
+                open_file(inner, &path, whole, &mut opened)?;
+            }
+        }
+    }
+    Ok(opened)
+}
+
+fn open_file(inner: &Inner, path: &Path, whole: bool, opened: &mut Vec<Opened>) -> Result<(), Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    open_bytes(inner, path, bytes, whole, opened)
+}
+
+fn open_bytes(inner: &Inner, path: &Path, bytes: Vec<u8>, whole: bool, opened: &mut Vec<Opened>) -> Result<(), Error> {
+    let name = path.display().to_string();
+    match input::kind(path, &bytes).ok_or_else(|| Error::UnknownKind { path: path.to_owned() })? {
+        Kind::Bitcode => open_bitcode(inner, name, bytes.leak(), opened),
+        Kind::TextualIr => normalize(inner, name, bytes.leak(), opened),
+        Kind::Source(language) => {
+            let compiled = input::compile_source(path, language)?;
+            open_bitcode(inner, name, compiled.leak(), opened)
+        }
+        Kind::Object => {
+            opened.push(Opened::Object { name, bytes: bytes.leak() });
+            Ok(())
+        }
+        Kind::Archive => {
+            opened.push(Opened::Archive { name, bytes: bytes.leak(), whole });
+            Ok(())
+        }
+        Kind::SharedLibrary => {
+            opened.push(Opened::SharedLibrary { path: path.to_owned() });
+            Ok(())
+        }
+        Kind::LinkerScript => {
+            for file in input::script_files(path, &bytes, &inner.options.library_paths)? {
+                open_file(inner, &file, whole, opened)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Bitcode that our reader takes as it is, or else what the optimizer makes of it.
+fn open_bitcode(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut Vec<Opened>) -> Result<(), Error> {
+    match kiln_bitcode::identify(bytes) {
+        kiln_bitcode::Input::Bitcode { newer: true, producer, .. } => {
+            return Err(Error::NewerProducer { name, producer });
+        }
+        kiln_bitcode::Input::Bitcode { current: false, .. } => return normalize(inner, name, bytes, opened),
+        _ => {}
+    }
+    // A module with assembly of its own needs LLVM's assembler; parsing is cheap enough to ask.
+    let has_assembly =
+        kiln_bitcode::parse(bytes).is_ok_and(|modules| modules.iter().any(|m| !m.module_asm().is_empty()));
+    if has_assembly {
+        return normalize(inner, name, bytes, opened);
+    }
+    opened.push(Opened::Bitcode { name, bytes });
+    Ok(())
+}
+
+fn normalize(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut Vec<Opened>) -> Result<(), Error> {
+    let failed = |message: String| Error::Normalize { name: name.clone(), message };
+    let _blocked = Blocked::all();
+    let normalized = inner.compiler.normalize(&name, bytes, inner).map_err(|failure| failed(failure.to_string()))?;
+    let bitcode = normalized.bitcode.into_bytes().map_err(|error| failed(error.to_string()))?;
+    if let Some(assembly) = normalized.assembly {
+        let object = assembly.into_bytes().map_err(|error| failed(error.to_string()))?;
+        opened.push(Opened::Object { name: format!("{name} (module-level assembly)"), bytes: object.leak() });
+    }
+    opened.push(Opened::Bitcode { name, bytes: bitcode.leak() });
+    Ok(())
+}
+
+// ---- 2. modules ----------------------------------------------------------------------------------------------------
+
+/// Parses every module, gives its functions stubs and sends it to the optimizer, which opens it meanwhile.
+fn parse_all(inner: &'static Inner, opened: &[Opened]) -> Result<Vec<&'static LoadedModule>, Error> {
+    let mut parsed = Vec::new();
+    for input in opened {
+        let Opened::Bitcode { name, bytes } = input else { continue };
+        let modules = kiln_bitcode::parse(bytes).map_err(|source| Error::Bitcode { name: name.clone(), source })?;
+        for bitcode in modules {
+            let digest = ModuleDigest(*blake3::hash(bytes).as_bytes());
+            let id = inner.compiler.add_module(digest, bytes);
+            let module = LoadedModule::new(name.clone(), bytes, bitcode, id, |count| inner.table().allocate(count));
+            parsed.push(&*Box::leak(Box::new(module.map_err(Error::Stubs)?)));
+        }
+    }
+    Ok(parsed)
+}
+
+// ---- 3. libraries --------------------------------------------------------------------------------------------------
+
+fn open_libraries(inner: &Inner, opened: &[Opened]) -> Result<(), Error> {
+    let mut any = false;
+    for input in opened {
+        let Opened::SharedLibrary { path } = input else { continue };
+        // A path without a slash would be searched for instead of opened.
+        let path = if path.components().count() == 1 { Path::new(".").join(path) } else { path.clone() };
+        let name = path.display().to_string();
+        exports::open_library(&name).map_err(|message| Error::Library { name, message })?;
+        any = true;
+    }
+    if any {
+        inner.session().refresh_libraries();
+    }
+    Ok(())
+}
+
+/// The names of one shared library, at its place in the list of inputs.
+struct LibraryScope {
+    libraries: Libraries,
+    path: String,
+}
+
+impl Scope for LibraryScope {
+    fn lookup(&mut self, name: &[u8]) -> Option<External> {
+        self.libraries.lookup_in(&self.path, name).map(external)
+    }
+}
+
+/// The session's names at load: what is missing may make a language's runtime library appear.
+struct LoadScope<'e> {
+    inner: &'e Inner,
+    wants_exports: bool,
+    tried: Vec<&'static str>,
+}
+
+impl LoadScope<'_> {
+    fn library_for(name: &[u8]) -> &'static str {
+        let is_cxx = [&b"_ZS"[..], b"_ZN", b"_ZT", b"_Zn", b"_Zd", b"_ZK", b"__cxa", b"__gxx", b"__dynamic_cast"];
+        if is_cxx.iter().any(|prefix| name.starts_with(prefix)) { CXX_RUNTIME } else { MATH_LIBRARY }
+    }
+}
+
+impl Scope for LoadScope<'_> {
+    fn lookup(&mut self, name: &[u8]) -> Option<External> {
+        self.wants_exports |= matches!(name, b"dlopen" | b"dlsym" | b"dlmopen" | b"dladdr" | b"dlvsym");
+        if let Some(found) = self.inner.session().find(name) {
+            return Some(found);
+        }
+        let library = Self::library_for(name);
+        if self.tried.contains(&library) {
+            return None;
+        }
+        self.tried.push(library);
+        exports::open_library(library).ok()?;
+        let mut session = self.inner.session();
+        session.refresh_libraries();
+        session.find(name)
+    }
+}
+
+// ---- 4. link -------------------------------------------------------------------------------------------------------
+
+/// A link in memory, and what is to be done with it.
+struct LinkedAll {
+    constructors: Vec<ExecutorAddr>,
+    destructors: Vec<ExecutorAddr>,
+    ifunc_slots: Vec<IfuncSlot>,
+    exports: Vec<Export>,
+    wants_exports: bool,
+}
+
+fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static LoadedModule]) -> Result<LinkedAll, Error> {
+    let data = timed(
+        inner,
+        |phases| &mut phases.data,
+        || modules.iter().map(|module| module_graph(inner, module)).collect::<Result<Vec<_>, _>>(),
+    )?;
+    let begin = Instant::now();
+    let options =
+        kiln_link::Options { prune: inner.options.prune, roots: vec![b"main".to_vec()], ..Default::default() };
+    let mut link = Link::new(options);
+    let mut graph_inputs = Vec::with_capacity(data.len());
+    for input in opened {
+        match input {
+            Opened::Bitcode { bytes, .. } => {
+                let graphs = modules.iter().zip(&data).filter(|(module, _)| std::ptr::eq(module.bytes, *bytes));
+                graph_inputs.extend(graphs.map(|(_, data)| link.add_graph(&data.graph)));
+            }
+            Opened::Object { name, bytes } => {
+                link.add_object(name.as_str(), bytes);
+            }
+            Opened::Archive { name, bytes, whole } => {
+                link.add_archive(name.as_str(), bytes, *whole);
+            }
+            Opened::SharedLibrary { path } => {
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string();
+                link.add_dynamic(LibraryScope { libraries: Libraries::snapshot(), path });
+            }
+        }
+    }
+    let mut scope = LoadScope { inner, wants_exports: false, tried: Vec::new() };
+    let resolved = link.resolve(&mut scope).map_err(|errors| Error::Link(errors.to_string()))?;
+    // Names that only function bodies use are bound when those are compiled, where no library can be opened any more.
+    for name in modules.iter().flat_map(|module| declared_names(module)) {
+        let _ = scope.lookup(name);
+    }
+    let wants_exports = scope.wants_exports;
+
+    let _blocked = Blocked::all();
+    let Placed { linked, published, tls } =
+        place::place(inner, resolved, Debug::default()).map_err(|error| match error {
+            PlaceError::Link(errors) => Error::Link(errors.to_string()),
+            PlaceError::Memory(error) => Error::Memory(error),
+        })?;
+    let mut exported = Vec::new();
+    let mut session = inner.session();
+    for (name, definition) in linked.exports() {
+        let Some(bound) = bound(&definition, tls) else { continue };
+        session.define(name, bound);
+        if let External::Function(address) | External::Data(address) = bound {
+            exported.push(Export {
+                name: name.to_vec(),
+                address,
+                size: definition.size,
+                is_function: matches!(bound, External::Function(_)),
+                is_weak: definition.weak,
+            });
+        }
+    }
+    drop(session);
+    for ((module, data), input) in modules.iter().zip(&data).zip(&graph_inputs) {
+        bind_module(module, data, &linked, *input, tls);
+    }
+    inner.modules().extend(modules);
+    let all = LinkedAll {
+        constructors: linked.preinit().iter().chain(linked.init()).copied().collect(),
+        destructors: linked.fini().to_vec(),
+        ifunc_slots: linked.ifuncs().to_vec(),
+        exports: exported,
+        wants_exports,
+    };
+    published.leak();
+    inner.phases().link += begin.elapsed();
+    Ok(all)
+}
+
+/// The stubs of one module's functions.
+struct ModuleStubs<'e> {
+    inner: &'e Inner,
+    module: &'e LoadedModule,
+}
+
+impl data::Stubs for ModuleStubs<'_> {
+    fn function(&self, function: FunctionId) -> ExecutorAddr {
+        let index = self.module.index_of(function).expect("asked for functions with bodies only");
+        self.inner.table().stub(index)
+    }
+
+    fn ifunc(&self, ifunc: AliasId) -> ExecutorAddr {
+        let index = self.module.index_of_ifunc(ifunc).expect("asked for ifuncs only");
+        self.inner.table().stub(index)
+    }
+}
+
+fn module_graph(inner: &Inner, module: &'static LoadedModule) -> Result<ModuleData<'static>, Error> {
+    data::module_data(&module.bitcode, &ModuleStubs { inner, module })
+        .map_err(|source| Error::Data { name: module.name.clone(), source })
+}
+
+/// Gives every id of a module that the link bound its meaning.
+fn bind_module(module: &LoadedModule, data: &ModuleData<'_>, linked: &Linked<'_>, input: InputId, tls: TlsPlacement) {
+    let bind = |cells: &[Bound], symbols: &[Option<SymbolId>]| {
+        for (cell, symbol) in cells.iter().zip(symbols) {
+            let definition = symbol.and_then(|symbol| linked.graph_symbol(input, symbol));
+            if let Some(definition) = definition {
+                let _ = cell.set(bound(&definition, tls));
+            }
+        }
+    };
+    bind(&module.functions, &data.functions);
+    bind(&module.globals, &data.globals);
+    bind(&module.aliases, &data.aliases);
+}
+
+/// Names that a module's functions may ask the process for.
+fn declared_names(module: &'static LoadedModule) -> impl Iterator<Item = &'static [u8]> {
+    let bitcode = &module.bitcode;
+    let functions = bitcode.functions().iter().filter(|f| f.is_declaration()).map(|f| &f.symbol);
+    let globals = bitcode.globals().iter().filter(|g| g.is_declaration()).map(|g| &g.symbol);
+    functions
+        .chain(globals)
+        .filter(|symbol| symbol.linkage != Linkage::ExternWeak)
+        .map(|symbol| bitcode.str(symbol.name))
+        .filter(|name| !name.starts_with(b"llvm."))
+}
+
+/// What a definition is to code outside its link.
+fn bound(definition: &kiln_link::Definition, tls: TlsPlacement) -> Option<External> {
+    use kiln_link::{Location, SymbolKind};
+    match definition.location {
+        Location::Address(address) => Some(match definition.kind {
+            SymbolKind::Function | SymbolKind::Ifunc => External::Function(address),
+            _ => External::Data(address),
+        }),
+        Location::Tls { offset } => match tls {
+            TlsPlacement::Static { tp_offset } => Some(External::StaticTls { tp_offset: tp_offset + offset as i64 }),
+            TlsPlacement::Dynamic { module } => Some(External::DynamicTls { module, offset }),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+// ---- 6. start ------------------------------------------------------------------------------------------------------
+
+fn finish(inner: &'static Inner, modules: &[&'static LoadedModule], linked: &LinkedAll) -> Result<(), Error> {
+    for slot in &linked.ifunc_slots {
+        crate::ifunc::fill_slot(slot.resolver, slot.slot);
+    }
+    for module in modules {
+        crate::ifunc::install_module(inner, module)?;
+    }
+    publish_symbols(inner, linked)?;
+    let arguments = {
+        let _blocked = Blocked::all();
+        let mut start = inner.start();
+        start.constructors.extend_from_slice(&linked.constructors);
+        let mut destructors = linked.destructors.clone();
+        destructors.append(&mut start.destructors);
+        start.destructors = destructors;
+        start.arguments
+    };
+    if let Some(arguments) = arguments {
+        inner.run_constructors(arguments);
+    }
+    Ok(())
+}
+
+/// Has libraries see the program's symbols: those that are loaded, and those that the program will load.
+fn publish_symbols(inner: &Inner, linked: &LinkedAll) -> Result<(), Error> {
+    let begin = Instant::now();
+    let session = inner.session();
+    let mut preempting: HashMap<&[u8], ExecutorAddr> = HashMap::new();
+    for export in linked.exports.iter().filter(|export| !export.is_weak && export.is_function) {
+        if session.libraries().lookup(&export.name).is_some() {
+            preempting.insert(&export.name, export.address);
+        }
+    }
+    if !preempting.is_empty() {
+        interpose::rebind(session.libraries(), &preempting);
+    }
+    drop(session);
+    if linked.wants_exports {
+        exports::publish(&linked.exports)
+            .map_err(|message| Error::Library { name: "the program's symbols".to_owned(), message })?;
+    }
+    inner.phases().libraries += begin.elapsed();
+    Ok(())
+}

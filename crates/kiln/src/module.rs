@@ -1,0 +1,112 @@
+//! A bitcode module of the session: what each of its ids is bound to.
+
+use std::sync::OnceLock;
+
+use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
+use kiln_bitcode::{AliasId, AliasKind, GlobalRef, Linkage};
+use kiln_dispatch::FunctionIndex;
+use kiln_link::External;
+use kiln_remote::ModuleId;
+
+/// What references to one id bind to; unset until somebody asks (names outside the module) or until the version that owns
+/// it is installed (constants that hold label addresses).
+pub(crate) type Bound = OnceLock<Option<External>>;
+
+/// A loaded module. Nothing in it changes once it is loaded, except that unset bindings get set.
+#[derive(Debug)]
+pub(crate) struct LoadedModule {
+    pub(crate) name: String,
+    pub(crate) bytes: &'static [u8],
+    pub(crate) bitcode: kiln_bitcode::Module,
+    /// The number by which the optimizer knows it.
+    pub(crate) id: ModuleId,
+    /// The first of its functions in the function table.
+    pub(crate) first: FunctionIndex,
+    /// Functions with bodies, in the order of their indices in the function table.
+    pub(crate) defined: Vec<FunctionId>,
+    /// Ifuncs, whose indices in the function table follow those of functions.
+    pub(crate) ifuncs: Vec<AliasId>,
+    pub(crate) functions: Vec<Bound>,
+    pub(crate) globals: Vec<Bound>,
+    pub(crate) aliases: Vec<Bound>,
+    /// Whether objects of this module hold line tables; known once there is one.
+    pub(crate) has_lines: OnceLock<bool>,
+}
+
+impl LoadedModule {
+    /// A module whose functions get indices from `allocate`, and whose ids are not bound yet.
+    pub(crate) fn new<E>(
+        name: String,
+        bytes: &'static [u8],
+        bitcode: kiln_bitcode::Module,
+        id: ModuleId,
+        allocate: impl FnOnce(u32) -> Result<FunctionIndex, E>,
+    ) -> Result<Self, E> {
+        let has_body =
+            |f: &kiln_bitcode::Function| !f.is_declaration() && f.symbol.linkage != Linkage::AvailableExternally;
+        let functions = (0u32..).map(FunctionId).zip(bitcode.functions());
+        let defined: Vec<_> = functions.filter(|(_, f)| has_body(f)).map(|(id, _)| id).collect();
+        let aliases = (0u32..).map(AliasId).zip(bitcode.aliases());
+        let ifuncs: Vec<_> = aliases.filter(|(_, a)| a.kind == AliasKind::Ifunc).map(|(id, _)| id).collect();
+        let first = allocate((defined.len() + ifuncs.len()) as u32)?;
+        let unbound = |count: usize| (0..count).map(|_| Bound::new()).collect();
+        Ok(Self {
+            functions: unbound(bitcode.functions().len()),
+            globals: unbound(bitcode.globals().len()),
+            aliases: unbound(bitcode.aliases().len()),
+            has_lines: OnceLock::new(),
+            name,
+            bytes,
+            bitcode,
+            id,
+            first,
+            defined,
+            ifuncs,
+        })
+    }
+
+    /// The function at `index` of the function table, if it is one of this module's with a body.
+    pub(crate) fn function_at(&self, index: FunctionIndex) -> Option<FunctionId> {
+        self.defined.get(index.0.checked_sub(self.first.0)? as usize).copied()
+    }
+
+    /// The index in the function table of a function with a body.
+    pub(crate) fn index_of(&self, function: FunctionId) -> Option<FunctionIndex> {
+        let position = self.defined.binary_search(&function).ok()?;
+        Some(FunctionIndex(self.first.0 + position as u32))
+    }
+
+    /// The index in the function table of an ifunc.
+    pub(crate) fn index_of_ifunc(&self, ifunc: AliasId) -> Option<FunctionIndex> {
+        let position = self.ifuncs.binary_search(&ifunc).ok()?;
+        Some(FunctionIndex(self.first.0 + (self.defined.len() + position) as u32))
+    }
+
+    /// What the resolver function of an ifunc is bound to.
+    pub(crate) fn ifunc_resolver(&self, ifunc: AliasId) -> Option<External> {
+        match self.bitcode.constant(self.bitcode.alias(ifunc).target) {
+            kiln_bitcode::Constant::Global(GlobalRef::Function(function)) => {
+                *self.functions[function.0 as usize].get()?
+            }
+            kiln_bitcode::Constant::Global(GlobalRef::Alias(alias)) => *self.aliases[alias.0 as usize].get()?,
+            _ => None,
+        }
+    }
+
+    /// A function's name, or its id where it has none.
+    pub(crate) fn function_name(&self, function: FunctionId) -> String {
+        let name = self.bitcode.functions().get(function.0 as usize).map(|f| self.bitcode.str(f.symbol.name));
+        match name {
+            Some(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
+            _ => format!("function {}", function.0),
+        }
+    }
+
+    /// Binds a global whose address comes with a version of a function.
+    pub(crate) fn bind_owned_global(&self, global: GlobalId, address: ExecutorAddr) {
+        if let Some(bound) = self.globals.get(global.0 as usize) {
+            // A second version of the same table: references of the first one keep theirs.
+            let _ = bound.set(Some(External::Data(address)));
+        }
+    }
+}

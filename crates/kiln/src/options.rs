@@ -1,0 +1,77 @@
+//! How an engine is set up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use kiln_abi::Pipeline;
+
+/// Where perf finds the names of compiled functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerfFormat {
+    /// `/tmp/perf-PID.map`, which `perf report` reads by itself.
+    Map,
+    /// `jit-PID.dump`, for `perf inject --jit`; holds the code as well.
+    Jitdump,
+}
+
+/// How an [`Engine`](crate::Engine) is set up. The default suits `kiln run`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Pipeline of the optimizer.
+    pub pipeline: Pipeline,
+    /// The optimizer's binary. If `None`: `KILN_OPTIMIZER`, beside the executable, on `PATH`.
+    pub optimizer: Option<PathBuf>,
+    /// Longest time for one compile.
+    pub compile_timeout: Duration,
+    /// Place all code and data below 2 GiB, for objects with 32-bit absolute relocations.
+    pub low_2gib: bool,
+    /// Bytes of address space to reserve for code and data; `None` for the default.
+    pub reservation_bytes: Option<u64>,
+    /// Tell debuggers about compiled code.
+    pub debugger: bool,
+    /// Tell perf about compiled code.
+    pub perf: Option<PerfFormat>,
+    /// Where libraries are looked for before the system's folders.
+    pub library_paths: Vec<PathBuf>,
+    /// Names bound to addresses given by the client.
+    pub absolute_symbols: Vec<(String, u64)>,
+    /// Leave out blocks of objects that nothing refers to.
+    pub prune: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            pipeline: Pipeline::Quick,
+            optimizer: None,
+            compile_timeout: Duration::from_secs(60),
+            low_2gib: false,
+            reservation_bytes: None,
+            debugger: false,
+            perf: None,
+            library_paths: Vec::new(),
+            absolute_symbols: Vec::new(),
+            prune: false,
+        }
+    }
+}
+
+impl Options {
+    /// The optimizer that these options mean, if there is one.
+    pub(crate) fn find_optimizer(&self) -> Option<PathBuf> {
+        const NAME: &str = "kiln-optimizer";
+        if let Some(path) = &self.optimizer {
+            return Some(path.clone());
+        }
+        if let Some(path) = std::env::var_os("KILN_OPTIMIZER") {
+            return Some(path.into());
+        }
+        let beside = std::env::current_exe().ok().and_then(|executable| Some(executable.parent()?.join(NAME)));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        beside
+            .into_iter()
+            .chain(std::env::split_paths(&path).map(|folder| folder.join(NAME)))
+            .find(|file| file.is_file())
+    }
+}

@@ -1,0 +1,109 @@
+//! Symbols that a native link would take from start-up files and static parts of libc, and those that the engine answers
+//! itself.
+//!
+//! `atexit` and its relatives live in `libc_nonshared.a`, so no look-up in a shared library finds them; each passes its
+//! unit's `__dso_handle` on. `sigaction` and `signal` hide the crash reporter: a program that asks sees the default it
+//! would see natively. `_Fork` skips the handlers that keep a child's code apart from its parent's, so they run here.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use kiln_abi::ExecutorAddr;
+
+use super::{crash, fork};
+
+type Handler = extern "C" fn();
+
+unsafe extern "C" {
+    fn __cxa_atexit(function: extern "C" fn(*mut c_void), argument: *mut c_void, dso: *mut c_void) -> c_int;
+    fn __cxa_at_quick_exit(function: extern "C" fn(*mut c_void), dso: *mut c_void) -> c_int;
+    fn __register_atfork(
+        prepare: Option<Handler>,
+        parent: Option<Handler>,
+        child: Option<Handler>,
+        dso: *mut c_void,
+    ) -> c_int;
+    fn _Fork() -> libc::pid_t;
+}
+
+/// The address of the host's own definition of `name`.
+pub(crate) fn lookup(name: &[u8]) -> Option<ExecutorAddr> {
+    let address = match name {
+        b"atexit" => atexit as *const () as usize,
+        b"at_quick_exit" => at_quick_exit as *const () as usize,
+        b"pthread_atfork" => pthread_atfork as *const () as usize,
+        b"sigaction" | b"__sigaction" => sigaction as *const () as usize,
+        b"signal" | b"bsd_signal" | b"ssignal" => signal as *const () as usize,
+        b"_Fork" => fork_without_handlers as *const () as usize,
+        b"__stack_chk_fail_local" => stack_chk_fail_local as *const () as usize,
+        _ => return None,
+    };
+    Some(ExecutorAddr::new(address as u64))
+}
+
+/// Registers `function` to run after every `atexit` handler that is registered later.
+pub(crate) fn at_exit(function: extern "C" fn(*mut c_void)) {
+    // SAFETY: the handler takes the null argument given here and Kiln's own image is never unloaded.
+    unsafe { __cxa_atexit(function, std::ptr::null_mut(), std::ptr::null_mut()) };
+}
+
+extern "C" fn atexit(function: extern "C" fn(*mut c_void)) -> c_int {
+    // SAFETY: as in glibc's own atexit: a function without parameters may be called with a surplus register argument.
+    // A null handle means "the executable", whose handlers run at exit.
+    unsafe { __cxa_atexit(function, std::ptr::null_mut(), std::ptr::null_mut()) }
+}
+
+extern "C" fn at_quick_exit(function: extern "C" fn(*mut c_void)) -> c_int {
+    // SAFETY: as for `atexit`.
+    unsafe { __cxa_at_quick_exit(function, std::ptr::null_mut()) }
+}
+
+extern "C" fn pthread_atfork(prepare: Option<Handler>, parent: Option<Handler>, child: Option<Handler>) -> c_int {
+    // SAFETY: the program's handlers are passed on as they came.
+    unsafe { __register_atfork(prepare, parent, child, std::ptr::null_mut()) }
+}
+
+extern "C" fn fork_without_handlers() -> libc::pid_t {
+    fork::prepare();
+    // SAFETY: no preconditions; our own handlers run around it.
+    let pid = unsafe { _Fork() };
+    if pid == 0 {
+        fork::child()
+    } else {
+        fork::parent()
+    }
+    pid
+}
+
+extern "C" fn stack_chk_fail_local() -> ! {
+    const MESSAGE: &[u8] = b"*** stack smashing detected ***: terminated\n";
+    // SAFETY: a plain write of a static buffer, then the end of the process, as glibc's `__stack_chk_fail` does.
+    unsafe {
+        libc::write(2, MESSAGE.as_ptr().cast(), MESSAGE.len());
+        libc::abort()
+    }
+}
+
+unsafe extern "C" fn sigaction(number: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
+    // SAFETY: the program's own arguments, passed on under the program's own duty to make them valid.
+    let status = unsafe { libc::sigaction(number, new, old) };
+    if status == 0 && !old.is_null() {
+        // SAFETY: the call above filled `old`, which the program made valid for writes.
+        unsafe { crash::hide(&mut *old) };
+    }
+    status
+}
+
+unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
+    // SAFETY: the program's own arguments, passed on.
+    let previous = unsafe { libc::signal(number, handler) };
+    if crash::is_reporter(previous) { libc::SIG_DFL } else { previous }
+}
+
+/// The environment that the program starts with.
+pub(crate) fn environ() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: libc defines `environ` and it is read before the program can change it from another thread.
+    unsafe { environ }
+}

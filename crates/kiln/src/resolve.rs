@@ -1,0 +1,191 @@
+//! A first call: from a stub without a body to code.
+//!
+//! Everything here may run inside a signal handler that interrupted `malloc`, on an engine stack, with all signals
+//! blocked (`kiln_dispatch::Resolve` lists the duties): Rust's allocator and the engine's locks are used, libc's are not.
+
+use std::sync::PoisonError;
+
+use kiln_abi::symbol::{self, Id};
+use kiln_abi::{ExecutorAddr, FunctionId};
+use kiln_dispatch::{Claim, FunctionIndex, Resolve};
+use kiln_link::{External, Link, Scope};
+use kiln_remote::{Compiled, ModuleId};
+
+use crate::compiler::{Failure, Install};
+use crate::engine::Inner;
+use crate::module::LoadedModule;
+use crate::place::{self, Debug, Placed};
+
+/// Exit status when a function that the program needs has no code.
+const EXIT_NO_CODE: i32 = 125;
+
+impl Resolve for Inner {
+    fn resolve(&self, function: FunctionIndex) -> ExecutorAddr {
+        match self.table().claim_or_wait(function) {
+            Claim::Installed(body) => body,
+            Claim::Mine => match self.compile(function) {
+                Ok(body) => body,
+                Err(failure) => {
+                    self.table().fail(function);
+                    self.die(function, &failure.to_string())
+                }
+            },
+            Claim::Failed | Claim::Other => self.die(function, "an earlier attempt to compile it failed"),
+        }
+    }
+}
+
+impl Inner {
+    /// Compiles the function at `index`, which the calling thread has claimed, and returns its body.
+    fn compile(&self, index: FunctionIndex) -> Result<ExecutorAddr, Failure> {
+        let Some((module, function)) = self.function_at(index) else {
+            return Err(Failure::Link(format!("stub {} belongs to no function", index.0)));
+        };
+        loop {
+            match self.compiler.compile(module.id, function, self) {
+                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner)?,
+                result => break result?,
+            }
+        }
+        self.table().body(index).ok_or_else(|| Failure::Link("the optimizer's object does not define it".to_owned()))
+    }
+
+    /// Compiles the function that owns label addresses which another function or a global refers to.
+    pub(crate) fn compile_owner(&self, module: &LoadedModule, owner: FunctionId) -> Result<(), Failure> {
+        self.compiler.compile(module.id, owner, self)
+    }
+
+    /// Ends the process: a call cannot return without its function.
+    fn die(&self, index: FunctionIndex, reason: &str) -> ! {
+        let name = match self.function_at(index) {
+            Some((module, function)) => format!("{} ({})", module.function_name(function), module.name),
+            None => format!("stub {}", index.0),
+        };
+        let mut text = format!("kiln: error: cannot compile {name}\n");
+        for line in reason.lines() {
+            text.push_str(&format!("kiln:        {line}\n"));
+        }
+        end(&text)
+    }
+}
+
+impl Install for Inner {
+    fn install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure> {
+        let link_failure = |error: &dyn std::fmt::Display| Failure::Link(error.to_string());
+        let module = self.module(module).ok_or_else(|| Failure::Link(format!("module {} is not loaded", module.0)))?;
+        let object = compiled.object.into_bytes().map_err(|error| link_failure(&error))?;
+        let mut link = Link::new(kiln_link::Options { stubs: true, ..kiln_link::Options::default() });
+        link.add_object(module.name.as_str(), &object);
+        let mut scope = ObjectScope { engine: self, module, needs_owner: None };
+        let resolved = link.resolve(&mut scope);
+        if let Some(owner) = scope.needs_owner {
+            return Err(Failure::NeedsOwner(owner));
+        }
+        let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
+        let debug = Debug { object: self.options.debugger.then_some(&object[..]) };
+        let Placed { linked, published, .. } = place::place(self, resolved, debug)
+            .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
+
+        let has_lines = *module.has_lines.get_or_init(|| crate::lines::has_lines(&object));
+        let mut bodies = Vec::with_capacity(compiled.functions.len());
+        let mut code = self.code.lock();
+        let mut symbols = Vec::with_capacity(compiled.functions.len());
+        for function in &compiled.functions {
+            let name = symbol::name(Id::Function(*function));
+            let definition = linked.symbol(name.as_bytes());
+            let Some((index, definition)) = module.index_of(*function).zip(definition) else { continue };
+            let Some(body) = definition.location.address() else { continue };
+            if self.table().body(index).is_none() {
+                bodies.push((index, body));
+            }
+            symbols.push((body, definition.size, *function));
+        }
+        for global in &compiled.globals {
+            let name = symbol::name(Id::Global(*global));
+            if let Some(address) = linked.symbol(name.as_bytes()).and_then(|d| d.location.address()) {
+                module.bind_owned_global(*global, address);
+            }
+        }
+        self.table().install(&bodies).map_err(|error| link_failure(&error))?;
+        let kept = has_lines.then(|| code.keep_object(object));
+        for (body, bytes, function) in symbols {
+            code.add(body, bytes, module.id, function, kept);
+        }
+        drop(code);
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).push(published);
+        Ok(())
+    }
+}
+
+/// Writes `message` and ends the process where it cannot go on. `exit` handlers are the program's code, which must not
+/// run here: the thread may hold any of the program's locks.
+pub(crate) fn end(message: &str) -> ! {
+    // SAFETY: a plain write of a live buffer and the end of the process.
+    unsafe {
+        libc::write(2, message.as_ptr().cast(), message.len());
+        libc::_exit(EXIT_NO_CODE)
+    }
+}
+
+/// What the symbols of one module's objects mean.
+struct ObjectScope<'e> {
+    engine: &'e Inner,
+    module: &'e LoadedModule,
+    /// A function that must be compiled first, because it owns a table of label addresses.
+    needs_owner: Option<FunctionId>,
+}
+
+impl Scope for ObjectScope<'_> {
+    fn lookup(&mut self, name: &[u8]) -> Option<External> {
+        let Some(id) = symbol::parse(name) else { return self.engine.session().find(name) };
+        let module = self.module;
+        match id {
+            Id::Function(function) => {
+                let record = module.bitcode.functions().get(function.0 as usize)?;
+                let bound = module.functions.get(function.0 as usize)?;
+                *bound.get_or_init(|| self.engine.session().find(module.bitcode.str(record.symbol.name)))
+            }
+            Id::Global(global) => {
+                let record = module.bitcode.globals().get(global.0 as usize)?;
+                if let Some(owner) = module.bitcode.block_address_owner(global)
+                    && module.globals.get(global.0 as usize)?.get().is_none()
+                {
+                    self.needs_owner = Some(owner);
+                    return None;
+                }
+                let bound = module.globals.get(global.0 as usize)?;
+                *bound.get_or_init(|| self.engine.session().find(module.bitcode.str(record.symbol.name)))
+            }
+            Id::Alias(alias) => *module.aliases.get(alias as usize)?.get()?,
+        }
+    }
+
+    fn stub(&mut self, name: &[u8]) -> Option<ExecutorAddr> {
+        let Id::Function(function) = symbol::parse(name)? else { return None };
+        Some(self.engine.table().stub(self.module.index_of(function)?))
+    }
+}
+
+impl Inner {
+    /// `text` with the module's own names in place of id symbols.
+    fn in_names_of(&self, module: &LoadedModule, text: &str) -> String {
+        let mut named = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find("kiln$") {
+            named.push_str(&rest[..at]);
+            let digits = rest[at + 6..].bytes().take_while(u8::is_ascii_digit).count();
+            let word = &rest[at..at + 6 + digits];
+            match symbol::parse(word.as_bytes()) {
+                Some(Id::Function(function)) => named.push_str(&module.function_name(function)),
+                Some(Id::Global(global)) => match module.bitcode.globals().get(global.0 as usize) {
+                    Some(record) => named.push_str(&String::from_utf8_lossy(module.bitcode.str(record.symbol.name))),
+                    None => named.push_str(word),
+                },
+                _ => named.push_str(word),
+            }
+            rest = &rest[at + word.len()..];
+        }
+        named.push_str(rest);
+        named
+    }
+}

@@ -1,0 +1,149 @@
+//! What an engine did and holds.
+
+use std::fmt;
+use std::time::Duration;
+
+use kiln_abi::Permission;
+
+use crate::compiler::CompilerStatistics;
+use crate::engine::Inner;
+
+/// Time that the engine's own phases took on the calling threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Phases {
+    /// Reservation, function table, start of the optimizer.
+    pub(crate) setup: Duration,
+    /// Reading files.
+    pub(crate) read: Duration,
+    /// Parsing module tables.
+    pub(crate) parse: Duration,
+    /// Globals to graphs.
+    pub(crate) data: Duration,
+    /// Opening shared libraries.
+    pub(crate) libraries: Duration,
+    /// Resolving, placing and publishing at load.
+    pub(crate) link: Duration,
+    /// Linking and installing compiled functions.
+    pub(crate) install: Duration,
+}
+
+/// Memory of one permission.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RegionUse {
+    /// How the program may use it.
+    pub permission: Permission,
+    /// Bytes allocated.
+    pub used_bytes: u64,
+    /// Bytes of address space.
+    pub reserved_bytes: u64,
+}
+
+/// What an engine did and holds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Functions with bodies in loaded bitcode modules.
+    pub functions_defined: u64,
+    /// Functions that were compiled.
+    pub functions_compiled: u64,
+    /// IR instructions of those.
+    pub instructions_compiled: u64,
+    /// Requests to the optimizer.
+    pub requests: u64,
+    /// Optimizers that died or were given up.
+    pub optimizer_restarts: u64,
+    /// Time threads waited for the optimizer.
+    pub waited: Duration,
+    /// Memory by region.
+    pub regions: Vec<RegionUse>,
+    /// Mappings of the code cache.
+    pub mappings: u64,
+    phases: Phases,
+    compiler: CompilerStatistics,
+}
+
+impl Statistics {
+    pub(crate) fn of(inner: &Inner) -> Self {
+        let compiler = inner.compiler.statistics();
+        let cache = inner.cache.stats();
+        let functions_defined = inner.modules().iter().map(|module| module.defined.len() as u64).sum();
+        Self {
+            functions_defined,
+            functions_compiled: compiler.functions,
+            instructions_compiled: compiler.instructions,
+            requests: compiler.requests,
+            optimizer_restarts: compiler.restarts,
+            waited: compiler.waited,
+            regions: cache
+                .regions
+                .iter()
+                .map(|region| RegionUse {
+                    permission: region.permission,
+                    used_bytes: region.used_bytes,
+                    reserved_bytes: region.reserved_bytes,
+                })
+                .collect(),
+            mappings: cache.mappings as u64,
+            phases: *inner.phases(),
+            compiler,
+        }
+    }
+}
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
+        writeln!(f, "kiln: statistics")?;
+        writeln!(
+            f,
+            "  functions   {} of {} compiled, {} IR instructions",
+            self.functions_compiled, self.functions_defined, self.instructions_compiled
+        )?;
+        let phases = &self.phases;
+        writeln!(
+            f,
+            "  load        setup {}, read {}, parse {}, data {}, libraries {}, link {}",
+            milliseconds(phases.setup),
+            milliseconds(phases.read),
+            milliseconds(phases.parse),
+            milliseconds(phases.data),
+            milliseconds(phases.libraries),
+            milliseconds(phases.link)
+        )?;
+        let compiler = &self.compiler;
+        writeln!(
+            f,
+            "  first calls {} requests, {} waited, {} of it linking and installing {} KiB of objects",
+            self.requests,
+            milliseconds(self.waited),
+            milliseconds(phases.install),
+            compiler.object_bytes >> 10
+        )?;
+        writeln!(
+            f,
+            "  optimizer   LLVM {}: queued {}, open {}, extract {}, passes {}, code {}; {} restarts",
+            if compiler.llvm_version.is_empty() { "not needed" } else { &compiler.llvm_version },
+            milliseconds(compiler.queued),
+            milliseconds(compiler.open),
+            milliseconds(compiler.extract),
+            milliseconds(compiler.passes),
+            milliseconds(compiler.codegen),
+            self.optimizer_restarts
+        )?;
+        for region in &self.regions {
+            let name = match region.permission {
+                Permission::Code => "code",
+                Permission::ReadOnly => "constants",
+                Permission::ReadWrite => "data",
+            };
+            writeln!(
+                f,
+                "  {name:<11} {} KiB used of {} MiB reserved",
+                region.used_bytes.div_ceil(1024),
+                region.reserved_bytes >> 20
+            )?;
+        }
+        writeln!(f, "  mappings    {}", self.mappings)
+    }
+}
