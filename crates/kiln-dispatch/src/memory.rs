@@ -1,4 +1,5 @@
-use kiln_abi::ExecutorAddr;
+use kiln_abi::{ExecutorAddr, Permission, Segment};
+use kiln_codecache::{CodeCache, Place, Records};
 use std::error::Error;
 use std::ptr::NonNull;
 
@@ -29,4 +30,23 @@ pub struct StubBlock {
     pub executor: ExecutorAddr,
     /// Where it is written.
     pub working: NonNull<u8>,
+}
+
+// SAFETY: a reservation of the asked size and alignment; what is written in its working memory shows at its address.
+// Leaking keeps it, and the cache with both its views, for the rest of the process, a forked child included. The cache
+// itself writes nothing into published code.
+unsafe impl StubMemory for CodeCache {
+    fn reserve(&self, bytes: u64, align: u64) -> Result<StubBlock, Box<dyn Error + Send + Sync>> {
+        let segment = Segment { permission: Permission::Code, size: bytes, align };
+        let mut reservation = CodeCache::reserve(self, &[(segment, Place::Anywhere)])?;
+        let block =
+            StubBlock { executor: reservation.segment(0), working: NonNull::from(reservation.working(0)).cast() };
+        // Published before it holds a stub: a table fills its blocks bit by bit and synchronises after each bit.
+        reservation.publish(Records::new())?.leak();
+        Ok(block)
+    }
+
+    fn synchronize(&self) {
+        self.synchronize_cores();
+    }
 }

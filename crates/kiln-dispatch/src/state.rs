@@ -210,6 +210,13 @@ mod loom_tests {
 
     const SLOT: u64 = 0xe9;
 
+    /// Every interleaving with at most three preemptions: without a bound it takes many minutes.
+    fn model(test: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(test);
+    }
+
     impl Function {
         fn new() -> Arc<Function> {
             Arc::new(Function {
@@ -248,7 +255,7 @@ mod loom_tests {
 
     #[test]
     fn threads_that_meet_make_one_compile() {
-        loom::model(|| {
+        model(|| {
             let function = Function::new();
             let threads: Vec<_> = (0..2)
                 .map(|_| {
@@ -264,7 +271,7 @@ mod loom_tests {
 
     #[test]
     fn who_fetches_the_slot_runs_the_body() {
-        loom::model(|| {
+        model(|| {
             let function = Function::new();
             let caller = {
                 let function = function.clone();
@@ -282,7 +289,7 @@ mod loom_tests {
 
     #[test]
     fn abandoned_functions_are_compiled_by_who_waited() {
-        loom::model(|| {
+        model(|| {
             let function = Function::new();
             claim(&function.state).unwrap();
             let waiters: Vec<_> = (0..2)
@@ -299,7 +306,7 @@ mod loom_tests {
 
     #[test]
     fn a_failure_wakes_everyone() {
-        loom::model(|| {
+        model(|| {
             let function = Function::new();
             claim(&function.state).unwrap();
             let waiters: Vec<_> = (0..2)
@@ -315,7 +322,7 @@ mod loom_tests {
 
     #[test]
     fn a_neighbour_is_installed_while_somebody_claims_it() {
-        loom::model(|| {
+        model(|| {
             let function = Function::new();
             let neighbour = {
                 let function = function.clone();

@@ -4,8 +4,8 @@ use kiln_abi::ExecutorAddr;
 use kiln_dispatch::{Claim, FunctionIndex, FunctionTable, Resolve, StubBlock, StubMemory};
 use std::error::Error;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// Code memory of its own, which is never given back.
 pub(crate) struct Memory {
@@ -131,6 +131,14 @@ pub(crate) fn table<F>(memory: &'static Memory, resolve: F) -> (&'static Functio
 where
     F: Fn(&'static FunctionTable, FunctionIndex) -> ExecutorAddr + Sync + 'static,
 {
+    table_in(memory, resolve)
+}
+
+/// The same with stubs wherever the caller wants them.
+pub(crate) fn table_in<F>(memory: &'static dyn StubMemory, resolve: F) -> (&'static FunctionTable, &'static Resolver<F>)
+where
+    F: Fn(&'static FunctionTable, FunctionIndex) -> ExecutorAddr + Sync + 'static,
+{
     let resolver: &'static Resolver<F> =
         Box::leak(Box::new(Resolver { table: OnceLock::new(), resolve, entered: AtomicUsize::new(0) }));
     let table = FunctionTable::new(memory, resolver).unwrap();
@@ -191,3 +199,9 @@ pub(crate) fn until_asleep_in_futex(tid: libc::pid_t) {
         std::thread::yield_now();
     }
 }
+
+/// Held by a test that fills all stacks of the engine and waits until it has them.
+pub(crate) static ALL_STACKS: Mutex<()> = Mutex::new(());
+
+/// Number of stacks of the engine.
+pub(crate) const STACKS: usize = 64;
