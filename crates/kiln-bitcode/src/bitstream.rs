@@ -300,10 +300,12 @@ impl Record<'_> {
 
 /// Fields that hold one character each, as bytes.
 pub(crate) fn bytes_of(values: &[u64], block: &Block<'_>) -> Result<Vec<u8>, Error> {
-    values
-        .iter()
-        .map(|v| u8::try_from(*v).map_err(|_| block.error(ErrorKind::BadValue { what: "character", value: *v })))
-        .collect()
+    let byte = |value: &u64| match *value as i64 {
+        // LLVM's writer extends the sign of characters in attributes.
+        -128..=255 => Ok(*value as u8),
+        _ => Err(block.error(ErrorKind::BadValue { what: "character", value: *value })),
+    };
+    values.iter().map(byte).collect()
 }
 
 /// What comes next in a block; definitions of abbreviations are already dealt with.

@@ -28,6 +28,7 @@ mod global;
 mod layout;
 mod module;
 mod reader;
+mod rows;
 mod types;
 
 pub use attributes::{Attribute, AttributeGroup, AttributeKind, AttributeList, AttributePlace, IntRange};
@@ -42,4 +43,5 @@ pub use global::{
 pub use kiln_abi::{FunctionId, GlobalId};
 pub use layout::{DataLayout, Mangling, PointerLayout, TypeLayout};
 pub use module::{MetadataKind, Module};
+pub use rows::rows;
 pub use types::{Type, TypeId};

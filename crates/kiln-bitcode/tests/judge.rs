@@ -1,0 +1,91 @@
+//! Our reader against LLVM's: both must say the same of every module.
+//!
+//! `judge/llvm_rows.cpp` prints LLVM's view, [`kiln_bitcode::rows`] ours. Besides the sources in `modules`, every `.bc`
+//! file in the directory `KILN_TEST_PROGRAMS` is judged, if it is set.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{compile_modules, run, scratch};
+
+/// Builds the judge, once for all tests.
+fn judge() -> &'static Path {
+    static JUDGE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    JUDGE.get_or_init(|| {
+        let config = ["--link-shared", "--cxxflags", "--ldflags", "--libs", "core", "bitreader", "support"];
+        let flags = String::from_utf8(run(Command::new("llvm-config-22").args(config))).unwrap();
+        let binary = scratch("judge").join("llvm_rows");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge/llvm_rows.cpp");
+        let mut clang = Command::new("clang++-22");
+        run(clang.arg("-O1").arg(source).arg("-o").arg(&binary).args(flags.split_whitespace()));
+        binary
+    })
+}
+
+fn assert_same(file: &Path) -> usize {
+    let theirs = run(Command::new(judge()).arg(file));
+    let theirs = String::from_utf8(theirs).unwrap();
+    let bytes = std::fs::read(file).unwrap();
+    let modules = kiln_bitcode::parse(&bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let mut ours = modules.iter().flat_map(kiln_bitcode::rows);
+    let mut theirs = theirs.split_terminator('\n');
+    for line in 1.. {
+        match (ours.next(), theirs.next()) {
+            (None, None) => return line - 1,
+            (ours, theirs) => assert_eq!(ours.as_deref(), theirs, "{} line {line}: ours, LLVM's", file.display()),
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn modules_read_as_llvm_reads_them() {
+    let files = compile_modules(&scratch("judge-modules"));
+    assert!(files.len() >= 10, "{files:?}");
+    for file in &files {
+        // The tables of names that LLVM puts into each module take some sixty lines.
+        assert!(assert_same(file) > 60, "{}", file.display());
+    }
+}
+
+#[test]
+fn several_modules_in_one_file() {
+    let dir = scratch("judge-several");
+    let files = compile_modules(&dir);
+    let all = dir.join("all.bc");
+    run(Command::new("llvm-cat-22").arg("-b").args(&files).arg("-o").arg(&all));
+    assert_eq!(kiln_bitcode::parse(&std::fs::read(&all).unwrap()).unwrap().len(), files.len());
+    assert_same(&all);
+}
+
+#[test]
+fn wrapper_header() {
+    let dir = scratch("judge-wrapper");
+    let source = dir.join("apple.ll");
+    // LLVM writes the wrapper for Darwin only.
+    let text = "target triple = \"x86_64-apple-macosx13.0.0\"\n@a = global i32 5\ndefine void @f() { ret void }\n";
+    std::fs::write(&source, text).unwrap();
+    let file = dir.join("apple.bc");
+    run(Command::new("llvm-as-22").arg(&source).arg("-o").arg(&file));
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.starts_with(&0x0b17_c0deu32.to_le_bytes()));
+    assert_same(&file);
+    let body = kiln_bitcode::parse(&bytes).unwrap()[0].functions()[0].body.unwrap();
+    assert!(body.start < body.end && body.end < bytes.len(), "{body:?}");
+}
+
+#[test]
+fn programs_read_as_llvm_reads_them() {
+    let Some(dir) = std::env::var_os("KILN_TEST_PROGRAMS") else { return };
+    let mut judged = 0;
+    for file in std::fs::read_dir(dir).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|e| e == "bc") {
+            assert_same(&file);
+            judged += 1;
+        }
+    }
+    assert!(judged > 0, "no .bc file in KILN_TEST_PROGRAMS");
+}
