@@ -31,4 +31,4 @@ Promise.all([1, Promise.resolve(2)]).then(v => print("all", v));
 print(new Float64Array([1.5, 2.5]).map(x => x * 2), new DataView(new ArrayBuffer(8)).getInt16(0), Math.hypot(3, 4), Math.clz32(1));
 print(new Date(Date.UTC(2020, 1, 29)).toISOString(), encodeURIComponent("a b&ü"), parseInt("z", 36), isNaN("x"));
 let depth = 0;
-try { (function down() { depth++; down(); })(); } catch (e) { print(e.name, depth > 100); }
+try { (function down() { depth++; down(); })(); } catch (e) { print(e.name, depth > 10); }

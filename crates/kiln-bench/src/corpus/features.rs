@@ -262,8 +262,8 @@ impl Feature {
 /// shared libraries occur.
 fn level_flags(level: Level) -> &'static [&'static str] {
     match level {
-        Level::O0 => &["-O0", "-g"],
-        Level::O2 => &["-O2", "-fno-pic", "-no-pie", "-Wno-unused-command-line-argument"],
+        Level::O0 => &["-O0", "-g", "-D_GNU_SOURCE"],
+        Level::O2 => &["-O2", "-fno-pic", "-no-pie", "-D_GNU_SOURCE", "-Wno-unused-command-line-argument"],
     }
 }
 

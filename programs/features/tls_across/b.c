@@ -1,0 +1,3 @@
+__thread int theirs = 1;
+int *address(void) { return &theirs; }
+int bump(void) { return ++theirs; }
