@@ -9,7 +9,7 @@
 //!    after this. The caller reserves memory for the segments.
 //! 4. [`Layout::place`] → [`Linked`]: bytes are copied and relocated into the caller's working memory, in one pass.
 //!
-//! ```no_run
+//! ```
 //! use kiln_abi::ExecutorAddr;
 //! use kiln_link::*;
 //!
@@ -60,14 +60,24 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
+mod eh_frame;
+mod elf;
 mod error;
 mod graph;
+mod init;
 mod input;
 mod layout;
 mod link;
 mod linked;
+mod load;
+mod names;
+mod place;
+mod prune;
 mod resolve;
 mod scope;
+mod symbols;
+mod unit;
 mod x86_64;
 
 pub use error::{Advice, Error, ErrorKind, Errors, Site};

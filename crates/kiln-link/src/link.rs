@@ -1,7 +1,5 @@
 //! The ordered inputs of a link.
 
-use std::borrow::Cow;
-
 use kiln_abi::ExecutorAddr;
 
 use crate::error::Errors;
@@ -30,8 +28,8 @@ pub struct Options {
 pub struct InputId(pub(crate) u32);
 
 pub(crate) enum Input<'a> {
-    Object { name: Cow<'a, str>, bytes: &'a [u8] },
-    Archive { name: Cow<'a, str>, bytes: &'a [u8], whole: bool },
+    Object { name: &'a str, bytes: &'a [u8] },
+    Archive { name: &'a str, bytes: &'a [u8], whole: bool },
     Graph(&'a Graph<'a>),
     Dynamic(Box<dyn Scope + 'a>),
 }
@@ -45,7 +43,7 @@ pub(crate) enum Input<'a> {
 pub struct Link<'a> {
     pub(crate) options: Options,
     pub(crate) inputs: Vec<Input<'a>>,
-    pub(crate) defines: Vec<(Cow<'a, [u8]>, ExecutorAddr)>,
+    pub(crate) defines: Vec<(&'a [u8], ExecutorAddr)>,
     pub(crate) members: Box<dyn Members<'a> + 'a>,
 }
 
@@ -62,14 +60,14 @@ impl<'a> Link<'a> {
     }
 
     /// Adds an ELF object. Bytes that turn out to be an archive are taken as one.
-    pub fn add_object(&mut self, name: impl Into<Cow<'a, str>>, bytes: &'a [u8]) -> InputId {
-        self.add(Input::Object { name: name.into(), bytes })
+    pub fn add_object(&mut self, name: &'a str, bytes: &'a [u8]) -> InputId {
+        self.add(Input::Object { name, bytes })
     }
 
     /// Adds an archive, whose members are taken as they are needed, or all of them if `whole` is set. Bytes that turn
     /// out to be a bare object are taken as one.
-    pub fn add_archive(&mut self, name: impl Into<Cow<'a, str>>, bytes: &'a [u8], whole: bool) -> InputId {
-        self.add(Input::Archive { name: name.into(), bytes, whole })
+    pub fn add_archive(&mut self, name: &'a str, bytes: &'a [u8], whole: bool) -> InputId {
+        self.add(Input::Archive { name, bytes, whole })
     }
 
     /// Adds a graph.
@@ -85,8 +83,8 @@ impl<'a> Link<'a> {
 
     /// Defines `name` as `address`, like `--defsym`. A definition in an object is a duplicate; one in an archive or
     /// library is not wanted any more.
-    pub fn define(&mut self, name: impl crate::graph::IntoName<'a>, address: ExecutorAddr) {
-        self.defines.push((name.into_name(), address));
+    pub fn define(&mut self, name: &'a (impl AsRef<[u8]> + ?Sized), address: ExecutorAddr) {
+        self.defines.push((name.as_ref(), address));
     }
 
     /// Sets where members of thin archives and bitcode members come from.

@@ -2,8 +2,14 @@
 
 use kiln_abi::{ExecutorAddr, FdeEntry};
 
-use crate::graph::{SymbolId, SymbolKind};
+use crate::graph::{SymbolId, SymbolKind, Visibility};
+use crate::init::Functions;
+use crate::layout::segment_of;
 use crate::link::InputId;
+use crate::resolve::Resolved;
+use crate::symbols::State;
+use crate::unit::{Home, NO_SYMBOL, SymbolView, Unit};
+use crate::x86_64::fixup::{Target, TargetKind};
 
 /// Where a symbol ended up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,75 +91,137 @@ pub enum Opcode {
 
 /// A finished link: bytes are in place, everything else that its owner must know is here.
 pub struct Linked<'a> {
-    pub(crate) names: std::marker::PhantomData<&'a [u8]>,
+    pub(crate) resolved: Resolved<'a>,
+    /// Per symbol (flat).
+    pub(crate) targets: Vec<Target>,
+    pub(crate) bases: [u64; 3],
+    pub(crate) unwind: Vec<FdeEntry>,
+    pub(crate) calls: Vec<CallSite>,
+    pub(crate) image: Vec<u8>,
+    pub(crate) functions: Functions,
+    pub(crate) ifuncs: Vec<IfuncSlot>,
 }
 
 impl<'a> Linked<'a> {
-    /// The definition of a global symbol in this link.
+    /// The definition of a global symbol in this link. Of a function with a [stub](crate::Scope::stub), the body.
     #[must_use]
     pub fn symbol(&self, name: &[u8]) -> Option<Definition> {
-        let _ = name;
-        unimplemented!()
+        self.definition(self.resolved.symbols.find(name)?)
     }
 
-    /// The definition of a symbol of an input graph, local ones included: what the reference in that graph binds to,
-    /// if it lies in this link.
+    /// The definition in this link that a symbol of an input graph, local ones included, is bound to.
     #[must_use]
     pub fn graph_symbol(&self, input: InputId, symbol: SymbolId) -> Option<Definition> {
-        let _ = (input, symbol);
-        unimplemented!()
+        let unit = self.resolved.units.iter().find(|unit| unit.input == input.0)?;
+        match unit.bound(symbol.0) {
+            NO_SYMBOL => {
+                let view = unit.symbol(symbol.0)?;
+                Some(Definition {
+                    location: self.view_location(unit, &view)?,
+                    size: view.size,
+                    kind: view.kind,
+                    weak: false,
+                    exported: false,
+                })
+            }
+            id => self.definition(id),
+        }
+    }
+
+    fn view_location(&self, unit: &Unit<'_>, view: &SymbolView) -> Option<Location> {
+        match view.home {
+            Home::Section(section) => {
+                let section = &unit.sections[section as usize];
+                let offset = u64::from(section.offset).wrapping_add(view.value);
+                match section.class {
+                    class if class.is_tls() => Some(Location::Tls { offset }),
+                    class => {
+                        let base = self.bases[segment_of(class)?];
+                        Some(Location::Address(ExecutorAddr::new(base.wrapping_add(offset))))
+                    }
+                }
+            }
+            Home::Absolute => Some(Location::Address(ExecutorAddr::new(view.value))),
+            Home::Undefined | Home::Common => None,
+        }
+    }
+
+    fn definition(&self, id: u32) -> Option<Definition> {
+        let symbol = self.resolved.symbols.get(id);
+        let (size, kind) = match symbol.state {
+            State::Defined { unit, global } => {
+                let view = self.resolved.units[unit as usize].global(global);
+                (view.size, view.kind)
+            }
+            State::Common { common, .. } => (self.resolved.symbols.common(id, common).size, SymbolKind::Data),
+            State::Absolute(_) => (0, SymbolKind::Untyped),
+            _ => return None,
+        };
+        let target = self.targets[self.resolved.symbols.flat(id)];
+        let location = match target.kind {
+            TargetKind::OwnTls => Location::Tls { offset: target.address },
+            TargetKind::Stubbed => Location::Address(ExecutorAddr::new(target.extra)),
+            TargetKind::Gone => return None,
+            _ => Location::Address(ExecutorAddr::new(target.address)),
+        };
+        let exported = symbol.visibility != Visibility::Hidden;
+        Some(Definition { location, size, kind, weak: symbol.weak, exported })
     }
 
     /// All definitions that later loads may bind to, with their names.
     pub fn exports(&self) -> impl Iterator<Item = (&'a [u8], Definition)> + '_ {
-        std::iter::empty()
+        self.definitions().filter(|(_, definition)| definition.exported)
+    }
+
+    /// All global definitions of the link with their names, hidden ones included.
+    pub fn definitions(&self) -> impl Iterator<Item = (&'a [u8], Definition)> + '_ {
+        self.resolved.symbols.ids().filter_map(|id| Some((self.resolved.symbols.get(id).name, self.definition(id)?)))
     }
 
     /// The name of a global symbol.
     #[must_use]
     pub fn global_name(&self, symbol: GlobalId) -> &'a [u8] {
-        let _ = symbol;
-        unimplemented!()
+        self.resolved.symbols.get(symbol.0).name
     }
 
     /// Takes the unwind table entries of all live code, sorted by `pc_begin`.
     pub fn take_unwind(&mut self) -> Vec<FdeEntry> {
-        unimplemented!()
+        std::mem::take(&mut self.unwind)
     }
 
     /// The initial image of the thread-local block, as long as [`TlsRequest::image_size`](crate::TlsRequest).
     #[must_use]
     pub fn tls_image(&self) -> &[u8] {
-        unimplemented!()
+        &self.image
     }
 
     /// Functions of `.preinit_array`, in the order in which to call them, before [`Linked::init`].
     #[must_use]
     pub fn preinit(&self) -> &[ExecutorAddr] {
-        unimplemented!()
+        &self.functions.preinit
     }
 
     /// Constructors, in the order in which to call them with (argc, argv, envp).
     #[must_use]
     pub fn init(&self) -> &[ExecutorAddr] {
-        unimplemented!()
+        &self.functions.init
     }
 
     /// Destructors, in the order in which to call them.
     #[must_use]
     pub fn fini(&self) -> &[ExecutorAddr] {
-        unimplemented!()
+        &self.functions.fini
     }
 
     /// Resolvers to run before anything else of the link.
     #[must_use]
     pub fn ifuncs(&self) -> &[IfuncSlot] {
-        unimplemented!()
+        &self.ifuncs
     }
 
     /// Direct branches to global symbols, with [`Options::call_sites`](crate::Options::call_sites).
     #[must_use]
     pub fn call_sites(&self) -> &[CallSite] {
-        unimplemented!()
+        &self.calls
     }
 }

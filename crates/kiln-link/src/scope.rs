@@ -10,6 +10,9 @@ use crate::graph::Graph;
 pub enum External {
     /// A function: branches that do not reach it go through a stub of this link.
     Function(ExecutorAddr),
+    /// A function or variable in the same reservation as the link's own memory: always in reach, so that no stub is kept
+    /// ready for it.
+    Near(ExecutorAddr),
     /// A variable: code that does not reach it must go through the global offset table.
     Data(ExecutorAddr),
     /// A thread-local variable at a constant distance from the thread pointer.
@@ -31,7 +34,7 @@ impl External {
     #[must_use]
     pub fn address(self) -> Option<ExecutorAddr> {
         match self {
-            External::Function(address) | External::Data(address) => Some(address),
+            External::Function(address) | External::Near(address) | External::Data(address) => Some(address),
             _ => None,
         }
     }

@@ -1,5 +1,8 @@
 //! The x86-64 port: relocations, thread-local storage models, global offset table and stubs.
 
+pub(crate) mod fixup;
+pub(crate) mod got_plt;
 mod relocations;
+mod tls;
 
 pub use relocations::RelocationKind;

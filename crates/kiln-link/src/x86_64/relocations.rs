@@ -207,8 +207,8 @@ impl RelocationKind {
             let mut mask = 0u64;
             let mut i = 0;
             while i < KINDS {
-                if let Some(row) = ROWS[i] {
-                    if matches!(
+                if let Some(row) = ROWS[i]
+                    && matches!(
                         row.formula,
                         Formula::GotRelative
                             | Formula::GotRelaxable
@@ -217,9 +217,9 @@ impl RelocationKind {
                             | Formula::TlsLd
                             | Formula::GotTpOff
                             | Formula::TlsDesc
-                    ) {
-                        mask |= 1 << i;
-                    }
+                    )
+                {
+                    mask |= 1 << i;
                 }
                 i += 1;
             }
