@@ -1,6 +1,7 @@
 //! The code cache: three regions, and what is in flight.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_abi::{ExecutorAddr, Permission, Segment};
@@ -10,6 +11,7 @@ use crate::fork;
 use crate::in_process::InProcess;
 use crate::lifecycle::{Published, Records, Reservation};
 use crate::mapper::{Mapper, RegionViews};
+use crate::observe::Log;
 use crate::region::{Piece, Region};
 use crate::unwind::Registry;
 
@@ -22,12 +24,16 @@ pub struct Options {
     pub size: u64,
     /// Reserve below 2 GiB, for code with 32-bit absolute addresses.
     pub low_2gib: bool,
+    /// Write the names of published functions to `/tmp/perf-PID.map`.
+    pub perf_map: bool,
+    /// Write the names and bytes of published functions to `jit-PID.dump` in this directory.
+    pub jitdump: Option<PathBuf>,
 }
 
 impl Default for Options {
     /// 1 GiB: everything is in reach of everything, and of the shared libraries above it.
     fn default() -> Self {
-        Self { size: 1 << 30, low_2gib: false }
+        Self { size: 1 << 30, low_2gib: false, perf_map: false, jitdump: None }
     }
 }
 
@@ -49,6 +55,20 @@ impl Options {
     #[must_use]
     pub fn low_2gib(mut self, low: bool) -> Self {
         self.low_2gib = low;
+        self
+    }
+
+    /// Sets [`Options::perf_map`].
+    #[must_use]
+    pub fn perf_map(mut self, write: bool) -> Self {
+        self.perf_map = write;
+        self
+    }
+
+    /// Sets [`Options::jitdump`].
+    #[must_use]
+    pub fn jitdump(mut self, directory: Option<PathBuf>) -> Self {
+        self.jitdump = directory;
         self
     }
 }
@@ -77,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     pub(crate) unwind: Registry,
     pub(crate) fork: fork::Slot,
+    pub(crate) log: Option<Log>,
 }
 
 // SAFETY: `views` holds addresses; memory behind them is reached through `Reservation` and `Published` only, which own
@@ -101,11 +122,15 @@ impl CodeCache {
     /// Call it first thing in the program, before threads exist: registering for core barriers takes 1.4 µs then and
     /// 12 ms later.
     pub fn new(options: &Options) -> Result<Self, Error> {
-        Self::with_mapper(Box::new(InProcess::new(options)?))
+        Self::build(Box::new(InProcess::new(options)?), Log::new(options.perf_map, options.jitdump.clone()))
     }
 
     /// A code cache over memory that somebody else provides.
     pub fn with_mapper(mapper: Box<dyn Mapper>) -> Result<Self, Error> {
+        Self::build(mapper, None)
+    }
+
+    fn build(mapper: Box<dyn Mapper>, log: Option<Log>) -> Result<Self, Error> {
         fork::FORK_WORD.create();
         let views = Permission::ALL.map(|permission| mapper.region(permission));
         let regions = Permission::ALL.map(|permission| Region::new(permission, &*mapper));
@@ -113,7 +138,14 @@ impl CodeCache {
         let unwind = Registry::new(code.executor.get()..code.executor.get() + code.bytes)?;
         let state = State { regions, in_flight: Vec::new(), free_slots: Vec::new(), generation: 0 };
         Ok(Self {
-            inner: Arc::new(Inner { mapper, views, state: Mutex::new(state), unwind, fork: fork::Slot::default() }),
+            inner: Arc::new(Inner {
+                mapper,
+                views,
+                state: Mutex::new(state),
+                unwind,
+                fork: fork::Slot::default(),
+                log,
+            }),
         })
     }
 

@@ -9,11 +9,13 @@ use kiln_abi::Permission;
 use crate::cache::{CodeCache, Inner, State};
 use crate::error::{Error, ErrorKind};
 use crate::mapper::ForkCopy;
-use crate::{sys, unwind};
+use crate::{observe, sys, unwind};
 
 /// What is kept between the two halves of a fork.
 pub(crate) struct InProgress {
     lock: MutexGuard<'static, State>,
+    debuggers: MutexGuard<'static, ()>,
+    log: Option<MutexGuard<'static, observe::LogState>>,
     copy: Result<ForkCopy, Error>,
     signals: u64,
 }
@@ -39,25 +41,33 @@ impl CodeCache {
         // 1: no handler may run code of ours in the child before it has its own.
         let signals = sys::block_signals();
         // 2
+        let log = self.inner.log.as_ref().map(|log| log.lock());
+        let debuggers = observe::lock_debuggers();
         let state = self.inner.lock();
         // 3
         let live = state.live();
         let bytes = live.iter().map(|(_, range)| range.end - range.start).sum();
         let copy = self.inner.mapper.copy_for_child(&live).map_err(|source| ErrorKind::Fork { bytes, source }.into());
-        // SAFETY: the guard borrows from `self.inner`, which outlives it: it is taken out again by one of the functions
-        // below, which are called on this cache.
-        let lock = unsafe { std::mem::transmute::<MutexGuard<'_, State>, MutexGuard<'static, State>>(state) };
-        self.inner.put(InProgress { lock, copy, signals });
+        // SAFETY: the guards borrow from `self.inner`, which outlives them: they are taken out again by one of the
+        // functions below, which are called on this cache.
+        let (lock, log) = unsafe {
+            type Log<'a> = Option<MutexGuard<'a, observe::LogState>>;
+            (
+                std::mem::transmute::<MutexGuard<'_, State>, MutexGuard<'static, State>>(state),
+                std::mem::transmute::<Log<'_>, Log<'static>>(log),
+            )
+        };
+        self.inner.put(InProgress { lock, debuggers, log, copy, signals });
     }
 
     /// After a fork, in the parent: goes on as before.
     pub fn after_fork_in_parent(&self) {
-        let InProgress { lock, copy, signals } = self.inner.take();
+        let InProgress { lock, debuggers, log, copy, signals } = self.inner.take();
         // 5: the child has its own reference to the copy.
         if let Ok(copy) = copy {
             self.inner.mapper.discard(copy);
         }
-        drop(lock);
+        drop((lock, debuggers, log));
         sys::restore_signals(signals);
     }
 
@@ -66,7 +76,7 @@ impl CodeCache {
     /// On an error the child still shares the parent's memory and must end: whatever either process installs would
     /// appear in the other. Signals stay blocked then.
     pub fn after_fork_in_child(&self) -> Result<(), Error> {
-        let InProgress { mut lock, copy, signals } = self.inner.take();
+        let InProgress { mut lock, debuggers, mut log, copy, signals } = self.inner.take();
         // 6
         self.inner.mapper.adopt(copy?);
         // 7
@@ -74,7 +84,10 @@ impl CodeCache {
         unsafe { lock.become_child(&*self.inner.mapper) };
         unwind::forget_readers();
         FORK_WORD.set();
-        drop(lock);
+        if let Some(log) = &mut log {
+            log.become_child();
+        }
+        drop((lock, debuggers, log));
         sys::restore_signals(signals);
         Ok(())
     }

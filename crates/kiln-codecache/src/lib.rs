@@ -25,6 +25,7 @@ mod heap;
 mod in_process;
 mod lifecycle;
 mod mapper;
+mod observe;
 mod region;
 mod sync;
 mod sys;

@@ -18,7 +18,7 @@ use crate::cache::Inner;
 use crate::error::Error;
 use crate::region::Piece;
 use crate::sync::AtomicU64;
-use crate::unwind;
+use crate::{observe, unwind};
 
 /// What is made known about code when it is published, and forgotten when it is reclaimed.
 #[derive(Debug, Default)]
@@ -130,6 +130,10 @@ impl Reservation {
         let code = self.pieces.iter().filter(|piece| piece.permission == Permission::Code);
         let code = code.map(|piece| piece.at..piece.at + piece.size);
         let entries = unwind::Checked::new(code, records.unwind)?;
+        let debug = records.debug_object.map(observe::register_object);
+        if let Some(log) = &self.inner.log {
+            log.add(records.symbols, |symbol| self.code_of(symbol));
+        }
         // One step for a fork: a child sees the code in flight and unknown, or published and known.
         let mut state = self.inner.lock();
         let unwind = self.inner.unwind.register(entries);
@@ -137,7 +141,18 @@ impl Reservation {
         drop(state);
         let (inner, pieces) = (self.inner.clone(), self.pieces.clone());
         self.forget();
-        Ok(Published { owned: Some(Owned { inner, pieces, unwind }) })
+        Ok(Published { owned: Some(Owned { inner, pieces, unwind, debug }) })
+    }
+
+    /// The bytes of a function, if they are ours.
+    fn code_of(&self, symbol: &Symbol<'_>) -> Option<&[u8]> {
+        let end = symbol.address.get().checked_add(symbol.bytes)?;
+        let contains = |piece: &&Piece| piece.at <= symbol.address && end <= piece.at.get() + piece.size;
+        let piece = self.pieces.iter().find(contains)?;
+        let start = symbol.address.offset_from(piece.at) as usize;
+        // SAFETY: the piece is ours alone until it is published, and nobody writes it while `self` is borrowed.
+        let bytes: &[u8] = unsafe { self.inner.bytes(piece) };
+        Some(&bytes[start..start + symbol.bytes as usize])
     }
 
     /// Drops everything but the memory.
@@ -190,6 +205,7 @@ struct Owned {
     inner: Arc<Inner>,
     pieces: Arc<[Piece]>,
     unwind: unwind::Registration,
+    debug: Option<observe::Registration>,
 }
 
 /// Code that may be executed.
@@ -277,6 +293,9 @@ impl Retired {
     /// into its data.
     pub unsafe fn reclaim(mut self) {
         let owned = self.owned.take().expect("taken only when the value is consumed");
+        if let Some(debug) = owned.debug {
+            debug.undo();
+        }
         let mut state = owned.inner.lock();
         owned.inner.unwind.unregister(owned.unwind);
         // SAFETY: the pieces are live; the caller promises that nobody uses them.

@@ -49,8 +49,13 @@ pub(crate) struct Piece {
     pub(crate) at: ExecutorAddr,
     /// Bytes that were asked for.
     pub(crate) size: u64,
+}
+
+impl Piece {
     /// Bytes that were taken.
-    pub(crate) taken: u64,
+    fn taken(&self) -> u64 {
+        Heap::rounded(self.size).expect("rounded when it was allocated")
+    }
 }
 
 impl Region {
@@ -97,7 +102,7 @@ impl Region {
             return Err(ErrorKind::OutOfMemory { permission, bytes: taken, source }.into());
         }
         self.live += 1;
-        Ok(Piece { permission, at: ExecutorAddr::new(at), size, taken })
+        Ok(Piece { permission, at: ExecutorAddr::new(at), size })
     }
 
     /// Takes `piece` back.
@@ -121,14 +126,14 @@ impl Region {
                 at.write_bytes(fill, (part.end - part.start) as usize);
             }
         }
-        self.heap.free(piece.at.get(), piece.taken);
+        self.heap.free(piece.at.get(), piece.taken());
         self.live -= 1;
     }
 
     /// The bytes of `piece` relative to the region.
     fn offsets(&self, piece: &Piece) -> Range<u64> {
         let start = piece.at.offset_from(self.views.executor) as u64;
-        start..start + piece.taken
+        start..start + piece.taken()
     }
 
     /// Backs `[range)` of addresses and some of what follows.

@@ -3,9 +3,12 @@
 //! Nothing here allocates through libc or takes one of its locks: everything may run while the program is inside
 //! `malloc` or in a signal handler.
 
+use std::ffi::CStr;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::ptr::{self, NonNull};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mm::{self, Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{MembarrierCommand, membarrier};
@@ -217,7 +220,7 @@ pub(crate) fn address_space_left() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     // The first field of statm is the size in pages: proc(5). A short read or odd text counts as nothing in use.
     let mut text = [0u8; 64];
-    let statm = rustix::fs::open("/proc/self/statm", rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty());
+    let statm = rustix::fs::open("/proc/self/statm", OFlags::CLOEXEC, Mode::empty());
     let length = statm.and_then(|statm| rustix::io::read(statm, &mut text)).unwrap_or(0);
     let pages = text[..length].iter().take_while(|byte| byte.is_ascii_digit());
     let pages = pages.fold(0u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
@@ -250,4 +253,76 @@ pub(crate) fn restore_signals(mask: u64) {
     unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, ptr::null_mut::<u64>(), 8usize)
     };
+}
+
+/// The process's id, asked anew: a fork changes it.
+pub(crate) fn process_id() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().cast_unsigned()
+}
+
+/// The calling thread's id.
+pub(crate) fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
+}
+
+/// The clock of `perf record -k mono`.
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+/// Makes a new file of the process's own at `path`, in place of what an earlier process of the same id left, holding
+/// `bytes`.
+pub(crate) fn create_file(path: &CStr, bytes: &[u8]) -> io::Result<()> {
+    let _ = rustix::fs::unlink(path);
+    // Exclusive and without following links: the directory may be everybody's.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    write_all(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?, bytes)
+}
+
+/// Appends `bytes` to the file that [`create_file`] made.
+pub(crate) fn append_file(path: &CStr, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    write_all(rustix::fs::open(path, flags, Mode::empty())?, bytes)
+}
+
+/// Writes all of `bytes` at the end of a file, unless `RLIMIT_FSIZE` forbids: the kernel would send SIGXFSZ.
+fn write_all(file: OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    let size = rustix::fs::fstat(&file)?.st_size.cast_unsigned();
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| size.saturating_add(bytes.len() as u64) > limit) {
+        return Err(io::Error::from(rustix::io::Errno::FBIG));
+    }
+    while !bytes.is_empty() {
+        match rustix::io::write(&file, bytes) {
+            Ok(0) => return Err(io::Error::from(rustix::io::Errno::IO)),
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// All bytes of a file that [`create_file`] made.
+pub(crate) fn read_file(path: &CStr) -> io::Result<Vec<u8>> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) => bytes.extend(&buffer[..read]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Maps the first page of a file readable and executable: a mark that perf records.
+pub(crate) fn map_file_executable(path: &CStr) -> io::Result<usize> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    // SAFETY: without MAP_FIXED the kernel picks addresses that nothing uses. Nobody reads or executes the page.
+    let at =
+        unsafe { mm::mmap(ptr::null_mut(), PAGE, ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE, &file, 0) }?;
+    Ok(at as usize)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
 use kiln_abi::{ExecutorAddr, FdeEntry};
 
@@ -16,6 +16,8 @@ const MAX: usize = 64;
 /// Readers inside [`find`]; see `index` for what the count is for.
 static READERS: AtomicU64 = AtomicU64::new(0);
 static REGIONS: [AtomicPtr<Entry>; MAX] = [const { AtomicPtr::new(std::ptr::null_mut()) }; MAX];
+/// Regions below this position have been used: what a search looks at.
+static USED: AtomicUsize = AtomicUsize::new(0);
 static REGISTERING: Mutex<()> = Mutex::new(());
 
 struct Entry {
@@ -28,16 +30,19 @@ pub(crate) struct Registry {
     entry: &'static Entry,
 }
 
-/// What a publish registered.
-#[derive(Debug, Default)]
+/// What a publish registered: mostly one piece, which needs no list.
+#[derive(Debug)]
 pub(crate) struct Registration {
-    pieces: Vec<Piece>,
+    first: Option<Piece>,
+    others: Vec<Piece>,
 }
 
 /// The entry that contains `pc`, in whatever region.
 pub(crate) fn find(pc: u64) -> Option<FdeEntry> {
     let reader = Reader::enter(&READERS);
-    REGIONS.iter().find_map(|region| {
+    // Relaxed: whoever asks for a `pc` in code learnt of it after its region was registered.
+    let used = USED.load(Ordering::Relaxed);
+    REGIONS[..used].iter().find_map(|region| {
         // Acquire: pairs with the Release of `Registry::new`.
         let entry = region.load(Ordering::Acquire);
         // SAFETY: an entry that is linked is alive; one that was just unlinked lives until no reader is counted in.
@@ -58,23 +63,26 @@ impl Registry {
         let index = Index::new(code.clone())?;
         let _lock = REGISTERING.lock();
         // Relaxed: written under the lock only.
-        let free = REGIONS.iter().find(|region| region.load(Ordering::Relaxed).is_null());
+        let free = REGIONS.iter().position(|region| region.load(Ordering::Relaxed).is_null());
         let free = free.ok_or(ErrorKind::TooManyCaches { limit: MAX })?;
         let entry: &'static Entry = Box::leak(Box::new(Entry { code, index }));
         // Release: whoever finds the entry sees it initialised.
-        free.store(std::ptr::from_ref(entry).cast_mut(), Ordering::Release);
+        REGIONS[free].store(std::ptr::from_ref(entry).cast_mut(), Ordering::Release);
+        // Relaxed: see `find`.
+        USED.fetch_max(free + 1, Ordering::Relaxed);
         Ok(Self { entry })
     }
 
     /// Makes entries findable.
     pub(crate) fn register(&self, entries: Checked) -> Registration {
-        let link = |(begin, entries)| self.entry.index.link(begin, entries, &READERS);
-        Registration { pieces: entries.pieces.into_iter().map(link).collect() }
+        let mut pieces =
+            entries.pieces.into_iter().map(|(begin, entries)| self.entry.index.link(begin, entries, &READERS));
+        Registration { first: pieces.next(), others: pieces.collect() }
     }
 
     /// Forgets what [`Registry::register`] made findable.
     pub(crate) fn unregister(&self, registration: Registration) {
-        for piece in registration.pieces {
+        for piece in registration.first.into_iter().chain(registration.others) {
             self.entry.index.unlink(piece, &READERS);
         }
     }
