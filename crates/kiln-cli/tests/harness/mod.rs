@@ -30,7 +30,7 @@ fn runner() -> Runner {
 
 /// The `kiln` that cargo built for this test.
 pub(crate) fn kiln() -> PathBuf {
-    PathBuf::from(option_env!("CARGO_BIN_EXE_kiln").unwrap_or("/bin/kiln"))
+    PathBuf::from(env!("CARGO_BIN_EXE_kiln"))
 }
 
 /// The optimizer: `KILN_OPTIMIZER`, or the one beside `kiln`, built here so that it is never older than its source.
