@@ -339,3 +339,36 @@ impl Drop for Reserved {
         sys::unmap(self.at, self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where membarrier is refused, the barrier that takes its place can be called from any number of threads.
+    #[test]
+    fn trap_02_the_fallback_barrier_works_from_all_threads() {
+        let page = sys::map_private(sys::PAGE).unwrap().as_ptr().expose_provenance();
+        let scratch = Mutex::new(page);
+        std::thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(|| (0..500).for_each(|_| protect_scratch_page(&scratch)))));
+        });
+        // SAFETY: the page is readable, and nobody writes it any more.
+        assert_eq!(unsafe { *std::ptr::with_exposed_provenance::<u8>(page) }, 1);
+        sys::unmap(page, sys::PAGE);
+    }
+
+    /// Kernels before 6.1 cannot collapse; memory comes all the same.
+    #[test]
+    fn trap_linker_28_without_collapse_base_pages_serve() {
+        let memory = InProcess::new(&Options::new()).unwrap();
+        memory.collapses.store(0, Ordering::Relaxed);
+        for permission in Permission::ALL {
+            memory.commit(permission, 0..2 * HUGE_PAGE, Pages::Huge).unwrap();
+            let working = memory.region(permission).working;
+            // SAFETY: committed working memory of a mapper that nobody else uses.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(working.as_ptr(), 2 * HUGE_PAGE as usize) };
+            assert!(bytes.iter().all(|byte| *byte == 0));
+            bytes.fill(1);
+        }
+    }
+}

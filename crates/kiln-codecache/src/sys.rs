@@ -326,3 +326,27 @@ pub(crate) fn map_file_executable(path: &CStr) -> io::Result<usize> {
         unsafe { mm::mmap(ptr::null_mut(), PAGE, ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE, &file, 0) }?;
     Ok(at as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shared mapping of two pages with a file of one: the second cannot be had.
+    fn with_missing_page(populate: fn(usize, usize) -> io::Result<()>) -> [Option<i32>; 2] {
+        let file = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, PAGE as u64).unwrap();
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: without MAP_FIXED the kernel picks addresses that nothing uses.
+        let at = unsafe { mm::mmap(ptr::null_mut(), 2 * PAGE, prot, MapFlags::SHARED, &file, 0) }.unwrap() as usize;
+        let results = [at, at + PAGE].map(|page| populate(page, PAGE).err().map(|error| error.raw_os_error().unwrap()));
+        unmap(at, 2 * PAGE);
+        results
+    }
+
+    /// Missing pages come as SIGBUS when they are touched, and as an error here, on old kernels too.
+    #[test]
+    fn trap_20_a_page_that_cannot_be_had_is_an_error() {
+        assert_eq!(with_missing_page(populate), [None, Some(libc::EFAULT)]);
+        assert_eq!(with_missing_page(populate_by_system_call), [None, Some(libc::ENOMEM)]);
+    }
+}
