@@ -1,8 +1,8 @@
 //! Chunks: where a table's stubs and states are, so that it grows without moving anything.
 //!
-//! Chunk sizes grow with the table: eight chunks of 256 functions, eight of 512, and so on. Which chunk an index is in
-//! is a matter of shifts, no more than an eighth of the memory, and 4 KiB, is ahead of its use, and 2^27 functions need 144 chunks, few
-//! enough to search through for an address.
+//! Chunk sizes grow with the table: eight chunks of 256 functions, eight of 512, and so on. Which chunk an index is
+//! in is a matter of shifts, no more than an eighth of the memory, and 4 KiB, is ahead of its use, and 2^27 functions
+//! need 144 chunks, few enough to search through for an address.
 //!
 //! A chunk's stubs are one block of code memory that starts with the port's entry code, which tells the trampoline the
 //! chunk, and with it the table and the index of the first stub.
@@ -117,7 +117,8 @@ impl Chunk {
     pub(crate) fn write_fresh_stub(&self, index: u32) {
         let entry = self.stubs - ENTRY_BYTES;
         let bytes = fresh_stub(self.stub(index), entry).expect("a chunk is smaller than a jump's reach");
-        // SAFETY: inside the block; the index is beyond the table's length, so no slot of it exists and no code leads there.
+        // SAFETY: inside the block; the index is beyond the table's length, so no slot of it exists and no code leads
+        // there.
         unsafe { self.working_stub(index).copy_from_nonoverlapping(NonNull::from(&bytes).cast(), bytes.len()) };
     }
 

@@ -1,8 +1,8 @@
 //! The child of a fork: one thread, and the memory of many.
 //!
-//! The page with the [`Forks`] word is wiped by the kernel in every child, whatever made it: `fork`, `_Fork`, which skips
-//! the handlers of `pthread_atfork`, or the bare system call. The trampoline looks at the word whenever it was entered,
-//! so a child that nobody told about its birth resets itself on its first first call.
+//! The page with the [`Forks`] word is wiped by the kernel in every child, whatever made it: `fork`, `_Fork`, which
+//! skips the handlers of `pthread_atfork`, or the bare system call. The trampoline looks at the word whenever it was
+//! entered, so a child that nobody told about its birth resets itself at the first function it resolves.
 
 use crate::stack;
 use crate::table::FunctionTable;
@@ -41,9 +41,10 @@ fn tables() -> impl Iterator<Item = &'static FunctionTable> {
 
 /// Makes every table usable in the child of a fork.
 ///
-/// Compiles whose owner did not come along are unresolved again, a load that was under way is forgotten, and the stacks that
-/// other threads used are free. Call it before the child claims, installs or allocates anything; the calling thread owns
-/// no claim. A child that was made behind the back of `pthread_atfork` gets the same at its first first call.
+/// Compiles whose owner did not come along are unresolved again, a load that was under way is forgotten, and the
+/// stacks that other threads used are free. Call it before the child claims, installs or allocates anything; the
+/// calling thread owns no claim. A child that was made behind the back of `pthread_atfork` gets the same when it
+/// resolves its first function.
 pub fn fork_child_reset() {
     stack::keep_current_only();
     tables().for_each(FunctionTable::orphan_compiles);

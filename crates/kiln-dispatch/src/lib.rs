@@ -3,16 +3,16 @@
 //! Every function of a program has one **stub**: 16 bytes of code whose address is what the whole process sees as the
 //! function, and whose first aligned word, the **slot**, is a jump that leads to the function's body, or, as long as
 //! there is none, into the **trampoline**. The trampoline moves the calling thread to a stack of the engine and asks
-//! [`Resolve`] where to go on; then it makes the call as if nothing had happened. `docs/design/lazy-resolution.md` holds
-//! the protocol and why each of its orderings is right.
+//! [`Resolve`] where to go on; then it makes the call as if nothing had happened. `docs/design/lazy-resolution.md`
+//! holds the protocol and why each of its orderings is right.
 //!
 //! # The caller's duties
 //!
 //! - A body handed to [`FunctionTable::install`] is published: its bytes are written and every core has synchronised
 //!   since. It stays valid for as long as the process runs.
-//! - [`Resolve::resolve`] runs with all signals blocked, on a stack of 256 KiB, while any lock of the program may be held by
-//!   the very thread it runs on: it uses neither libc's `malloc` nor anything else that takes a lock of libc, and it does not call program
-//!   code. It does not unwind.
+//! - [`Resolve::resolve`] runs with all signals blocked, on a stack of 256 KiB, while any lock of the program may be
+//!   held by the very thread it runs on: it uses neither libc's `malloc` nor anything else that takes a lock of libc,
+//!   and it does not call program code. It does not unwind.
 //! - Whoever claims a function settles it: [`install`](FunctionTable::install), [`fail`](FunctionTable::fail) or
 //!   [`abandon`](FunctionTable::abandon).
 //! - The child of a `fork` calls [`fork_child_reset`] before it claims, installs or allocates anything.

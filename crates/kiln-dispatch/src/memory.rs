@@ -7,9 +7,10 @@ use std::ptr::NonNull;
 ///
 /// # Safety
 ///
-/// Whoever implements it promises about each block that [`reserve`](StubMemory::reserve) returns: it is `bytes` bytes long
-/// and aligned as asked; `working` may be written and read, and what is written there shows at `executor`, which may be
-/// executed; both views stay where they are until the process ends, in a forked child too, and nobody else writes there.
+/// Whoever implements it promises about each block that [`reserve`](StubMemory::reserve) returns: it is `bytes` bytes
+/// long and aligned as asked; `working` may be written and read, and what is written there shows at `executor`, which
+/// may be executed; both views stay where they are until the process ends, in a forked child too, and nobody else
+/// writes there.
 pub unsafe trait StubMemory: Sync {
     /// A new block.
     ///

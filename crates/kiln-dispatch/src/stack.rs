@@ -1,9 +1,9 @@
 //! Stacks of the engine, on which first calls are resolved.
 //!
-//! A first call may come from a 16-KB stack or from an alternate signal stack, and compiling needs more. So there are 64 stacks
-//! of 256 KiB, untouched until used, each above an inaccessible page. Who is on which is one 64-bit word: the
-//! trampoline takes the lowest clear bit, so that the same few stacks stay warm. When all bits are set it sleeps; who
-//! holds a stack waits for others that hold stacks too, never for one that sleeps here, so one will come back.
+//! A first call may come from a 16-KB stack or from an alternate signal stack, and compiling needs more. So there are
+//! 64 stacks of 256 KiB, untouched until used, each above an inaccessible page. Who is on which is one 64-bit word:
+//! the trampoline takes the lowest clear bit, so that the same few stacks stay warm. When all bits are set it sleeps;
+//! who holds a stack waits for others that hold stacks too, never for one that sleeps here, so one will come back.
 //!
 //! The word lies in a page that the kernel wipes in a forked child: there all stacks but the caller's are free again,
 //! and zero says so.
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub(crate) const STACKS: usize = 64;
 /// Bytes of one stack.
 pub(crate) const STACK_BYTES: usize = 256 << 10;
-/// Distance from one stack to the next: the stack and, below it, what must not be touched. 64 KiB is a page size that Linux uses on
-/// other machines.
+/// Distance from one stack to the next: the stack and, below it, what must not be touched. 64 KiB is a page size that
+/// Linux uses on other machines.
 pub(crate) const STRIDE: usize = STACK_BYTES + (64 << 10);
 
 /// What the trampoline knows of the stacks. It is written once, before there is a stub.

@@ -2,10 +2,10 @@
 //!
 //! | State | Means | Slot leads to | Left by |
 //! | --- | --- | --- | --- |
-//! | `Unresolved` | nobody has a body and nobody makes one | trampoline | [`claim`] → `Compiling`; [`install`] → `Installed` |
-//! | `Compiling` | one thread, the owner, makes a body | trampoline | owner: [`install`], [`fail`], [`abandon`]; fork's child: [`orphan`] |
-//! | `Installed` | there is a body | the body | [`install`] → `Installed`, with another body |
-//! | `Failed` | there will be no body | trampoline | [`install`] → `Installed`, if one turns up after all |
+//! | `Unresolved` | nobody makes a body | trampoline | [`claim`], [`install`] |
+//! | `Compiling` | one thread, the owner, makes a body | trampoline | [`install`], [`fail`], [`abandon`], [`orphan`] |
+//! | `Installed` | there is a body | the body | [`install`] of another body |
+//! | `Failed` | there will be no body | trampoline | [`install`], if one turns up after all |
 //!
 //! | Transition | From | To | By whom |
 //! | --- | --- | --- | --- |
@@ -19,9 +19,9 @@
 //! what: the state bits change by the transitions above only; bit 3 is set by waiters while `Compiling` and cleared by
 //! whatever leaves `Compiling`. The slot is stored by [`install`] alone, before the state says `Installed`.
 //!
-//! Retired and reclaimed versions will get states of their own (values 4 to 7 of bits 0-2 are free) and a version number (bits
-//! 8 to 31); an install lock will then order two installs of one function, which today may come in any order since
-//! both bodies stay valid.
+//! Retired and reclaimed versions will get states of their own (values 4 to 7 of bits 0-2 are free) and a version
+//! number (bits 8 to 31); an install lock will then order two installs of one function, which today may come in any
+//! order since both bodies stay valid.
 
 use crate::sync::{AtomicU64, Futex, Ordering};
 
@@ -79,8 +79,8 @@ pub(crate) fn wait(function: &Futex) -> State {
         if State::of(word) != State::Compiling {
             return State::of(word);
         }
-        // Relaxed: bit 3 carries no data. If the exchange comes before the write that ends `Compiling`, that write finds
-        // the bit and its thread wakes us; if it comes after, the exchange fails and the next round sees why.
+        // Relaxed: bit 3 carries no data. If the exchange comes before the write that ends `Compiling`, that write
+        // finds the bit and its thread wakes us; if it comes after, the exchange fails and the next round sees why.
         let announced = word & WAITERS != 0
             || function.word().compare_exchange(word, word | WAITERS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if announced {

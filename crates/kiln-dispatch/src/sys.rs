@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicU32;
 
 /// Sleeps while `word` holds `expected`.
 ///
-/// A raw system call: libc's wrapper would do, but must not be a cancellation point, and `errno` is the caller's concern.
+/// A raw system call: libc's wrapper would do, but must not be a cancellation point, and `errno` is the caller's
+/// concern.
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32) {
-    // SAFETY: `word` is a valid, aligned 32-bit word for the whole call; no timeout is given. Interruption and a changed
-    // word make it return early, which the caller expects.
+    // SAFETY: `word` is a valid, aligned 32-bit word for the whole call; no timeout is given. Interruption and a
+    // changed word make it return early, which the caller expects.
     unsafe {
         libc::syscall(
             libc::SYS_futex,

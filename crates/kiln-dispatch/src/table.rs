@@ -30,8 +30,8 @@ pub trait Resolve: Sync {
     /// floating-point modes; `errno` and thread cancellation are taken care of. The crate's contract lists what it must
     /// not do. If there is no way to get the function, it returns the address of something that says so.
     ///
-    /// The address may be anywhere in the process. Before it is entered, the core executes a serialising operation, so it
-    /// may be a body that another thread published and that this one only heard of.
+    /// The address may be anywhere in the process. Before it is entered, the core executes a serialising operation,
+    /// so it may be a body that another thread published and that this one only heard of.
     fn resolve(&self, function: FunctionIndex) -> ExecutorAddr;
 }
 
@@ -76,8 +76,8 @@ pub struct Stats {
 ///
 /// Lives until the process ends, as its stubs do: their addresses may be in any data structure of the program.
 ///
-/// Reading (`stub`, `index_of`, `body`) takes no lock and is async-signal-safe; so are `claim`, `wait`, `install`, `fail` and
-/// `abandon`. `allocate` takes a lock and allocates memory: it belongs to loading.
+/// Reading (`stub`, `index_of`, `body`) takes no lock and is async-signal-safe; so are `claim`, `wait`, `install`,
+/// `fail` and `abandon`. `allocate` takes a lock and allocates memory: it belongs to loading.
 pub struct FunctionTable {
     memory: &'static dyn StubMemory,
     resolver: &'static dyn Resolve,
@@ -220,8 +220,8 @@ impl FunctionTable {
     ///
     /// 1. The bodies are published and all cores have synchronised: the caller's duty, one barrier for the whole batch.
     /// 2. All jumps are encoded; if one does not reach, nothing has changed.
-    /// 3. Per function, the slot is stored: one aligned 8-byte store. From here on new calls reach the body; a core that
-    ///    still has the old word goes to the trampoline.
+    /// 3. Per function, the slot is stored: one aligned 8-byte store. From here on new calls reach the body; a core
+    ///    that still has the old word goes to the trampoline.
     /// 4. Per function, the state becomes `Installed`: who comes through the trampoline is sent to the body, and who
     ///    waited wakes.
     ///

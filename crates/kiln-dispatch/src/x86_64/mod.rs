@@ -2,9 +2,9 @@
 //!
 //! System V psABI, x86-64 supplement. <https://gitlab.com/x86-psABIs/x86-64-ABI>
 //!
-//! Peculiar here: instructions are not aligned, so only a word that is, the stub's first, may be rewritten; a core that
-//! learns of new code by a load of data must execute a serialising instruction before it runs it; and what a function may be
-//! handed in registers has no fixed size, since every new vector extension adds to it.
+//! Peculiar here: instructions are not aligned, so only a word that is, the stub's first, may be rewritten; a core
+//! that learns of new code by a load of data must execute a serialising instruction before it runs it; and what a
+//! function may be handed in registers has no fixed size, since every new vector extension adds to it.
 
 mod entry;
 mod trampoline;

@@ -1,7 +1,7 @@
 //! The trampoline: from a stub to the resolver and on to the body.
 //!
-//! A stub that leads nowhere yet calls its block's entry code, which pushes the chunk and jumps here, so that with S for
-//! the stack pointer as the trampoline finds it:
+//! A stub that leads nowhere yet calls its block's entry code, which pushes the chunk and jumps here, so that with S
+//! for the stack pointer as the trampoline finds it:
 //!
 //! ```text
 //! S+16  return address of the program's call      S+8  stub + 13      S+0  chunk
@@ -10,15 +10,15 @@
 //! Everything else is as at the entry of a function, and that is how the body must find it, with the stack pointer
 //! at S+16. Saved and restored are all general registers (`rax` counts vector arguments, `r10` is the static chain, the
 //! others hold arguments or belong to the caller), flags, and what [`XState`](super::xstate::XState) says: x87 with its
-//! stack, MXCSR, vector and mask registers. 152 bytes of the caller's stack are used: a signal handler on a
+//! stack, MXCSR, vector and mask registers. 136 bytes of the caller's stack are used: a signal handler on a
 //! tiny alternate stack has them.
 //!
 //! 1. Save the general registers and flags. Block all signals, the two that glibc keeps for itself too, with a
 //!    bare system call (libc's would leave those out): from here on no handler can run on this thread and find it
 //!    holding a lock or a stack. Errors are ignored: a sandbox that refuses would be no better off without us.
-//! 2. Take a stack. A set bit is a taken stack. If all are: announce a sleeper, read the counter of returns, look at the
-//!    bits once more, and sleep on the counter. The partner, step 6, clears its bit before it looks for sleepers, and
-//!    locked instructions are full barriers: either we see the bit or it sees us and counts up, and then the
+//! 2. Take a stack. A set bit is a taken stack. If all are: announce a sleeper, read the counter of returns, look at
+//!    the bits once more, and sleep on the counter. The partner, step 6, clears its bit before it looks for sleepers,
+//!    and locked instructions are full barriers: either we see the bit or it sees us and counts up, and then the
 //!    system call, which compares the counter, does not fall asleep.
 //! 3. On the new stack, save the vector and x87 state and set the modes that compiled Rust expects.
 //! 4. Call [`enter`]. It returns where to go.
@@ -26,13 +26,13 @@
 //! 6. Back on the caller's stack, give the engine's stack back, and wake a sleeper if there is one.
 //! 7. Restore the signal mask. Handlers of signals that came meanwhile run now, on the stack they would run on without
 //!    us, and may leave by `longjmp`: nothing is held any more.
-//! 8. Restore the general registers and leave by `iretq`, which loads stack pointer, flags and instruction pointer at once
-//!    and serialises (Intel SDM vol. 3 §9.3, AMD APM vol. 2 §7.6.4). So a body that this thread wrote through another
-//!    view, or that another thread published and this one only heard of, is fetched anew.
+//! 8. Restore the general registers and leave by `iretq`, which loads stack pointer, flags and instruction pointer at
+//!    once and serialises (Intel SDM vol. 3 §9.3, AMD APM vol. 2 §7.6.4). So a body that this thread wrote through
+//!    another view, or that another thread published and this one only heard of, is fetched anew.
 //!
-//! Shadow stacks and indirect branch tracking are not in use for user space on the systems this runs on. With a shadow stack the entry that
-//! the stub's `call` pushed would have to be dropped in step 8; with branch tracking nothing changes, since no indirect
-//! branch leads to a body.
+//! Shadow stacks and indirect branch tracking are not in use for user space on the systems this runs on. With a
+//! shadow stack the entry that the stub's `call` pushed would have to be dropped in step 8; with branch tracking
+//! nothing changes, since no indirect branch leads to a body.
 //!
 //! The frame is described to unwinders as a signal frame, because its caller's stack is elsewhere and gdb believes that
 //! of signal frames only. A return address of a signal frame is not taken for one past a call, so the line that gdb
@@ -73,8 +73,8 @@ extern "C-unwind" fn enter(chunk: &'static Chunk, resolver_return: u64) -> u64 {
     let errno = unsafe { &mut *libc::__errno_location() };
     let saved_errno = *errno;
     let mut cancel_state = 0;
-    // SAFETY: changes a word of the calling thread's; asynchronous-signal-safe in glibc. Without it, a cancellation point
-    // of libc that the resolver passes would unwind through it.
+    // SAFETY: changes a word of the calling thread's; asynchronous-signal-safe in glibc. Without it, a cancellation
+    // point of libc that the resolver passes would unwind through it.
     unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut cancel_state) };
     let target = resolve(chunk, ExecutorAddr::new(resolver_return));
     // SAFETY: as above; restores what the program had.

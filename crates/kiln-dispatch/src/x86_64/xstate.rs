@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicU64;
 
 /// State components (bits of XCR0) that hold something a function can be handed, or that the resolver could disturb.
 ///
-/// Left out: MPX bounds (2), whose use ended before this code began; PKRU (9), which the resolver does not change and which
-/// would have to be restored last; supervisor components, which XSAVE does not see; AMX tiles (17, 18), 8 KiB that no ABI passes
-/// arguments in and that the resolver does not use.
+/// Left out: MPX bounds (2), whose use ended before this code began; PKRU (9), which the resolver does not change and
+/// which would have to be restored last; supervisor components, which XSAVE does not see; AMX tiles (17, 18), 8 KiB
+/// that no ABI passes arguments in and that the resolver does not use.
 const COMPONENTS: u64 = X87 | SSE | AVX | OPMASK | ZMM_HI256 | HI16_ZMM | APX;
 const X87: u64 = 1 << 0;
 const SSE: u64 = 1 << 1;

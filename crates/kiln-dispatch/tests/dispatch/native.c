@@ -37,8 +37,8 @@ int body_variadic(char *out, const char *format, ...) {
 }
 int call_variadic(int (*f)(char *, const char *, ...)) {
     char out[200];
-    int n = f(out, "%d %g %s %g %g %g %g %g %g %g %g %ld %Lg", 1, 2.5, "three", 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0,
-              12L, 13.5L);
+    int n = f(out, "%d %g %s %g %g %g %g %g %g %g %g %ld %Lg", 1, 2.5, "three", 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0,
+              11.0, 12L, 13.5L);
     return n == (int)strlen(out) && !strcmp(out, "1 2.5 three 4 5 6 7 8 9 10 11 12 13.5");
 }
 
