@@ -8,10 +8,10 @@ mod harness;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use harness::{Compare, LIMIT, Run, native, native_ends, same, tail, under_kiln};
+use harness::{Compare, LIMIT, Run, native, same, tail, under_kiln};
 use kiln_bench::corpus::{Built, Level, Workshop, features, real, ripgrep};
 use kiln_bench::generate;
-use kiln_bench::process::End;
+use kiln_bench::process::{End, Outcome};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
@@ -366,4 +366,12 @@ fn tree(root: &Path) -> std::io::Result<()> {
     }
     std::os::unix::fs::symlink("a.txt", root.join("link.txt"))?;
     std::os::unix::fs::symlink("sub/1", root.join("linked"))
+}
+
+/// Fails unless the native program ended as it should: a program that does not even work natively shows nothing.
+fn native_ends(outcome: &Outcome, end: End) -> Result<(), Failed> {
+    if outcome.end == end {
+        return Ok(());
+    }
+    Err(format!("the native program ended with {}, not {end}\n{}", outcome.end, tail(&outcome.stderr)).into())
 }

@@ -179,11 +179,3 @@ pub(crate) fn tail(bytes: &[u8]) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(12)..].join("\n")
 }
-
-/// Fails unless the native program ended as it should: a program that does not even work natively shows nothing.
-pub(crate) fn native_ends(outcome: &Outcome, end: End) -> Result<(), Failed> {
-    if outcome.end == end {
-        return Ok(());
-    }
-    Err(format!("the native program ended with {}, not {end}\n{}", outcome.end, tail(&outcome.stderr)).into())
-}
