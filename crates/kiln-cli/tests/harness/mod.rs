@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use kiln_bench::corpus::Built;
-use kiln_bench::process::{self, End, Outcome};
+use kiln_bench::process::{self, Outcome};
 use libtest_mimic::Failed;
 
 /// What stands in for `kiln run`, from `KILN_TEST_RUNNER`: to try the tests themselves.
