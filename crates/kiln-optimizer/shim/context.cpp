@@ -36,7 +36,12 @@ bool fail(KilnError *error, KilnErrorKind kind, const Twine &message, uint32_t f
 }
 
 void Pipeline::run(Module &module) {
-  passes.run(module, modules);
+  // Running the full pipeline consumes parts of it (ModuleInlinerWrapperPass gives its passes away), so it is built
+  // anew each time; what is expensive about a pipeline, the analyses, stays.
+  if (full)
+    builder->buildPerModuleDefaultPipeline(OptimizationLevel::O2).run(module, modules);
+  else
+    quick.run(module, modules);
   modules.clear();
   components.clear();
   functions.clear();
@@ -129,8 +134,9 @@ kiln::Pipeline *KilnContext::pipeline(const Module &module, bool full, std::stri
   builder.registerFunctionAnalyses(made->functions);
   builder.registerLoopAnalyses(made->loops);
   builder.crossRegisterProxies(made->loops, made->functions, made->components, made->modules);
-  made->passes = full ? builder.buildPerModuleDefaultPipeline(OptimizationLevel::O2)
-                      : builder.buildO0DefaultPipeline(OptimizationLevel::O0);
+  made->full = full;
+  if (!full)
+    made->quick = builder.buildO0DefaultPipeline(OptimizationLevel::O0);
   slot = std::move(made);
   return slot.get();
 }

@@ -22,7 +22,7 @@ DISubprogram *LineTables::subprogram(DISubprogram *original) {
         context, from ? from->getSourceLanguage() : DISourceLanguageName(dwarf::DW_LANG_C),
         from ? from->getFile() : original->getFile(), "kiln", false, "", 0, "",
         DICompileUnit::LineTablesOnly, DICompositeTypeArray(), DIScopeArray(), DIGlobalVariableExpressionArray(),
-        DIImportedEntityArray(), DIMacroNodeArray(), 0, false, false, DICompileUnit::DebugNameTableKind::None, false, "",
+        DIImportedEntityArray(), DIMacroNodeArray(), 0, true, false, DICompileUnit::DebugNameTableKind::None, false, "",
         "");
     module.getOrInsertNamedMetadata("llvm.dbg.cu")->addOperand(unit);
   }

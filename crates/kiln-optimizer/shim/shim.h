@@ -33,7 +33,8 @@ struct Pipeline {
   llvm::CGSCCAnalysisManager components;
   llvm::ModuleAnalysisManager modules;
   std::unique_ptr<llvm::PassBuilder> builder;
-  llvm::ModulePassManager passes;
+  llvm::ModulePassManager quick;
+  bool full = false;
 
   void run(llvm::Module &module);
 };

@@ -42,27 +42,42 @@ pub(crate) fn cxx(source: &str, flags: &[&str]) -> Vec<u8> {
     clang(source, "c++", flags)
 }
 
-/// Bitcode of textual IR, written by LLVM's own assembler and not verified.
+/// Bitcode of textual IR for x86-64, written by LLVM's own assembler and not verified.
 pub(crate) fn ll(source: &str) -> Vec<u8> {
+    ll_for("x86_64-pc-linux-gnu", source)
+}
+
+/// Bitcode of textual IR for another target.
+pub(crate) fn ll_for(triple: &str, source: &str) -> Vec<u8> {
+    let source = format!("target triple = \"{triple}\"\n{source}");
     let directory = scratch();
     let (input, output) = (directory.path().join("input.ll"), directory.path().join("output.bc"));
     std::fs::write(&input, source).unwrap();
-    let assembler = ["llvm-as-22", "/usr/lib/llvm-22/bin/llvm-as"].into_iter().find_map(|program| {
-        Command::new(program).arg("-disable-verify").arg("-o").arg(&output).arg(&input).status().ok()
-    });
-    assert!(assembler.expect("llvm-as of LLVM 22 is installed").success());
+    let status =
+        Command::new("/usr/lib/llvm-22/bin/llvm-as").args(["-disable-verify", "-o"]).arg(&output).arg(&input).status();
+    assert!(status.expect("llvm-as of LLVM 22 is installed").success());
     std::fs::read(output).unwrap()
 }
 
-/// The function records of a bitcode file, in order: those of LLVM's own listing.
-pub(crate) fn function_names(bitcode: &[u8]) -> Vec<String> {
+/// LLVM's own listing.
+pub(crate) fn disassemble(bitcode: &[u8]) -> String {
     let directory = scratch();
     let input = directory.path().join("input.bc");
     std::fs::write(&input, bitcode).unwrap();
     let output = Command::new("/usr/lib/llvm-22/bin/llvm-dis").arg("-o").arg("-").arg(&input).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    // The writer emits the list in module order, and so does the disassembler, but it prints declarations and
-    // definitions in that same order.
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The global variable records of a bitcode file, in order.
+pub(crate) fn global_names(bitcode: &[u8]) -> Vec<String> {
+    let text = disassemble(bitcode);
+    let globals = text.lines().filter(|line| line.starts_with('@') && !line.contains(" alias "));
+    globals.map(|line| line[1..line.find(" =").unwrap()].trim_matches('"').to_owned()).collect()
+}
+
+/// The function records of a bitcode file, in order: the listing has declarations and definitions in module order.
+pub(crate) fn function_names(bitcode: &[u8]) -> Vec<String> {
+    let text = disassemble(bitcode);
     let line = |line: &str| -> Option<String> {
         let line = line.strip_prefix("define").or_else(|| line.strip_prefix("declare"))?;
         let rest = &line[line.find('@')? + 1..];
@@ -95,9 +110,16 @@ impl Session {
     }
 
     pub(crate) fn open_having(&mut self, bitcode: &[u8], have: FunctionSet) -> ModuleId {
+        self.open_with(bitcode, ModuleDigest(*blake3::hash(bitcode).as_bytes()), have)
+    }
+
+    pub(crate) fn open_as(&mut self, bitcode: &[u8], digest: ModuleDigest) -> ModuleId {
+        self.open_with(bitcode, digest, FunctionSet::default())
+    }
+
+    fn open_with(&mut self, bitcode: &[u8], digest: ModuleDigest, have: FunctionSet) -> ModuleId {
         let module = ModuleId(self.modules);
         self.modules += 1;
-        let digest = ModuleDigest(*blake3::hash(bitcode).as_bytes());
         let bitcode = Payload::memory(bitcode).unwrap();
         self.connection.machine().open_module(OpenModule { module, digest, bitcode, have }).unwrap();
         module
