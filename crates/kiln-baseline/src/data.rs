@@ -1,6 +1,6 @@
 //! Global variables as a link graph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
 use kiln_bitcode::{
@@ -13,7 +13,7 @@ use kiln_link::{
 };
 
 use crate::error::{Error, ErrorKind};
-use crate::evaluate::{Value, evaluate};
+use crate::evaluate::{Value, evaluate, zero_extend};
 
 /// Where functions lie before they have code.
 pub trait Stubs {
@@ -40,6 +40,8 @@ pub struct ModuleData<'m> {
 /// Priority of constructors that ask for none.
 const DEFAULT_PRIORITY: u64 = 65535;
 const POINTER_BYTES: u64 = 8;
+/// Largest global: code reaches it by 32-bit displacements, hence no link is larger either.
+const MAX_BYTES: u64 = 1 << 31;
 
 /// Lays out the globals of `module` and initialises them.
 ///
@@ -63,7 +65,9 @@ struct Builder<'m, 's> {
     sections: HashMap<(Vec<u8>, SectionKind), SectionId>,
     groups: HashMap<ComdatId, GroupId>,
     blocks: Vec<Option<BlockId>>,
-    retained: Vec<GlobalRef>,
+    retained: HashSet<GlobalRef>,
+    /// Explicitly named sections that hold variables: a section is one piece of memory.
+    written: HashSet<&'m [u8]>,
 }
 
 impl<'m, 's> Builder<'m, 's> {
@@ -81,9 +85,12 @@ impl<'m, 's> Builder<'m, 's> {
             sections: HashMap::new(),
             groups: HashMap::new(),
             blocks: vec![None; module.globals().len()],
-            retained: Vec::new(),
+            retained: HashSet::new(),
+            written: HashSet::new(),
         };
         builder.find_retained();
+        let variables = module.globals().iter().filter(|global| !global.is_constant);
+        builder.written = variables.filter_map(|global| global.section.as_deref()).collect();
         builder
     }
 
@@ -103,7 +110,7 @@ impl<'m, 's> Builder<'m, 's> {
             };
             for element in elements {
                 if let Ok(Value::Address { base, .. }) = evaluate(self.module, *element) {
-                    self.retained.push(base);
+                    self.retained.insert(base);
                 }
             }
         }
@@ -158,6 +165,9 @@ impl<'m, 's> Builder<'m, 's> {
             }
             let layout = module.layout_of(global.symbol.value_type).filter(|layout| !layout.scalable);
             let size = layout.ok_or_else(|| self.error(id, ErrorKind::Unsized))?.size;
+            if size > MAX_BYTES {
+                return Err(self.error(id, ErrorKind::TooLarge { bytes: size, limit: MAX_BYTES }));
+            }
             let align = alignment(module, global);
             let is_tls = global.thread_local != ThreadLocal::None;
             let kind = if is_tls { SymbolKind::Tls } else { SymbolKind::Data };
@@ -167,7 +177,9 @@ impl<'m, 's> Builder<'m, 's> {
                 continue;
             }
             let initializer = global.initializer.expect("is_laid_out asks for one");
-            let zero = is_zero(module, initializer);
+            // Zeros take no room among unnamed variables; elsewhere they are bytes like others, in their place.
+            let may_be_zero = is_tls || (!global.is_constant && global.section.is_none());
+            let zero = may_be_zero && is_zero(module, initializer);
             let section = self.section(global, zero);
             let content = if zero { Content::Zero(size) } else { Content::from(vec![0u8; size as usize]) };
             let block = self.data.graph.add_block(section, content, align);
@@ -198,7 +210,7 @@ impl<'m, 's> Builder<'m, 's> {
             Some(name) if starts_section(name, b".init_array") => (name, SectionKind::InitArray),
             Some(name) if starts_section(name, b".fini_array") => (name, SectionKind::FiniArray),
             Some(name) if starts_section(name, b".preinit_array") => (name, SectionKind::PreinitArray),
-            Some(name) if self.is_written(name) => (name, SectionKind::ReadWrite),
+            Some(name) if self.written.contains(name) => (name, SectionKind::ReadWrite),
             Some(name) => (name, SectionKind::ReadOnly),
             None if tls => (if zero { b".tbss" } else { b".tdata" }, SectionKind::Tls),
             None if global.is_constant => (b".rodata", SectionKind::ReadOnly),
@@ -206,12 +218,6 @@ impl<'m, 's> Builder<'m, 's> {
         };
         let graph = &mut self.data.graph;
         *self.sections.entry((name.to_vec(), kind)).or_insert_with(|| graph.add_section(name.to_vec(), kind))
-    }
-
-    /// Whether any variable of an explicitly named section is not constant: the section is one piece of memory.
-    fn is_written(&self, section: &[u8]) -> bool {
-        let globals = self.module.globals().iter();
-        globals.filter(|global| global.section.as_deref() == Some(section)).any(|global| !global.is_constant)
     }
 
     fn define_aliases(&mut self) -> Result<(), Error> {
@@ -234,8 +240,12 @@ impl<'m, 's> Builder<'m, 's> {
 
     /// What an alias stands for; `None` if that is not laid out here. `depth` bounds chains of aliases.
     fn alias_place(&self, id: AliasId, depth: usize) -> Option<(SymbolPlace, SymbolKind)> {
-        let Ok(Value::Address { base, offset }) = evaluate(self.module, self.module.alias(id).target) else {
-            return None;
+        let (base, offset) = match evaluate(self.module, self.module.alias(id).target) {
+            Ok(Value::Address { base, offset }) => (base, offset),
+            Ok(Value::Number(address)) => {
+                return Some((SymbolPlace::Absolute(ExecutorAddr::new(address as u64)), SymbolKind::Untyped));
+            }
+            _ => return None,
         };
         let (place, kind) = match base {
             GlobalRef::Function(function) => {
@@ -299,17 +309,17 @@ impl<'m, 's> Builder<'m, 's> {
             }
             Value::Difference { plus, minus, offset } => {
                 // `plus - minus` as a distance from the field: possible where `minus` lies in this very block.
-                let minus = self.symbol_of(minus);
-                let SymbolPlace::Defined { block: home, offset: start } =
-                    self.data.graph.symbols()[minus.index()].place
-                else {
-                    return Err(width);
+                let symbol = self.symbol_of(minus);
+                let start = match self.data.graph.symbols()[symbol.index()].place {
+                    SymbolPlace::Defined { block: home, offset } if home == block => offset,
+                    _ => return Err(ErrorKind::Distance),
                 };
-                if home != block {
-                    return Err(width);
-                }
+                let foreign_function =
+                    matches!(plus, GlobalRef::Function(id) if self.module.function(id).is_declaration());
                 let kind = match leaf.bytes {
                     8 => RelocationKind::PC64,
+                    // The function may lie beyond 32 bits: a stub will do, as for LLVM's dso_local_equivalent.
+                    4 if foreign_function => RelocationKind::PLT32,
                     4 => RelocationKind::PC32,
                     2 => RelocationKind::PC16,
                     1 => RelocationKind::PC8,
@@ -334,12 +344,13 @@ impl<'m, 's> Builder<'m, 's> {
             return symbol;
         }
         let mut symbol = self.symbol(id, SymbolPlace::Undefined, SymbolKind::Untyped, 0);
-        if symbol.binding == Binding::Local {
-            // A table of label addresses: the engine knows it by its id.
+        if let GlobalRef::Global(global) = id
+            && self.module.block_address_owner(global).is_some()
+        {
+            // A table of label addresses is known by its id, whatever its name and linkage.
             symbol.binding = Binding::Global;
-            if let GlobalRef::Global(global) = id {
-                symbol.name = kiln_abi::symbol::name(kiln_abi::symbol::Id::Global(global)).into_bytes().into();
-            }
+            symbol.visibility = Visibility::Default;
+            symbol.name = kiln_abi::symbol::name(kiln_abi::symbol::Id::Global(global)).into_bytes().into();
         }
         let made = self.data.graph.add_symbol(symbol);
         match id {
@@ -367,7 +378,7 @@ impl<'m, 's> Builder<'m, 's> {
                 let structor = self.structor(*entry).ok_or_else(|| self.error(id, ErrorKind::BadStructors))?;
                 sorted.extend(structor);
             }
-            for (priority, function, offset) in sorted {
+            for Structor { priority, function, offset, with } in sorted {
                 let name = match priority {
                     DEFAULT_PRIORITY => array.to_owned(),
                     priority => format!("{array}.{priority:05}"),
@@ -375,6 +386,11 @@ impl<'m, 's> Builder<'m, 's> {
                 let section = self.data.graph.add_section(name, kind);
                 let block =
                     self.data.graph.add_block(section, Content::from(vec![0; POINTER_BYTES as usize]), POINTER_BYTES);
+                // Where another module's copy of the variable is kept, its constructor runs instead.
+                let comdat = with.and_then(|global| self.module.global(global).comdat);
+                if let Some(group) = comdat.and_then(|comdat| self.group(comdat)) {
+                    self.data.graph.set_group(block, group);
+                }
                 let symbol = self.symbol_of(function);
                 self.data.graph.add_edge(block, 0, RelocationKind::ABS64, symbol, offset);
             }
@@ -383,17 +399,32 @@ impl<'m, 's> Builder<'m, 's> {
     }
 
     /// One entry of such a list; `Some(None)` for a null function, which the list's reader skips.
-    fn structor(&self, entry: ConstantId) -> Option<Option<(u64, GlobalRef, i64)>> {
+    fn structor(&self, entry: ConstantId) -> Option<Option<Structor>> {
         let Constant::Aggregate(fields) = self.module.constant(entry) else {
             return matches!(self.module.constant(entry), Constant::Null).then_some(None);
         };
         let Value::Number(priority) = evaluate(self.module, *fields.first()?).ok()? else { return None };
+        let with = match fields.get(2).map(|with| evaluate(self.module, *with)) {
+            Some(Ok(Value::Address { base: GlobalRef::Global(global), .. })) => Some(global),
+            _ => None,
+        };
         match evaluate(self.module, *fields.get(1)?).ok()? {
-            Value::Address { base, offset } => Some(Some((priority as u64, base, offset))),
+            Value::Address { base: function, offset } => {
+                Some(Some(Structor { priority: priority as u64, function, offset, with }))
+            }
             Value::Number(0) => Some(None),
             _ => None,
         }
     }
+}
+
+/// One entry of `llvm.global_ctors` or `llvm.global_dtors`.
+struct Structor {
+    priority: u64,
+    function: GlobalRef,
+    offset: i64,
+    /// The variable it initialises: with a copy of it that is dropped, it is dropped too.
+    with: Option<GlobalId>,
 }
 
 /// A name as the assembler would print it: `\x01` asks for it verbatim, which is what ELF does anyway.
@@ -419,10 +450,13 @@ fn alignment(module: &Module, global: &Global) -> u64 {
 }
 
 /// Whether the whole value is zero, so that it takes no room.
+///
+/// LLVM writes what is all zero as one null, however large; so nothing is lost by not looking into aggregates, which
+/// may share their parts and thereby be exponentially larger than the module.
 fn is_zero(module: &Module, id: ConstantId) -> bool {
     match module.constant(id) {
         Constant::Null | Constant::Undef | Constant::Poison | Constant::Int(0) => true,
-        Constant::Aggregate(elements) => elements.iter().all(|element| is_zero(module, *element)),
+        Constant::Aggregate(_) => module.layout_of(module.constant_type(id)).is_some_and(|layout| layout.size == 0),
         _ => false,
     }
 }
@@ -450,6 +484,10 @@ fn write<'m>(
     image: &mut Image<'m>,
 ) -> Result<(), ErrorKind> {
     let layout = module.layout_of(ty).ok_or(ErrorKind::Unsized)?;
+    // Nothing to write: and each step into a value writes at least a byte, so the size bounds the work.
+    if layout.size == 0 {
+        return Ok(());
+    }
     match module.constant(id) {
         Constant::Null | Constant::Undef | Constant::Poison => {}
         Constant::Int(value) => image.number(offset, layout.store_size, &value.to_le_bytes()),
@@ -461,7 +499,9 @@ fn write<'m>(
         Constant::Data(bytes) | Constant::String { bytes, .. } => image.pieces.push((offset, bytes.into())),
         Constant::Aggregate(elements) => write_aggregate(module, ty, elements, offset, image)?,
         _ => match evaluate(module, id)? {
-            Value::Number(number) => image.number(offset, layout.store_size, &number.to_le_bytes()),
+            Value::Number(number) => {
+                image.number(offset, layout.store_size, &zero_extend(number, layout.bits).to_le_bytes());
+            }
             value => image.leaves.push(Leaf { offset, bytes: layout.store_size, value }),
         },
     }

@@ -47,6 +47,17 @@ pub enum ErrorKind {
         /// Width of the field.
         bytes: u64,
     },
+    /// Its type is larger than what code can reach.
+    #[error("its type has {bytes} bytes, at most {limit} can be reached")]
+    TooLarge {
+        /// Size of the type.
+        bytes: u64,
+        /// Largest size.
+        limit: u64,
+    },
+    /// The distance of two symbols neither of which lies in the global itself.
+    #[error("its initial value holds the distance of two symbols that lie elsewhere")]
+    Distance,
     /// An alias that leads nowhere.
     #[error("it is an alias of something that is no definition")]
     BadAlias,

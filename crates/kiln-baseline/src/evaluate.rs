@@ -114,7 +114,8 @@ fn cast(module: &Module, id: ConstantId, op: CastOp, operand: ConstantId) -> Res
     }
 }
 
-fn zero_extend(number: i128, bits: u64) -> i128 {
+/// The low `bits` bits of `number`.
+pub(crate) fn zero_extend(number: i128, bits: u64) -> i128 {
     if bits >= 128 { number } else { number & ((1 << bits) - 1) }
 }
 
