@@ -17,8 +17,6 @@ use crate::mapper::{HUGE_PAGE, Mapper, Pages, RegionViews};
 const BLOCK: u64 = 64 << 10;
 /// Blocks of a huge page.
 const HUGE_BLOCKS: u64 = HUGE_PAGE / BLOCK;
-/// First step ahead of need, in blocks.
-const FIRST_STEP: u64 = 2;
 /// From this many blocks on a run is worth huge pages: 2 MiB of them take as long as 1.2 MiB of base pages.
 const HUGE_WORTHY: u64 = 16;
 /// Data that is asked for in one piece larger than this is left to demand faults: large zero-initialised arrays are
@@ -158,7 +156,8 @@ impl Region {
 
     /// Where the run of uncommitted blocks from `block` on ends: with what is wanted, or a step behind it.
     fn run_end(&self, block: u64, wanted: &Range<u64>) -> u64 {
-        let step = (self.committed_blocks / 2).clamp(FIRST_STEP, HUGE_BLOCKS);
+        // Doubling: a small program commits little, a large one whole huge pages.
+        let step = self.committed_blocks.clamp(1, HUGE_BLOCKS);
         let last = (block + step).max(wanted.end).min(self.blocks());
         (block..last).find(|&block| self.is_committed(block)).unwrap_or(last)
     }
