@@ -1,0 +1,12 @@
+# G + A
+# check u64(u64(here) + u64(main + 2)) == target
+.text
+.globl main, target
+main:
+	movabsq $target@GOT, %rax
+target:
+	ret
+.data
+.globl here
+here:
+	.quad _GLOBAL_OFFSET_TABLE_
