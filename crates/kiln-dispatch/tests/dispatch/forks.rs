@@ -6,6 +6,7 @@ use crate::rig::{self, Memory, compile_once, plain};
 use kiln_dispatch::{FunctionIndex, FunctionTable, fork_child_reset};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// Like `fork`, but without telling anybody.
 fn bare_fork() -> libc::pid_t {
@@ -23,15 +24,21 @@ fn in_child(fork: fn() -> libc::pid_t, child: impl FnOnce() -> u32) -> i32 {
     let pid = fork();
     assert!(pid >= 0);
     if pid == 0 {
-        // SAFETY: sets a timer: a child that hangs ends, and the test with it.
-        unsafe { libc::alarm(20) };
         let status = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(254);
         // SAFETY: ends the process.
         unsafe { libc::_exit(status as i32) }
     }
     let mut status = 0;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // A child that hangs does so with all signals blocked: only the parent can end it.
     // SAFETY: waits for our own child.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
+        if Instant::now() > deadline {
+            // SAFETY: our own child, which was not waited for yet.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert!(libc::WIFEXITED(status), "status {status:#x}");
     libc::WEXITSTATUS(status)
 }
@@ -66,8 +73,8 @@ fn fork_during_compiles(threads: u32, called: u32, fork: fn() -> libc::pid_t, re
             }
             twice(table, called)
         });
-        assert_eq!(status, called as i32);
         go_on.store(true, Ordering::Relaxed);
+        assert_eq!(status, called as i32);
         for (n, caller) in callers.into_iter().enumerate() {
             assert_eq!(caller.join().unwrap(), n as u32);
         }
