@@ -19,11 +19,26 @@ struct Arguments {
 enum Command {
     /// Build test programs: bitcode and native executables
     Programs(commands::programs::Arguments),
+    /// Time from start to end of short runs, beside clang and lli
+    Start(commands::start::Arguments),
+    /// Time to link in memory, beside lld, mold and llvm-jitlink
+    Link(commands::link::Arguments),
+    /// Time to load bitcode modules
+    Reader(commands::reader::Arguments),
+    /// Cost of a throw with few and with many functions
+    Throw(commands::throw::Arguments),
+    /// Memory and mappings per function
+    Functions(commands::functions::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Programs(arguments) => commands::programs::run(&arguments),
+        Command::Start(arguments) => commands::start::run(&arguments),
+        Command::Link(arguments) => commands::link::run(&arguments),
+        Command::Reader(arguments) => commands::reader::run(&arguments),
+        Command::Throw(arguments) => commands::throw::run(&arguments),
+        Command::Functions(arguments) => commands::functions::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

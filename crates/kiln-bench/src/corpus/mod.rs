@@ -13,7 +13,7 @@ mod workshop;
 
 use std::path::PathBuf;
 
-pub use workshop::{Error, Key, Workshop, tool};
+pub use workshop::{Error, Key, Workshop, run, tool};
 
 /// How far bitcode was optimised before Kiln sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -252,7 +252,11 @@ fn fetch(manifest: &Path) -> Result<HashMap<String, PathBuf>, Error> {
 }
 
 /// Runs a command that must succeed.
-pub(crate) fn run(command: &mut Command) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// When it does not start, or fails.
+pub fn run(command: &mut Command) -> Result<(), Error> {
     output(command).map(drop)
 }
 
