@@ -40,6 +40,8 @@ pub struct ModuleData<'m> {
 /// Priority of constructors that ask for none.
 const DEFAULT_PRIORITY: u64 = 65535;
 const POINTER_BYTES: u64 = 8;
+/// Constants of more zero bytes than this lie among the variables.
+const ZERO_CONSTANT_BYTES_MAX: u64 = 64 << 10;
 /// Largest global: code reaches it by 32-bit displacements, hence no link is larger either.
 const MAX_BYTES: u64 = 1 << 31;
 
@@ -170,9 +172,9 @@ impl<'m, 's> Builder<'m, 's> {
             }
             let align = alignment(module, global);
             let is_tls = global.thread_local != ThreadLocal::None;
-            let kind = if is_tls { SymbolKind::Tls } else { SymbolKind::Data };
+            let symbol_kind = if is_tls { SymbolKind::Tls } else { SymbolKind::Data };
             if global.symbol.linkage == Linkage::Common && !is_tls {
-                let symbol = self.symbol(GlobalRef::Global(id), SymbolPlace::Common { align }, kind, size);
+                let symbol = self.symbol(GlobalRef::Global(id), SymbolPlace::Common { align }, symbol_kind, size);
                 self.data.globals[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
                 continue;
             }
@@ -180,14 +182,16 @@ impl<'m, 's> Builder<'m, 's> {
             // Zeros take no room among unnamed variables; elsewhere they are bytes like others, in their place.
             let may_be_zero = is_tls || (!global.is_constant && global.section.is_none());
             let zero = may_be_zero && is_zero(module, initializer);
-            let section = self.section(global, zero);
+            let (section, kind) = self.section(global, zero && size > ZERO_CONSTANT_BYTES_MAX);
+            let may_be_zero = matches!(kind, SectionKind::ReadWrite | SectionKind::Tls);
+            let zero = zero && may_be_zero;
             let content = if zero { Content::Zero(size) } else { Content::from(vec![0u8; size as usize]) };
             let block = self.data.graph.add_block(section, content, align);
             if let Some(group) = global.comdat.and_then(|comdat| self.group(comdat)) {
                 self.data.graph.set_group(block, group);
             }
             let place = SymbolPlace::Defined { block, offset: 0 };
-            let symbol = self.symbol(GlobalRef::Global(id), place, kind, size);
+            let symbol = self.symbol(GlobalRef::Global(id), place, symbol_kind, size);
             self.data.globals[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
             self.blocks[id.0 as usize] = (!zero).then_some(block);
         }
@@ -203,7 +207,9 @@ impl<'m, 's> Builder<'m, 's> {
         Some(*self.groups.entry(comdat).or_insert_with(|| self.data.graph.add_group(name)))
     }
 
-    fn section(&mut self, global: &Global, zero: bool) -> SectionId {
+    /// The section of `global`. `large_zero`: it is a great many zero bytes, which only variables' memory gives for
+    /// nothing.
+    fn section(&mut self, global: &Global, large_zero: bool) -> (SectionId, SectionKind) {
         let tls = global.thread_local != ThreadLocal::None;
         let (name, kind): (&[u8], SectionKind) = match global.section.as_deref() {
             Some(name) if tls => (name, SectionKind::Tls),
@@ -212,12 +218,13 @@ impl<'m, 's> Builder<'m, 's> {
             Some(name) if starts_section(name, b".preinit_array") => (name, SectionKind::PreinitArray),
             Some(name) if self.written.contains(name) => (name, SectionKind::ReadWrite),
             Some(name) => (name, SectionKind::ReadOnly),
-            None if tls => (if zero { b".tbss" } else { b".tdata" }, SectionKind::Tls),
-            None if global.is_constant => (b".rodata", SectionKind::ReadOnly),
-            None => (if zero { b".bss" } else { b".data" }, SectionKind::ReadWrite),
+            None if tls => (b".tdata", SectionKind::Tls),
+            None if global.is_constant && !large_zero => (b".rodata", SectionKind::ReadOnly),
+            None => (b".data", SectionKind::ReadWrite),
         };
         let graph = &mut self.data.graph;
-        *self.sections.entry((name.to_vec(), kind)).or_insert_with(|| graph.add_section(name.to_vec(), kind))
+        let known = self.sections.entry((name.to_vec(), kind));
+        (*known.or_insert_with(|| graph.add_section(name.to_vec(), kind)), kind)
     }
 
     fn define_aliases(&mut self) -> Result<(), Error> {
