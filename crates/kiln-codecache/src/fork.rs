@@ -14,7 +14,7 @@ use crate::{observe, sys, unwind};
 /// What is kept between the two halves of a fork.
 pub(crate) struct InProgress {
     lock: MutexGuard<'static, State>,
-    debuggers: MutexGuard<'static, ()>,
+    debuggers: Option<observe::ForkLock>,
     log: Option<MutexGuard<'static, observe::LogState>>,
     copy: Result<ForkCopy, Error>,
     signals: u64,
@@ -35,14 +35,15 @@ impl CodeCache {
     ///
     /// Exactly one of [`after_fork_in_parent`](Self::after_fork_in_parent) and
     /// [`after_fork_in_child`](Self::after_fork_in_child) must follow in each process, on the same thread; where no fork
-    /// happened after all, the former. Signals stay blocked in between. Whoever patches published code must not do so
+    /// happened after all, the former. With several caches the order after the fork is the reverse of that before. Signals stay
+    /// blocked in between. Whoever patches published code must not do so
     /// from before this call until after those.
     pub fn before_fork(&self) {
         // 1: no handler may run code of ours in the child before it has its own.
         let signals = sys::block_signals();
         // 2
         let log = self.inner.log.as_ref().map(|log| log.lock());
-        let debuggers = observe::lock_debuggers();
+        let debuggers = observe::lock_for_fork();
         let state = self.inner.lock();
         // 3
         let live = state.live();

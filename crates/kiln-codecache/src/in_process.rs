@@ -13,13 +13,13 @@
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use kiln_abi::{ExecutorAddr, Permission};
 
 use crate::error::{Error, ErrorKind};
 use crate::mapper::{ForkCopy, HUGE_PAGE, Mapper, Pages, RegionViews};
-use crate::sync::{AtomicU32, Ordering};
 use crate::{Options, sys};
 
 /// Shares of a reservation in sixteenths: code, read-only data, data.

@@ -11,13 +11,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use kiln_abi::{ExecutorAddr, FdeEntry, Permission};
 
 use crate::cache::Inner;
 use crate::error::Error;
 use crate::region::Piece;
-use crate::sync::AtomicU64;
 use crate::{observe, unwind};
 
 /// What is made known about code when it is published, and forgotten when it is reclaimed.

@@ -210,6 +210,32 @@ fn forks_while_other_threads_publish() {
 }
 
 #[test]
+fn several_caches_fork_together() {
+    let caches = [(); 2].map(|()| CodeCache::new(&Options::new()).unwrap());
+    let [a, b] = [publish(&caches[0], 1), publish(&caches[1], 2)];
+    let child = || {
+        patch(&caches[0], &a, 10);
+        patch(&caches[1], &b, 20);
+        i32::from(call(a.address(0)) + call(b.address(0)))
+    };
+    caches[0].before_fork();
+    caches[1].before_fork();
+    // SAFETY: as in `fork`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let moved = caches[1].after_fork_in_child().is_ok() && caches[0].after_fork_in_child().is_ok();
+        let status = if moved { child() } else { 99 };
+        // SAFETY: as in `fork`.
+        unsafe { libc::_exit(status) }
+    }
+    caches[1].after_fork_in_parent();
+    caches[0].after_fork_in_parent();
+    assert_eq!((wait(pid), call(a.address(0)), call(b.address(0))), (30, 1, 2));
+    a.leak();
+    b.leak();
+}
+
+#[test]
 fn trap_11_a_fork_without_the_handlers_is_noticed() {
     let cache = CodeCache::new(&Options::new()).unwrap();
     assert!(!forked_without_handlers());

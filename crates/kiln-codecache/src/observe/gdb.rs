@@ -7,6 +7,7 @@
 
 use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NO_ACTION: u32 = 0;
@@ -67,8 +68,33 @@ unsafe impl Send for Registration {}
 // SAFETY: as above; a shared reference gives no access at all.
 unsafe impl Sync for Registration {}
 
-/// Keeps other threads from changing the list, around a fork.
-pub(crate) fn lock() -> MutexGuard<'static, ()> {
+/// The thread that holds the list around a fork, or 0.
+static FORKING: AtomicU32 = AtomicU32::new(0);
+
+/// The list is held around a fork; dropped to let it go.
+pub(crate) struct ForkLock(#[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
+
+/// Keeps other threads from changing the list, around a fork. `None` where this thread does so already, for another
+/// cache.
+pub(crate) fn lock_for_fork() -> Option<ForkLock> {
+    let thread = crate::sys::thread_id();
+    // Relaxed: the value is this thread's id only if this thread stored it.
+    if FORKING.load(Ordering::Relaxed) == thread {
+        return None;
+    }
+    let guard = lock();
+    FORKING.store(thread, Ordering::Relaxed);
+    Some(ForkLock(guard))
+}
+
+impl Drop for ForkLock {
+    fn drop(&mut self) {
+        // Relaxed: see `lock_for_fork`; the lock is still held.
+        FORKING.store(0, Ordering::Relaxed);
+    }
+}
+
+fn lock() -> MutexGuard<'static, ()> {
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -3,5 +3,5 @@
 mod gdb;
 mod perf;
 
-pub(crate) use gdb::{Registration, lock as lock_debuggers, register as register_object};
+pub(crate) use gdb::{ForkLock, Registration, lock_for_fork, register as register_object};
 pub(crate) use perf::{Log, State as LogState};

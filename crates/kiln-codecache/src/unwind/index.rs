@@ -41,16 +41,16 @@ use std::sync::{Mutex, PoisonError};
 
 use kiln_abi::{ExecutorAddr, FdeEntry};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::heap::GRANULE;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 /// Records of the first chunk; each further chunk doubles.
-const FIRST_CHUNK: u32 = 256;
-/// Chunks: 256 * (2^20 - 1) records.
+const FIRST_CHUNK: u32 = if cfg!(loom) { 4 } else { 256 };
+/// Chunks: `FIRST_CHUNK` * (2^20 - 1) records.
 const CHUNKS: usize = 20;
-/// Levels of bits: four cover 2^24 words of granules, 4 TiB of code.
-const LEVELS: usize = 4;
+/// Levels of bits. The last must be one word, or pieces that reach across two of them are lost: six cover 1 TiB.
+const LEVELS: usize = 6;
 
 /// The index over one code region.
 pub(crate) struct Index {
@@ -111,6 +111,7 @@ impl Index {
     /// An index over `code`, with nothing registered.
     pub(crate) fn new(code: Range<u64>) -> Result<Self, Error> {
         let granules = ((code.end - code.start) / GRANULE) as usize;
+        assert!(granules <= 1 << (6 * LEVELS), "the last level is one word");
         let mut levels = [const { 0..0 }; LEVELS];
         let (mut bits, mut from) = (granules, 0);
         for level in &mut levels {
@@ -379,8 +380,8 @@ unsafe impl Sync for Memory {}
 impl Memory {
     fn new(words: usize, slots: usize) -> Result<Self, Error> {
         let bytes = Self::bytes(words, slots);
-        let base =
-            crate::sys::map_private(bytes).map_err(|source| ErrorKind::AddressSpace { bytes: bytes as u64, source })?;
+        let base = crate::sys::map_private(bytes)
+            .map_err(|source| crate::error::ErrorKind::AddressSpace { bytes: bytes as u64, source })?;
         Ok(Self { base, words, slots })
     }
 
@@ -428,5 +429,92 @@ impl Memory {
 
     fn slot(&self, index: u64) -> &AtomicU32 {
         &self.slots[index as usize]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A piece is found from its end whatever word, at whatever level, its begin lies in.
+    #[test]
+    fn pieces_may_reach_across_the_words_of_every_level() {
+        let index = Index::new(0..40 << 30).unwrap();
+        let readers = AtomicU64::new(0);
+        for level in 1..=5 {
+            let boundary = 64u64.pow(level) * GRANULE;
+            let begin = boundary - GRANULE;
+            let pc_bytes = 2 * GRANULE + boundary / 2;
+            let fde = ExecutorAddr::new(u64::from(level));
+            let entry = FdeEntry { pc_begin: ExecutorAddr::new(begin), pc_bytes, fde };
+            let piece = index.link(begin, vec![entry], &readers);
+            for pc in [begin, boundary, begin + pc_bytes - 1] {
+                assert_eq!(index.find(pc, &Reader::enter(&readers)), Some(entry), "level {level}");
+            }
+            index.unlink(piece, &readers);
+            assert_eq!(index.find(boundary, &Reader::enter(&readers)), None);
+        }
+    }
+}
+
+/// `RUSTFLAGS="--cfg loom" cargo test -p kiln-codecache --lib --release loom`
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    fn entry(begin: u64, fde: u64) -> FdeEntry {
+        FdeEntry { pc_begin: ExecutorAddr::new(begin), pc_bytes: 10, fde: ExecutorAddr::new(fde) }
+    }
+
+    /// An index over 128 granules at address 0, with a live piece whose word of bits others share.
+    fn index() -> Index {
+        let index = Index::new(0..128 * GRANULE).unwrap();
+        index.link(70 * GRANULE, vec![entry(70 * GRANULE, 1)], &AtomicU64::new(0));
+        index
+    }
+
+    /// Live code is found whatever comes and goes beside it.
+    #[test]
+    fn loom_live_code_is_always_found() {
+        loom::model(|| {
+            let shared = Arc::new((index(), AtomicU64::new(0)));
+            let reader = thread::spawn({
+                let shared = shared.clone();
+                move || {
+                    let (index, readers) = &*shared;
+                    let live = entry(70 * GRANULE, 1);
+                    let found = index.find(70 * GRANULE + 9, &Reader::enter(readers));
+                    assert_eq!(found, Some(live));
+                }
+            });
+            let (index, readers) = &*shared;
+            let below = index.link(65 * GRANULE, vec![entry(65 * GRANULE, 2)], readers);
+            index.unlink(below, readers);
+            reader.join().unwrap();
+        });
+    }
+
+    /// A stray look-up never sees a record that was reused while it held it.
+    #[test]
+    fn loom_records_are_not_reused_under_a_reader() {
+        loom::model(|| {
+            let shared = Arc::new((index(), AtomicU64::new(0)));
+            let going = shared.0.link(80 * GRANULE, vec![entry(80 * GRANULE, 2)], &shared.1);
+            let reader = thread::spawn({
+                let shared = shared.clone();
+                move || {
+                    let (index, readers) = &*shared;
+                    let found = index.find(80 * GRANULE, &Reader::enter(readers));
+                    assert!(found.is_none_or(|found| found == entry(80 * GRANULE, 2)), "{found:?}");
+                }
+            });
+            let (index, readers) = &*shared;
+            index.unlink(going, readers);
+            index.link(90 * GRANULE, vec![entry(80 * GRANULE, 3)], readers);
+            reader.join().unwrap();
+        });
     }
 }

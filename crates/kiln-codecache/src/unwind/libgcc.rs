@@ -53,7 +53,9 @@ pub(super) fn install() {
 /// # Safety
 ///
 /// As libgcc's: `bases` points to a writable structure.
-#[unsafe(no_mangle)]
+// Loom's atomics panic outside of its models, so there unwinding is left to libgcc.
+#[cfg_attr(not(loom), unsafe(no_mangle))]
+#[cfg_attr(loom, expect(non_snake_case, reason = "the name that libgcc calls"))]
 unsafe extern "C" fn _Unwind_Find_FDE(pc: *mut c_void, bases: *mut DwarfEhBases) -> *const c_void {
     if let Some(entry) = super::find_fde(ExecutorAddr::new(pc.addr() as u64)) {
         let func = std::ptr::with_exposed_provenance_mut(entry.pc_begin.get() as usize);

@@ -2,19 +2,23 @@
 
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 
 use kiln_abi::{ExecutorAddr, FdeEntry};
 
 use super::index::{Index, Piece, Reader};
 use super::libgcc;
 use crate::error::{Error, ErrorKind};
+use crate::sync::AtomicU64;
 
 /// Code regions at a time. A session has one; tests have one per thread.
 const MAX: usize = 64;
 
 /// Readers inside [`find`]; see `index` for what the count is for.
+#[cfg(not(loom))]
 static READERS: AtomicU64 = AtomicU64::new(0);
+#[cfg(loom)]
+loom::lazy_static! { static ref READERS: AtomicU64 = AtomicU64::new(0); }
 static REGIONS: [AtomicPtr<Entry>; MAX] = [const { AtomicPtr::new(std::ptr::null_mut()) }; MAX];
 /// Regions below this position have been used: what a search looks at.
 static USED: AtomicUsize = AtomicUsize::new(0);
