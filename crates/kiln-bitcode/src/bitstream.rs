@@ -213,7 +213,7 @@ fn read_array<'a>(
     record.values.reserve(count as usize);
     match field {
         // The two that occur in long arrays get loops of their own.
-        Field::Vbr(6) => (0..count).try_for_each(|_| cursor.vbr(6).map(|v| record.values.push(v))),
+        Field::Vbr(6) => cursor.vbr6_array(count, &mut record.values),
         Field::Fixed(width) => (0..count).try_for_each(|_| cursor.fixed(width).map(|v| record.values.push(v))),
         _ => (0..count).try_for_each(|_| field.read(cursor).map(|v| record.values.push(v))),
     }
@@ -300,12 +300,11 @@ impl Record<'_> {
 
 /// Fields that hold one character each, as bytes.
 pub(crate) fn bytes_of(values: &[u64], block: &Block<'_>) -> Result<Vec<u8>, Error> {
-    let byte = |value: &u64| match *value as i64 {
-        // LLVM's writer extends the sign of characters in attributes.
-        -128..=255 => Ok(*value as u8),
-        _ => Err(block.error(ErrorKind::BadValue { what: "character", value: *value })),
-    };
-    values.iter().map(byte).collect()
+    // LLVM's writer extends the sign of characters in attributes.
+    if let Some(value) = values.iter().find(|value| !(-128..=255).contains(&(**value as i64))) {
+        return Err(block.error(ErrorKind::BadValue { what: "character", value: *value }));
+    }
+    Ok(values.iter().map(|value| *value as u8).collect())
 }
 
 /// What comes next in a block; definitions of abbreviations are already dealt with.

@@ -69,6 +69,8 @@ pub(crate) struct Constants {
     geps: Vec<Gep>,
     asms: Vec<InlineAsm>,
     has_block_address: bool,
+    /// Which constants hold block addresses, once checked; empty where none does.
+    holders: Vec<bool>,
 }
 
 /// Deepest nesting of a constant. Evaluation recurses this far.
@@ -438,7 +440,7 @@ impl Constants {
     }
 
     /// Checks what can only be checked when all constants are known: see the module's comment.
-    pub(crate) fn check(&self, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
+    pub(crate) fn check(&mut self, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
         let count = self.nodes.len() as u64;
         for id in 0..self.nodes.len() as u32 {
             self.for_operands(id, |operand| {
@@ -480,12 +482,13 @@ impl Constants {
         }
     }
 
-    /// Refuses constants that contain themselves or are nested too deep.
-    fn check_depth(&self, block: &Block<'_>) -> Result<(), Error> {
+    /// Refuses constants that contain themselves or are nested too deep, and notes which ones hold block addresses.
+    fn check_depth(&mut self, block: &Block<'_>) -> Result<(), Error> {
         const UNSEEN: u16 = 0;
         const OPEN: u16 = u16::MAX;
         // 0: not seen, OPEN: being visited, else 1 + depth.
         let mut depths = vec![UNSEEN; self.nodes.len()];
+        let mut holders = vec![false; if self.has_block_address { self.nodes.len() } else { 0 }];
         let mut stack = Vec::new();
         for root in 0..self.nodes.len() as u32 {
             if depths[root as usize] != UNSEEN {
@@ -499,7 +502,7 @@ impl Constants {
                     continue;
                 }
                 depths[id as usize] = OPEN;
-                let (mut deepest, before) = (0, stack.len());
+                let (mut deepest, mut holds, before) = (0, false, stack.len());
                 self.for_operands(id, |operand| match depths[operand.0 as usize] {
                     UNSEEN if first_visit => {
                         stack.push(operand.0);
@@ -509,6 +512,7 @@ impl Constants {
                     UNSEEN | OPEN => Err(block.error(ErrorKind::CyclicConstant { constant: id })),
                     depth => {
                         deepest = deepest.max(depth);
+                        holds |= holders.get(operand.0 as usize).copied().unwrap_or(false);
                         Ok(())
                     }
                 })?;
@@ -518,30 +522,34 @@ impl Constants {
                         return Err(block.error(ErrorKind::Limit { what: "nesting of constants", limit }));
                     }
                     depths[id as usize] = deepest + 1;
+                    if let Some(holder) = holders.get_mut(id as usize) {
+                        *holder = holds || matches!(self.nodes[id as usize], Node::BlockAddress { .. });
+                    }
                     stack.pop();
                 }
             }
         }
+        self.holders = holders;
         Ok(())
     }
 
     /// The functions whose block addresses `root` holds, each once, in order of their ids.
     pub(crate) fn block_address_functions(&self, root: ConstantId) -> Vec<FunctionId> {
+        let holds = |id: ConstantId| self.holders.get(id.0 as usize).copied().unwrap_or(false);
         let mut found = Vec::new();
-        if !self.has_block_address {
+        if !holds(root) {
             return found;
         }
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = std::collections::HashSet::from([root]);
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
             if let Constant::BlockAddress { function, .. } = self.get(id) {
                 found.push(function);
             }
             let Ok(()) = self.for_operands(id.0, |operand| {
-                stack.push(operand);
+                if holds(operand) && seen.insert(operand) {
+                    stack.push(operand);
+                }
                 Ok::<(), std::convert::Infallible>(())
             });
         }

@@ -127,6 +127,50 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Appends `count` numbers in 6-bit chunks: the fields of an unabbreviated record.
+    ///
+    /// Several numbers come from one look-ahead word. Most have one chunk; those of up to five are put together without
+    /// a loop.
+    pub(crate) fn vbr6_array(&mut self, count: u64, out: &mut Vec<u64>) -> Result<(), Error> {
+        /// The bit of each chunk that says whether another one follows.
+        const MORE: u64 = 0x0820_8208_2082_0820;
+        const LONGEST: u32 = 5 * 6;
+        let start = out.len();
+        out.resize(start + count as usize, 0);
+        let slots = &mut out[start..];
+        let mut next = 0;
+        'reload: while next < slots.len() {
+            let mut word = self.peek();
+            let mut used = 0;
+            while next < slots.len() && used <= PEEK_BITS - LONGEST {
+                let number = &mut slots[next];
+                next += 1;
+                if word & 32 == 0 {
+                    *number = word & 31;
+                    word >>= 6;
+                    used += 6;
+                } else {
+                    let bits = (!word & MORE).trailing_zeros() + 1;
+                    if bits > LONGEST {
+                        self.skip(u64::from(used))?;
+                        *number = self.vbr_long(6)?;
+                        continue 'reload;
+                    }
+                    let chunks = word & ((1 << bits) - 1);
+                    *number = chunks & 0x1f
+                        | chunks >> 1 & 0x3e0
+                        | chunks >> 2 & 0x7c00
+                        | chunks >> 3 & 0xf_8000
+                        | chunks >> 4 & 0x1f0_0000;
+                    word >>= bits;
+                    used += bits;
+                }
+            }
+            self.skip(u64::from(used))?;
+        }
+        Ok(())
+    }
+
     /// Advances to the next multiple of 32 bits from the start of the stream.
     pub(crate) fn align32(&mut self) -> Result<(), Error> {
         self.skip(self.bit.wrapping_neg() & 31)
@@ -166,6 +210,28 @@ mod tests {
         assert_eq!(Cursor::new(&[0xff; 32], 0).vbr(6).unwrap_err().kind(), &ErrorKind::NumberTooWide);
         assert_eq!(Cursor::new(&[0xff; 32], 0).vbr(1).unwrap_err().kind(), &ErrorKind::NumberTooWide);
         assert_eq!(Cursor::new(&[0xff; 4], 0).vbr(6).unwrap_err().kind(), &ErrorKind::Truncated);
+    }
+
+    #[test]
+    fn arrays_read_as_their_elements() {
+        // Every chunk pattern comes up in pseudo-random bytes.
+        let mut state = 1u64;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(4096)
+        .collect();
+        let (mut one, mut many) = (Cursor::new(&bytes, 0), Cursor::new(&bytes, 0));
+        let mut singles = Vec::new();
+        while let Ok(number) = one.vbr(6) {
+            singles.push(number);
+        }
+        let mut array = Vec::new();
+        many.vbr6_array(singles.len() as u64, &mut array).unwrap();
+        assert_eq!(array, singles);
+        assert!(singles.len() > 1000);
+        assert!(Cursor::new(&bytes[..8], 0).vbr6_array(40, &mut array).is_err());
     }
 
     #[test]

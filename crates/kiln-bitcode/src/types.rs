@@ -111,6 +111,8 @@ pub(crate) struct TypeTable {
     /// How deep the tree below each type is, so that recursion over types is bounded.
     depths: Vec<u16>,
     pointers: HashMap<u32, TypeId>,
+    /// The address space that was asked for last: nearly always the next one too.
+    last_pointer: Option<(u32, TypeId)>,
 }
 
 /// Deepest nesting of types. C++ templates reach a few dozen.
@@ -159,11 +161,18 @@ impl TypeTable {
 
     /// The pointer type of `address_space`, added if the table lacks it.
     pub(crate) fn pointer(&mut self, address_space: u32) -> TypeId {
-        *self.pointers.entry(address_space).or_insert_with(|| {
+        if let Some((space, id)) = self.last_pointer
+            && space == address_space
+        {
+            return id;
+        }
+        let id = *self.pointers.entry(address_space).or_insert_with(|| {
             self.types.push(Type::Pointer { address_space });
             self.depths.push(0);
             TypeId(self.types.len() as u32 - 1)
-        })
+        });
+        self.last_pointer = Some((address_space, id));
+        id
     }
 
     /// Reads a TYPE_BLOCK_NEW.
