@@ -117,7 +117,7 @@ impl Scope for Anything {
     }
 
     fn stub(&mut self, name: &[u8]) -> Option<ExecutorAddr> {
-        (name.len() % 3 == 0).then_some(ExecutorAddr::new(0x40_1000))
+        name.len().is_multiple_of(3).then_some(ExecutorAddr::new(0x40_1000))
     }
 }
 
