@@ -1,0 +1,90 @@
+//! Damaged bitcode is refused or read, and what is read can be walked: nothing panics, hangs or takes much memory.
+//!
+//! A fixed number of seeded mutations; `examples/fuzz.rs` runs as many as one likes, `fuzz/fuzz_targets/bitcode.rs`
+//! under libFuzzer.
+
+#[path = "support/mutate.rs"]
+mod mutate;
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mutate::{Random, mutate};
+
+/// Counts what is allocated, to bound it.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Memory that reading `len` bytes may take: the reader's budget and the tables made of it.
+fn bound(len: usize) -> usize {
+    len * 128 + (4 << 20)
+}
+
+#[test]
+fn damaged_files_are_refused_or_read() {
+    let files = support::compile_modules(&support::scratch("fuzz-modules"));
+    let corpus: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    let small: Vec<&Vec<u8>> = corpus.iter().filter(|bytes| bytes.len() < 64 << 10).collect();
+    assert!(small.len() >= 8);
+    let mut random = Random(22);
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..20_000 {
+        let other = small[random.below(small.len())];
+        let bytes = mutate(&mut random, small[round % small.len()], other);
+        let before = LIVE.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        match kiln_bitcode::parse(&bytes) {
+            Ok(modules) => {
+                read += 1;
+                let rows: usize = modules.iter().flat_map(kiln_bitcode::rows).map(|row| row.len()).sum();
+                assert!(rows > 0);
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.bit() <= bytes.len() as u64 * 8, "{error}");
+                assert!(!error.to_string().is_empty());
+            }
+        }
+        _ = kiln_bitcode::identify(&bytes);
+        let peak = PEAK.load(Ordering::Relaxed) - before;
+        assert!(peak <= bound(bytes.len()), "round {round}: {peak} bytes for {}", bytes.len());
+    }
+    // Both must occur often, or the mutations test nothing.
+    assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
+}
+
+/// Every prefix of a file is refused: a module that lost its end is never taken for a whole one.
+#[test]
+fn truncated_files_are_refused() {
+    let dir = support::scratch("fuzz-truncated");
+    let file = dir.join("minimal.bc");
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/modules/default_layout.ll");
+    support::run(std::process::Command::new("llvm-as-22").arg(source).arg("-o").arg(&file));
+    let bytes = std::fs::read(file).unwrap();
+    for len in (0..bytes.len() - 8).step_by(3) {
+        let error = kiln_bitcode::parse(&bytes[..len]).expect_err("a prefix was taken for a module");
+        assert!(error.bit() <= len as u64 * 8, "{error}");
+    }
+}
