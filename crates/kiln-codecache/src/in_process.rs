@@ -26,6 +26,8 @@ use crate::{Options, sys};
 const SHARES: [u64; 3] = [6, 4, 6];
 /// The smallest reservation that is tried.
 const MIN_BYTES: u64 = 16 * HUGE_PAGE;
+/// The largest: beyond 2 GiB pieces are out of each other's reach anyway.
+const MAX_BYTES: u64 = 64 << 30;
 /// End of what non-PIC code with 32-bit signed absolute addresses reaches.
 const LOW_END: u64 = 1 << 31;
 /// Where the search for a low reservation begins: above `vm.mmap_min_addr` and non-PIE executables' usual place.
@@ -62,7 +64,7 @@ impl InProcess {
     pub fn new(options: &Options) -> Result<Self, Error> {
         // First thing: 1.4 µs while the process has one thread, 12 to 14 ms later.
         let barrier = Barrier::new()?;
-        let mut bytes = options.size.clamp(MIN_BYTES, 1 << 40).next_multiple_of(MIN_BYTES);
+        let mut bytes = options.size.clamp(MIN_BYTES, MAX_BYTES).next_multiple_of(MIN_BYTES);
         if let Some(left) = sys::address_space_left() {
             // Two views count twice, a fork needs two more for a moment, and the program needs space too.
             let fair = (left / 6) / MIN_BYTES * MIN_BYTES;
@@ -84,13 +86,9 @@ impl InProcess {
         let [code, read_only, data] = SHARES.map(|share| bytes / 16 * share as usize);
         let shared_bytes = code + read_only;
         let working = Reserved::far_below(executor.at, shared_bytes)?;
-        // SAFETY: both reservations are fresh and ours alone. The second view is made before rights are restricted and
-        // before any byte is written.
+        // SAFETY: both reservations are fresh and ours alone.
         unsafe {
-            sys::map_shared_over(working.at, shared_bytes)?;
-            sys::duplicate_over(working.at, executor.at, shared_bytes)?;
-            sys::protect(executor.at, code, sys::Protection::ReadExecute)?;
-            sys::protect(executor.at + code, read_only, sys::Protection::Read)?;
+            sys::map_twice(working.at, executor.at, code, shared_bytes)?;
             sys::map_private_over(executor.at + shared_bytes, data)?;
         }
         sys::exclude_from_core(working.at, shared_bytes);
@@ -189,13 +187,8 @@ unsafe impl Mapper for InProcess {
         let code = self.of(Permission::Code).bytes;
         let working = Reserved::anywhere(self.shared_bytes)?;
         let executor = Reserved::anywhere(self.shared_bytes)?;
-        // SAFETY: both reservations are fresh and ours alone. No byte is written before the second view has its rights.
-        unsafe {
-            sys::map_shared_over(working.at, self.shared_bytes)?;
-            sys::duplicate_over(working.at, executor.at, self.shared_bytes)?;
-            sys::protect(executor.at, code, sys::Protection::ReadExecute)?;
-            sys::protect(executor.at + code, self.shared_bytes - code, sys::Protection::Read)?;
-        }
+        // SAFETY: both reservations are fresh and ours alone.
+        unsafe { sys::map_twice(working.at, executor.at, code, self.shared_bytes) }?;
         for (permission, range) in live {
             let offset = self.of(*permission).working - self.working + range.start as usize;
             let bytes = (range.end - range.start) as usize;

@@ -39,16 +39,64 @@ pub(crate) fn reserve_at(at: usize, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Maps fresh shared memory, readable and writable, over the caller's own reservation at `at`.
+/// Maps fresh shared memory over two reservations of the caller: readable and writable at `working`, and at `executor`
+/// its first `code` bytes executable and the rest read-only.
 ///
 /// Anonymous: it has no descriptor that the program could see or close, no size that `RLIMIT_FSIZE` could cut, and no
-/// `vm.memfd_noexec` applies. Pages come by touching them and go by [`remove`].
+/// `vm.memfd_noexec` applies. Where it may not become executable later (`PR_SET_MDWE`, systemd's
+/// `MemoryDenyWriteExecute`), a file in memory that is executable from the start. Pages come by touching them and go by
+/// [`remove`].
+///
+/// # Safety
+///
+/// `[working, working + bytes)` and `[executor, executor + bytes)` must be reservations that nothing refers to.
+pub(crate) unsafe fn map_twice(working: usize, executor: usize, code: usize, bytes: usize) -> io::Result<()> {
+    // SAFETY: the contract of this function; no byte is written before the second view has its rights.
+    unsafe {
+        map_over(working, bytes, MapFlags::SHARED)?;
+        duplicate_over(working, executor, bytes)?;
+        match protect(executor, code, Protection::ReadExecute) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                map_file_twice(working, executor, code, bytes)
+            }
+            Err(error) => Err(error),
+            Ok(()) => protect(executor + code, bytes - code, Protection::Read),
+        }
+    }
+}
+
+/// [`map_twice`] with a file in memory, whose descriptor is closed again.
+///
+/// # Safety
+///
+/// As for [`map_twice`].
+unsafe fn map_file_twice(working: usize, executor: usize, code: usize, bytes: usize) -> io::Result<()> {
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| (bytes as u64) > limit) {
+        // ftruncate would send SIGXFSZ.
+        return Err(io::Error::from(rustix::io::Errno::FBIG));
+    }
+    let file = rustix::fs::memfd_create("kiln-code", rustix::fs::MemfdFlags::CLOEXEC)?;
+    rustix::fs::ftruncate(&file, bytes as u64)?;
+    let views = [
+        (working, bytes, ProtFlags::READ | ProtFlags::WRITE, 0),
+        (executor, code, ProtFlags::READ | ProtFlags::EXEC, 0),
+        (executor + code, bytes - code, ProtFlags::READ, code),
+    ];
+    for (at, bytes, prot, offset) in views {
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+        // SAFETY: what is replaced is the caller's, and nothing refers to it.
+        unsafe { mm::mmap(ptr::without_provenance_mut(at), bytes, prot, flags, &file, offset as u64) }?;
+    }
+    Ok(())
+}
+
+/// Maps fresh memory, readable and writable, over the caller's own reservation at `at`.
 ///
 /// # Safety
 ///
 /// `[at, at + bytes)` must belong to a reservation of the caller that nothing refers to.
-pub(crate) unsafe fn map_shared_over(at: usize, bytes: usize) -> io::Result<()> {
-    let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+unsafe fn map_over(at: usize, bytes: usize, sharing: MapFlags) -> io::Result<()> {
+    let flags = sharing | MapFlags::NORESERVE | MapFlags::FIXED;
     let prot = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: what is replaced is the caller's own reservation, which nothing refers to.
     unsafe { mm::mmap_anonymous(ptr::without_provenance_mut(at), bytes, prot, flags) }?;
@@ -69,11 +117,8 @@ pub(crate) fn map_private(bytes: usize) -> io::Result<NonNull<u8>> {
 ///
 /// `[at, at + bytes)` must belong to a reservation of the caller that nothing refers to.
 pub(crate) unsafe fn map_private_over(at: usize, bytes: usize) -> io::Result<()> {
-    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
-    let prot = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: what is replaced is the caller's own reservation, which nothing refers to.
-    unsafe { mm::mmap_anonymous(ptr::without_provenance_mut(at), bytes, prot, flags) }?;
-    Ok(())
+    // SAFETY: the contract of this function.
+    unsafe { map_over(at, bytes, MapFlags::PRIVATE) }
 }
 
 /// Maps the pages of the shared mapping at `from` a second time, over the caller's own mapping at `to`.
@@ -85,7 +130,7 @@ pub(crate) unsafe fn map_private_over(at: usize, bytes: usize) -> io::Result<()>
 ///
 /// `[from, from + bytes)` must lie in one shared mapping; nothing may refer to `[to, to + bytes)`, which must be the
 /// caller's.
-pub(crate) unsafe fn duplicate_over(from: usize, to: usize, bytes: usize) -> io::Result<()> {
+unsafe fn duplicate_over(from: usize, to: usize, bytes: usize) -> io::Result<()> {
     let (from, to) = (ptr::without_provenance_mut(from), ptr::without_provenance_mut(to));
     // SAFETY: an old size of 0 leaves `from` alone; nothing refers to what is replaced, per the contract.
     unsafe { mm::mremap_fixed(from, 0, bytes, MremapFlags::MAYMOVE, to) }?;

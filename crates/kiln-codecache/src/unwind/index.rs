@@ -84,7 +84,7 @@ struct Record {
 /// A registered piece: where it begins and its record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
-    granule: u64,
+    granule: u32,
     record: u32,
 }
 
@@ -111,7 +111,10 @@ impl Index {
     /// An index over `code`, with nothing registered.
     pub(crate) fn new(code: Range<u64>) -> Result<Self, Error> {
         let granules = ((code.end - code.start) / GRANULE) as usize;
-        assert!(granules <= 1 << (6 * LEVELS), "the last level is one word");
+        assert!(
+            granules <= u32::MAX as usize,
+            "granules are counted in 32 bits, fewer than the last level has room for"
+        );
         let mut levels = [const { 0..0 }; LEVELS];
         let (mut bits, mut from) = (granules, 0);
         for level in &mut levels {
@@ -130,14 +133,14 @@ impl Index {
 
     /// Makes `entries`, sorted and all inside one piece that begins at `begin`, findable.
     pub(crate) fn link(&self, begin: u64, entries: Vec<FdeEntry>, readers: &AtomicU64) -> Piece {
-        let granule = (begin - self.code.start) / GRANULE;
+        let granule = ((begin - self.code.start) / GRANULE) as u32;
         let mut writer = self.lock();
         self.reuse_unlinked(&mut writer, readers);
         let index = self.take_record(&mut writer);
         writer.entries += entries.len();
         self.record(index).expect("just taken").fill(entries);
         // Release: a reader that finds the index (Acquire, `search`) sees the record's contents.
-        self.memory.slot(granule).store(index + 1, Ordering::Release);
+        self.memory.slot(granule as usize).store(index + 1, Ordering::Release);
         let mut bit = granule as usize;
         for level in &self.levels {
             // Release: a reader that sees the bit sees what lies below it. Nobody needs this piece before its publisher
@@ -166,7 +169,7 @@ impl Index {
             bit /= 64;
         }
         // Relaxed: W1 as above.
-        self.memory.slot(piece.granule).store(0, Ordering::Relaxed);
+        self.memory.slot(piece.granule as usize).store(0, Ordering::Relaxed);
         writer.entries -= self.record(piece.record).expect("linked").len();
         writer.unlinked.push(piece.record);
         self.reuse_unlinked(&mut writer, readers);
@@ -179,7 +182,7 @@ impl Index {
         }
         let begin = self.nearest_begin(((pc - self.code.start) / GRANULE) as usize)?;
         // Acquire: pairs with the Release of `link`.
-        let index = self.memory.slot(begin as u64).load(Ordering::Acquire).checked_sub(1)?;
+        let index = self.memory.slot(begin).load(Ordering::Acquire).checked_sub(1)?;
         self.record(index)?.find(pc)
     }
 
@@ -395,10 +398,10 @@ impl Memory {
         unsafe { &*self.base.as_ptr().cast::<AtomicU64>().add(index) }
     }
 
-    fn slot(&self, index: u64) -> &AtomicU32 {
-        assert!(index < self.slots as u64);
+    fn slot(&self, index: usize) -> &AtomicU32 {
+        assert!(index < self.slots);
         // SAFETY: as above; slots follow the words.
-        unsafe { &*self.base.as_ptr().add(self.words * 8).cast::<AtomicU32>().add(index as usize) }
+        unsafe { &*self.base.as_ptr().add(self.words * 8).cast::<AtomicU32>().add(index) }
     }
 }
 
@@ -427,8 +430,8 @@ impl Memory {
         &self.words[index]
     }
 
-    fn slot(&self, index: u64) -> &AtomicU32 {
-        &self.slots[index as usize]
+    fn slot(&self, index: usize) -> &AtomicU32 {
+        &self.slots[index]
     }
 }
 

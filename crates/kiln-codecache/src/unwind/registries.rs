@@ -38,7 +38,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Registration {
     first: Option<Piece>,
-    others: Vec<Piece>,
+    others: Box<[Piece]>,
 }
 
 /// The entry that contains `pc`, in whatever region.
