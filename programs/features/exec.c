@@ -26,7 +26,7 @@ int main(void) {
   waitpid(child, &status, 0);
   printf("%d\n", code(status));
   char line[100] = "";
-  FILE *pipe = popen("ls /proc/self/fd | wc -l; echo $KILN_TEST_NONE", "r");
+  FILE *pipe = popen("ls /proc/self/fd | wc -l", "r");
   if (fgets(line, sizeof line, pipe)) printf("descriptors %s", line);
   printf("%d\n", code(pclose(pipe)));
   printf("%d\n", code(system("trap '' TERM; exit 4")));

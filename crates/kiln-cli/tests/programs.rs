@@ -36,8 +36,13 @@ fn features(shop: &Arc<Workshop>, trials: &mut Vec<Trial>) {
 
 fn one_feature(shop: &Workshop, feature: &features::Feature, level: Level) -> Result<(), Failed> {
     let built = feature.build(shop, level)?;
-    let mut run = Run { args: feature.args.clone(), env: feature.env.clone(), ..Run::default() };
-    run.stdin.clone_from(&feature.stdin);
+    let mut run = Run {
+        options: feature.options.clone(),
+        args: feature.args.clone(),
+        env: feature.env.clone(),
+        stdin: feature.stdin.clone(),
+        ..Run::default()
+    };
     run.env.push(("PLUGINS".to_owned(), built.directory.display().to_string()));
     let expected = native(&built, &run, LIMIT)?;
     native_ends(&expected, feature.end)?;

@@ -14,6 +14,7 @@
 //! | `stderr: compare` | standard error must be equal too | ignored |
 //! | `crash: WORDS` | what Kiln's report of the crash must name | no report expected |
 //! | `levels: O0` | built at these levels only | both |
+//! | `options: WORDS` | options of `kiln run` | none |
 //!
 //! In a folder the module of `main.c` or `main.cc` comes first; `plugin*.c` become shared libraries, whose directory the
 //! program finds in the environment variable `PLUGINS`; `object*.c` and `asm*.s` become objects that are passed along
@@ -54,9 +55,9 @@ impl Language {
 
     fn libraries(self) -> &'static [&'static str] {
         match self {
-            Language::C => &[],
+            // Of what Rust's standard library needs, the unwinder is part of every process that runs Kiln.
+            Language::C | Language::Rust => &[],
             Language::Cxx => &["stdc++", "m"],
-            Language::Rust => &["gcc_s"],
         }
     }
 }
@@ -78,6 +79,8 @@ pub struct Feature {
     pub compare_stderr: bool,
     /// Words that the report of a crash must hold.
     pub crash_report: Vec<String>,
+    /// Options of `kiln run`.
+    pub options: Vec<String>,
     /// The levels it is built at.
     pub levels: Vec<Level>,
     flags: Vec<String>,
@@ -141,6 +144,7 @@ impl Feature {
             end: End::Exit(0),
             compare_stderr: false,
             crash_report: Vec::new(),
+            options: Vec::new(),
             levels: Level::ALL.to_vec(),
             flags: Vec::new(),
             libraries: Vec::new(),
@@ -182,6 +186,7 @@ impl Feature {
             "exit" => self.end = End::Exit(number()?),
             "signal" => self.end = End::Signal(number()?),
             "stderr" if value == "compare" => self.compare_stderr = true,
+            "options" => self.options = words().collect(),
             "crash" => self.crash_report = words().collect(),
             "levels" => self.levels = Level::ALL.into_iter().filter(|l| words().any(|w| w == l.name())).collect(),
             _ => return Err(format!("unknown directive `{directive}`")),
@@ -195,7 +200,12 @@ impl Feature {
     ///
     /// When a compiler is missing or refuses it.
     pub fn build(&self, shop: &Workshop, level: Level) -> Result<Built, Error> {
-        let mut key = Key::new().word(level.name()).words(&self.flags).words(&self.libraries).words(level_flags(level));
+        let mut key = Key::new()
+            .word(level.name())
+            .words(&self.flags)
+            .words(&self.libraries)
+            .words(level_flags(level))
+            .word(OBJECT_FLAG);
         for file in self.units.iter().chain(&self.plugins).chain(&self.objects) {
             key = key.file(file)?;
         }
@@ -214,7 +224,11 @@ impl Feature {
     fn build_c(&self, into: &Path, level: Level) -> Result<(), Error> {
         let compile = |unit: &Path| {
             let mut command = Command::new(Language::of(unit).unwrap_or(Language::C).compiler());
-            command.args(level_flags(level)).args(&self.flags).arg("-w").arg(unit);
+            command.args(level_flags(level));
+            if self.objects.iter().any(|object| object == unit) {
+                command.arg(OBJECT_FLAG);
+            }
+            command.args(&self.flags).arg("-w").arg(unit);
             command
         };
         for unit in &self.plugins {
@@ -256,6 +270,9 @@ impl Feature {
         std::fs::rename(into.join(stem(unit)), into.join("native")).map_err(Error::file(into))
     }
 }
+
+/// For objects, unless the flags say otherwise: the last one counts.
+const OBJECT_FLAG: &str = "-fPIC";
 
 /// Position-independent where nothing is asked, as distributions configure clang, and with debug information, which the
 /// report of a crash uses; the optimised build is not position-independent, so that both kinds of reference to data of

@@ -23,7 +23,7 @@ pub fn build(shop: &Workshop, level: Level) -> Result<Built, Error> {
     Ok(Built {
         native: directory.join("native"),
         modules: vec![directory.join("rg.bc")],
-        libraries: vec!["gcc_s".to_owned()],
+        libraries: Vec::new(),
         directory,
     })
 }

@@ -28,6 +28,12 @@ fn runner() -> Runner {
     }
 }
 
+/// Options for every `kiln run`, from `KILN_TEST_OPTIONS`: to run all programs in another way, such as `--pipeline full`.
+fn more_options() -> Vec<String> {
+    let options = std::env::var("KILN_TEST_OPTIONS").unwrap_or_default();
+    options.split_whitespace().map(str::to_owned).collect()
+}
+
 /// The `kiln` that cargo built for this test.
 pub(crate) fn kiln() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_kiln"))
@@ -85,7 +91,7 @@ pub(crate) fn under_kiln(built: &Built, modules: &[PathBuf], run: &Run) -> Resul
     match runner() {
         Runner::Kiln => {
             command = Command::new(kiln());
-            command.arg("run").args(&run.options);
+            command.arg("run").args(&run.options).args(more_options());
             for library in &built.libraries {
                 command.args(["-l", library]);
             }
@@ -105,7 +111,7 @@ pub(crate) fn under_kiln(built: &Built, modules: &[PathBuf], run: &Run) -> Resul
             let executable = folder.path().join("program");
             let mut clang = Command::new("clang-22");
             clang.args(["-w", "-O0", "-no-pie", "-rdynamic", "-o"]).arg(&executable).args(modules);
-            clang.args(built.libraries.iter().map(|library| format!("-l{library}"))).arg("-lm");
+            clang.args(built.libraries.iter().map(|library| format!("-l{library}"))).args(["-lm", "-lgcc_s"]);
             let done = clang.output()?;
             if !done.status.success() {
                 return Err(String::from_utf8_lossy(&done.stderr).into_owned().into());
