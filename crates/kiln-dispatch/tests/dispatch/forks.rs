@@ -29,7 +29,7 @@ fn in_child(fork: fn() -> libc::pid_t, child: impl FnOnce() -> u32) -> i32 {
         unsafe { libc::_exit(status as i32) }
     }
     let mut status = 0;
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(10);
     // A child that hangs does so with all signals blocked: only the parent can end it.
     // SAFETY: waits for our own child.
     while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
@@ -152,4 +152,22 @@ fn trap_11_the_first_threads_of_a_child_agree_on_the_reset() {
         assert_eq!(status, 1);
     }
     let _: &FunctionTable = table;
+}
+
+/// The resolver itself forks, and its child makes a first call while it is still on the stack it was forked on.
+#[test]
+fn trap_11_a_child_forked_by_the_resolver_keeps_its_stack() {
+    let memory = Memory::private(1 << 20);
+    let (table, _) = rig::table(memory, move |table, function| {
+        if function == FunctionIndex(0) {
+            let status = in_child(bare_fork, || {
+                fork_child_reset();
+                twice(table, 1)
+            });
+            assert_eq!(status, 1);
+        }
+        compile_once(table, function, &|| memory.returns(function.0))
+    });
+    table.allocate(2).unwrap();
+    assert_eq!(twice(table, 0), 0);
 }
