@@ -202,6 +202,15 @@ impl<'a> Object<'a> {
         Some(SymbolView { value: u64_at(record, 8), size: u64_at(record, 16), home, binding, kind, visibility })
     }
 
+    /// Section (perhaps one that does not exist) and value of a symbol, unless it is an IFUNC or in no ordinary section.
+    #[inline]
+    pub(crate) fn plain_symbol(&self, index: u32) -> Option<(u32, u64)> {
+        let record = self.symbol_record(index)?;
+        let section = u16_at(record, 6);
+        let plain = section != SHN_UNDEF && section < SHN_LORESERVE && record[4] & 15 != STT_GNU_IFUNC;
+        plain.then(|| (u32::from(section), u64_at(record, 8)))
+    }
+
     /// The name of a symbol; of a nameless section symbol, its section's.
     pub(crate) fn symbol_name(&self, index: u32) -> Option<&'a [u8]> {
         let record = self.symbol_record(index)?;

@@ -2,14 +2,14 @@
 
 use crate::eh_frame;
 use crate::error::{ErrorKind, Errors, Site, text};
-use crate::graph::{Binding, SymbolKind, Visibility};
+use crate::graph::{SymbolKind, Visibility};
 use crate::layout::Layout;
 use crate::link::{Input, Link, Options};
 use crate::load::{Loaded, load};
 use crate::prune;
 use crate::scope::{External, Scope};
 use crate::symbols::{Builtin, GlobalSymbol, State, Symbols};
-use crate::unit::{Class, Home, NO_SYMBOL, Role, SymbolView, Unit};
+use crate::unit::{NO_SYMBOL, Role, Unit};
 
 /// The sections of one name, and whether `__start_` and `__stop_` symbols ask for them.
 #[derive(Debug)]
@@ -74,11 +74,6 @@ impl<'a> Resolved<'a> {
             if !matches!(symbol.state, State::Undefined | State::Lazy { .. }) {
                 continue;
             }
-            if !symbol.mentioned {
-                // An entry of an archive's index.
-                self.symbols.get_mut(id).state = State::Undefined;
-                continue;
-            }
             let state = match self.builtin(&symbol) {
                 Some(state) => Some(state),
                 None if symbol.visibility == Visibility::Default => outside.lookup(symbol.name).map(State::External),
@@ -132,13 +127,10 @@ impl<'a> Resolved<'a> {
         let mut guards = Vec::new();
         for id in self.symbols.ids() {
             let symbol = *self.symbols.get(id);
-            let State::Defined { unit, global } = symbol.state else { continue };
-            if symbol.visibility != Visibility::Default {
+            if !symbol.shared || symbol.visibility != Visibility::Default {
                 continue;
             }
-            let unit = &self.units[unit as usize];
-            let view = unit.global(global);
-            if !self.is_shared_variable(unit, &view) {
+            if !matches!(symbol.state, State::Defined { .. }) {
                 continue;
             }
             if symbol.name.starts_with(b"_ZGV") {
@@ -159,23 +151,11 @@ impl<'a> Resolved<'a> {
         }
     }
 
-    fn is_shared_variable(&self, unit: &Unit<'_>, view: &SymbolView) -> bool {
-        let Home::Section(section) = view.home else { return false };
-        matches!(view.binding, Binding::Weak | Binding::Unique)
-            && matches!(view.kind, SymbolKind::Data | SymbolKind::Tls)
-            && matches!(
-                unit.sections[section as usize].class,
-                Class::ReadWrite | Class::Zero | Class::Tls | Class::TlsZero
-            )
-    }
-
     fn find_stubs(&mut self, scope: &mut dyn Scope) {
         for id in self.symbols.ids() {
             let symbol = self.symbols.get(id);
-            let State::Defined { unit, global } = symbol.state else { continue };
-            if self.units[unit as usize].global(global).kind == SymbolKind::Function
-                && let Some(stub) = scope.stub(symbol.name)
-            {
+            let function = symbol.kind == SymbolKind::Function && matches!(symbol.state, State::Defined { .. });
+            if function && let Some(stub) = scope.stub(symbol.name) {
                 self.stubs.push((id, stub.get()));
             }
         }

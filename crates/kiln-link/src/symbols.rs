@@ -20,7 +20,7 @@ use hashbrown::hash_table::Entry;
 use kiln_abi::ExecutorAddr;
 
 use crate::archive::IndexEntry;
-use crate::graph::{Binding, Visibility};
+use crate::graph::{Binding, SymbolKind, Visibility};
 use crate::names::spread;
 use crate::scope::External;
 use crate::unit::{Class, Home, NO_SYMBOL, SymbolView, Unit, UnitId};
@@ -89,8 +89,15 @@ pub(crate) struct GlobalSymbol<'a> {
     pub(crate) weak: bool,
     /// Whether an object refers to it other than weakly.
     pub(crate) wanted: bool,
-    /// Whether an object names it at all, rather than an archive's index only.
+    /// Whether an object names it at all.
     pub(crate) mentioned: bool,
+    /// Of a definition: a variable that must exist once in the process.
+    pub(crate) shared: bool,
+    /// Of a definition: its type, section (`NO_SYMBOL` if absolute) and value. Copied from the symbol's record, which
+    /// would be another miss of the cache for each later phase.
+    pub(crate) kind: SymbolKind,
+    pub(crate) section: u32,
+    pub(crate) value: u64,
 }
 
 /// A reference that asks for an archive's member.
@@ -109,12 +116,23 @@ pub(crate) struct Clash {
     pub(crate) symbol: u32,
 }
 
+/// An entry of an archive's index.
+#[derive(Clone, Copy)]
+struct LazyEntry<'a> {
+    name: &'a [u8],
+    hash: u32,
+    input: u32,
+    entry: u32,
+}
+
 #[derive(Default)]
 pub(crate) struct Shard<'a> {
     number: u32,
     table: HashTable<u32>,
     pub(crate) symbols: Vec<GlobalSymbol<'a>>,
     pub(crate) commons: Vec<Common>,
+    /// What archives could define: by name, the first entry.
+    lazy: HashTable<LazyEntry<'a>>,
     groups: HashTable<u32>,
     group_names: Vec<(&'a [u8], u32)>,
 }
@@ -135,14 +153,23 @@ impl<'a> Shard<'a> {
             Entry::Vacant(entry) => {
                 let index = symbols.len() as u32;
                 entry.insert(index);
+                let lazy = match self.lazy.is_empty() {
+                    true => None,
+                    false => self.lazy.find(spread(hash), |e| e.hash == hash && e.name == name),
+                };
+                let state = lazy.map_or(State::Undefined, |e| State::Lazy { input: e.input, entry: e.entry });
                 symbols.push(GlobalSymbol {
                     name,
-                    state: State::Undefined,
+                    state,
                     hash,
                     visibility: Visibility::Default,
                     weak: false,
                     wanted: false,
                     mentioned: false,
+                    shared: false,
+                    kind: SymbolKind::Untyped,
+                    section: NO_SYMBOL,
+                    value: 0,
                 });
                 index
             }
@@ -169,10 +196,13 @@ impl<'a> Shard<'a> {
             if shard_of(entry.hash, shards) != self.number {
                 continue;
             }
-            let symbol = self.find_or_insert(entry.name, entry.hash);
-            let symbol = &mut self.symbols[symbol as usize];
-            if symbol.state == State::Undefined {
-                symbol.state = State::Lazy { input, entry: i as u32 };
+            let vacant = self.lazy.entry(
+                spread(entry.hash),
+                |other| other.hash == entry.hash && other.name == entry.name,
+                |other| spread(other.hash),
+            );
+            if let Entry::Vacant(vacant) = vacant {
+                vacant.insert(LazyEntry { name: entry.name, hash: entry.hash, input, entry: i as u32 });
             }
         }
     }
@@ -254,6 +284,19 @@ impl<'a> Shard<'a> {
                 }
                 symbol.state = State::Defined { unit: id, global };
                 symbol.weak = weak;
+                symbol.kind = view.kind;
+                symbol.value = view.value;
+                symbol.section = NO_SYMBOL;
+                symbol.shared = false;
+                if let Home::Section(section) = view.home {
+                    symbol.section = section;
+                    symbol.shared = matches!(view.binding, Binding::Weak | Binding::Unique)
+                        && matches!(view.kind, SymbolKind::Data | SymbolKind::Tls)
+                        && matches!(
+                            unit.sections[section as usize].class,
+                            Class::ReadWrite | Class::Zero | Class::Tls | Class::TlsZero
+                        );
+                }
             }
         }
     }
@@ -335,7 +378,8 @@ impl<'a> Symbols<'a> {
     pub(crate) fn add_indices(&mut self, indices: &[(u32, &[IndexEntry<'a>])]) {
         let names: usize = indices.iter().map(|(_, entries)| entries.len()).sum();
         self.on_shards(names > 5000, |shard, shards| {
-            shard.reserve(names / shards as usize + names / 16);
+            shard.lazy.reserve(names / shards as usize + names / 16, |entry| spread(entry.hash));
+            shard.reserve(names / 2 / shards as usize);
             for (input, entries) in indices {
                 shard.add_index(*input, entries, shards);
             }

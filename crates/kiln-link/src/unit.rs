@@ -215,6 +215,15 @@ impl<'a> Unit<'a> {
         }
     }
 
+    /// Section and value of an ordinary symbol; `None` if it takes more than that to say what it is.
+    #[inline]
+    pub(crate) fn plain_local(&self, index: u32) -> Option<(u32, u64)> {
+        match &self.body {
+            Body::Elf(object) => object.plain_symbol(index),
+            Body::Graph { .. } => None,
+        }
+    }
+
     /// The symbol behind entry `global` of `globals`, which was read before.
     #[inline]
     pub(crate) fn global(&self, global: u32) -> SymbolView {

@@ -16,7 +16,7 @@ use crate::unit::{Class, Home, NO_SYMBOL, Relocation, SymbolView, Unit};
 use crate::x86_64::got_plt::{
     Form, NONE, Owner, SLOT_BYTES, STUB_BYTES, SlotKind, Slots, Stub, form, write_stub, write_trap,
 };
-use crate::x86_64::relocations::{Field, Formula};
+use crate::x86_64::relocations::{Field, Formula, RelocationKind};
 
 /// What a symbol is once everything has its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,14 +208,18 @@ impl Context<'_, '_> {
         let stub = self.slots.stub[self.resolved.symbols.flat(id)];
         match symbol.state {
             State::Undefined | State::Lazy { .. } => Target::new(TargetKind::UndefinedWeak, 0),
-            State::Defined { unit, global } => {
-                let unit = &self.resolved.units[unit as usize];
-                let view = unit.global(global);
-                if view.kind == SymbolKind::Ifunc && stub != NONE {
-                    return Target::new(TargetKind::Ifunc, self.stub_address(stub));
-                }
-                self.defined(unit, &view)
+            State::Defined { .. } if symbol.kind == SymbolKind::Ifunc && stub != NONE => {
+                Target::new(TargetKind::Ifunc, self.stub_address(stub))
             }
+            State::Defined { unit, .. } => match symbol.section {
+                NO_SYMBOL => Target::new(TargetKind::Absolute, symbol.value),
+                section => {
+                    let section = &self.resolved.units[unit as usize].sections[section as usize];
+                    let mut target = self.section_address(section);
+                    target.address = target.address.wrapping_add(symbol.value);
+                    target
+                }
+            },
             State::Common { common, .. } => {
                 let common = self.resolved.symbols.common(id, common);
                 Target::new(TargetKind::Here, self.bases[2].wrapping_add(u64::from(common.offset)))
@@ -259,6 +263,13 @@ impl Context<'_, '_> {
 
     #[inline]
     pub(crate) fn local_target(&self, id: u32, unit: &Unit<'_>, symbol: u32) -> Result<Target, Problem> {
+        if let Some((section, value)) = unit.plain_local(symbol)
+            && let Some(section) = unit.sections.get(section as usize)
+        {
+            let mut target = self.section_address(section);
+            target.address = target.address.wrapping_add(value);
+            return Ok(target);
+        }
         let view = unit.symbol(symbol).ok_or(Problem::BadSymbol)?;
         if view.kind == SymbolKind::Ifunc
             && let Some(stub) = self.slots.local_stub(id, symbol)
@@ -277,6 +288,16 @@ impl Context<'_, '_> {
         next: Option<Relocation>,
         calls: Option<&mut Vec<CallSite>>,
     ) -> Result<u32, Problem> {
+        if matches!(relocation.kind, RelocationKind::PC32 | RelocationKind::PLT32) && calls.is_none() {
+            // Most relocations: to a place in this link.
+            let target = self.target(site.id, site.unit, relocation.symbol)?;
+            if target.kind == TargetKind::Here {
+                let at = site.at(relocation, 4)?;
+                let from = site.address.wrapping_add(relocation.offset).wrapping_sub(relocation.addend as u64);
+                site.write32(at, target.address.wrapping_sub(from) as i64, target.address, Advice::PlaceNearer)?;
+                return Ok(1);
+            }
+        }
         let Some(row) = relocation.kind.row() else { return Err(Problem::Unknown) };
         match row.formula {
             Formula::Relative | Formula::Branch => self.relative(site, relocation, row.field, calls)?,

@@ -136,9 +136,7 @@ impl Slots {
             State::Undefined if symbol.mentioned && self.trap == NONE => {
                 self.trap = self.add_stub(Stub::Trap);
             }
-            State::Defined { unit, global }
-                if resolved.units[unit as usize].global(global).kind == SymbolKind::Ifunc =>
-            {
+            State::Defined { .. } if symbol.kind == SymbolKind::Ifunc => {
                 self.stub[flat] = self.add_ifunc(Owner::Global(id));
             }
             _ => {}
