@@ -241,7 +241,7 @@ impl Index {
         let (chunk, offset) = Self::chunk_of(index);
         assert!(chunk < CHUNKS, "more pieces than granules");
         if offset == 0 {
-            let records: Box<[Record]> = (0..FIRST_CHUNK << chunk).map(|_| Record::empty()).collect();
+            let records = Record::chunk((FIRST_CHUNK << chunk) as usize);
             // Release: pairs with the Acquire of `record`.
             self.chunks[chunk].store(Box::into_raw(records).cast(), Ordering::Release);
         }
@@ -286,9 +286,24 @@ impl Drop for Index {
 }
 
 impl Record {
-    fn empty() -> Self {
+    /// `count` records of nothing. Their pages come when they are used: making a chunk must not take milliseconds.
+    #[cfg(not(loom))]
+    fn chunk(count: usize) -> Box<[Self]> {
+        let layout = std::alloc::Layout::array::<Self>(count).expect("at most 2^28 records");
+        // SAFETY: the layout is not empty. All zeroes is a valid record, and the box has the layout of the allocation.
+        unsafe {
+            let records = std::alloc::alloc_zeroed(layout).cast::<Self>();
+            if records.is_null() {
+                std::alloc::handle_alloc_error(layout);
+            }
+            Box::from_raw(std::ptr::slice_from_raw_parts_mut(records, count))
+        }
+    }
+
+    #[cfg(loom)]
+    fn chunk(count: usize) -> Box<[Self]> {
         let zero = || AtomicU64::new(0);
-        Self { begin: zero(), end: zero(), table: zero(), count: zero() }
+        (0..count).map(|_| Self { begin: zero(), end: zero(), table: zero(), count: zero() }).collect()
     }
 
     /// Relaxed throughout: nobody sees the record before it is linked with Release, or after readers were seen at zero.
