@@ -52,7 +52,8 @@ const RemapFlags Remap = RF_NoModuleLevelChanges | RF_DoNotRemapAtoms;
 } // namespace
 
 KilnBatch::KilnBatch(KilnModule &source, bool full)
-    : source(source), full(full), module(std::make_unique<Module>("kiln", source.context.context)), lines(*module) {
+    : source(source), full(full), module(std::make_unique<Module>("kiln", source.context.context)),
+      lines(*module, source.module->getNamedMetadata("llvm.dbg.cu") != nullptr) {
   module->setTargetTriple(source.module->getTargetTriple());
   module->setDataLayout(source.module->getDataLayout());
   module->setSourceFileName(source.module->getSourceFileName());

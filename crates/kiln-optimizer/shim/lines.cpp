@@ -50,6 +50,9 @@ DILocation *LineTables::location(DILocation *original) {
 }
 
 void LineTables::reduce(Function &function, DISubprogram *original) {
+  // Without compile units there is nothing to reduce, and no need to look at each instruction.
+  if (!present)
+    return;
   function.setSubprogram(original ? subprogram(original) : nullptr);
   for (BasicBlock &block : function) {
     for (Instruction &instruction : block) {

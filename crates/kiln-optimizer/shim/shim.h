@@ -46,7 +46,7 @@ bool emit(llvm::TargetMachine &machine, llvm::Module &module, llvm::SmallVectorI
 // most of its compile unit. Subprograms and locations are rebuilt, so nothing of the source's graph comes along.
 class LineTables {
 public:
-  explicit LineTables(llvm::Module &module) : module(module) {}
+  LineTables(llvm::Module &module, bool present) : module(module), present(present) {}
   void reduce(llvm::Function &function, llvm::DISubprogram *original);
 
 private:
@@ -54,6 +54,7 @@ private:
   llvm::DILocation *location(llvm::DILocation *original);
 
   llvm::Module &module;
+  bool present;
   llvm::DenseMap<llvm::DICompileUnit *, llvm::DICompileUnit *> units;
   llvm::DenseMap<llvm::DISubprogram *, llvm::DISubprogram *> subprograms;
   llvm::DenseMap<llvm::DILocation *, llvm::DILocation *> locations;
