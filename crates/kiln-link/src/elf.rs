@@ -23,7 +23,7 @@ const SECTION_BYTES: usize = 64;
 
 const SHT_PROGBITS: u32 = 1;
 const SHT_SYMTAB: u32 = 2;
-const SHT_RELA: u32 = 4;
+pub(crate) const SHT_RELA: u32 = 4;
 const SHT_NOBITS: u32 = 8;
 const SHT_NOTE: u32 = 7;
 const SHT_REL: u32 = 9;

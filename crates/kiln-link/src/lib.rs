@@ -61,6 +61,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod debug;
 mod eh_frame;
 mod elf;
 mod error;
@@ -80,6 +81,7 @@ mod symbols;
 mod unit;
 mod x86_64;
 
+pub use debug::{DebugError, DebugObject};
 pub use error::{Advice, Error, ErrorKind, Errors, Site};
 pub use graph::{
     Binding, BlockId, Content, Graph, GroupId, IntoName, SectionId, SectionKind, Symbol, SymbolId, SymbolKind,
@@ -88,7 +90,7 @@ pub use graph::{
 pub use input::{FileKind, ScriptInput, identify, linker_script};
 pub use layout::{Layout, Placement, RuntimeSymbols, TlsPlacement, TlsRequest};
 pub use link::{InputId, Link, Options};
-pub use linked::{CallSite, Definition, GlobalId, IfuncSlot, Linked, Location, Opcode};
+pub use linked::{CallSite, Definition, GlobalId, IfuncSlot, Linked, Location, Opcode, PlacedSection};
 pub use resolve::Resolved;
 pub use scope::{External, Members, NoMembers, NoScope, Scope};
 pub use x86_64::RelocationKind;

@@ -8,7 +8,7 @@ use crate::layout::segment_of;
 use crate::link::InputId;
 use crate::resolve::Resolved;
 use crate::symbols::State;
-use crate::unit::{Home, NO_SYMBOL, SymbolView, Unit};
+use crate::unit::{Home, NO_SYMBOL, Section, SymbolView, Unit};
 use crate::x86_64::fixup::{Target, TargetKind};
 
 /// Where a symbol ended up.
@@ -89,6 +89,19 @@ pub enum Opcode {
     ConditionalJump,
 }
 
+/// A section in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacedSection<'a> {
+    /// The input it comes from; for an archive's member, the archive.
+    pub input: InputId,
+    /// Its name.
+    pub name: &'a [u8],
+    /// Where it lies.
+    pub address: ExecutorAddr,
+    /// How long it is.
+    pub bytes: u64,
+}
+
 /// A finished link: bytes are in place, everything else that its owner must know is here.
 pub struct Linked<'a> {
     pub(crate) resolved: Resolved<'a>,
@@ -146,6 +159,26 @@ impl<'a> Linked<'a> {
         }
     }
 
+    /// The address of a live section, or its offset in the thread-local block.
+    pub(crate) fn section_address(&self, section: &Section) -> u64 {
+        let base = segment_of(section.class).map_or(0, |segment| self.bases[segment]);
+        base.wrapping_add(u64::from(section.offset))
+    }
+
+    /// Every section of the link's image: its input, its name, where it lies and how long it is.
+    pub fn sections(&self) -> impl Iterator<Item = PlacedSection<'a>> + '_ {
+        self.resolved.order.iter().flat_map(move |&id| {
+            let unit = &self.resolved.units[id as usize];
+            let live = (0u32..).zip(&unit.sections).filter(|(_, s)| segment_of(s.class).is_some());
+            live.map(move |(index, section)| PlacedSection {
+                input: InputId(unit.input),
+                name: unit.section_name(index),
+                address: ExecutorAddr::new(self.section_address(section)),
+                bytes: u64::from(section.size),
+            })
+        })
+    }
+
     fn definition(&self, id: u32) -> Option<Definition> {
         let symbol = self.resolved.symbols.get(id);
         let (size, kind) = match symbol.state {
@@ -154,7 +187,7 @@ impl<'a> Linked<'a> {
                 (view.size, view.kind)
             }
             State::Common { common, .. } => (self.resolved.symbols.common(id, common).size, SymbolKind::Data),
-            State::Absolute(_) => (0, SymbolKind::Untyped),
+            State::Absolute(_) | State::Bounds { .. } => (0, SymbolKind::Untyped),
             _ => return None,
         };
         let target = self.targets[self.resolved.symbols.flat(id)];
@@ -164,7 +197,7 @@ impl<'a> Linked<'a> {
             TargetKind::Gone => return None,
             _ => Location::Address(ExecutorAddr::new(target.address)),
         };
-        let exported = symbol.visibility != Visibility::Hidden;
+        let exported = symbol.visibility != Visibility::Hidden && !matches!(symbol.state, State::Bounds { .. });
         Some(Definition { location, size, kind, weak: symbol.weak, exported })
     }
 

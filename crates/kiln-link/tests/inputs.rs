@@ -357,3 +357,38 @@ fn the_result_is_the_same_on_one_thread_and_on_two() {
     };
     assert_eq!(image(true), image(false));
 }
+
+#[test]
+fn debug_information_is_relocated_when_asked_for() {
+    let source =
+        "int g(int); int f(int x) {\n return g(x) + 1; }\nstatic int h(void) { return 2; } int (*p)(void) = h;";
+    for flags in [&["-g", "-gdwarf-5"][..], &["-g", "-gz=zlib"], &["-g", "-gz=zstd"]] {
+        let flags = [&["-O1", "-fPIC", "-ffunction-sections"], flags].concat();
+        let object = compile_c(source, &flags);
+        let mut world = World::default().function("g", 0x50_0000);
+        let (linked, _) = link(&[&object], &mut world).unwrap();
+        let objects: Vec<_> = linked.debug_objects().collect();
+        let [debug] = objects[..] else { panic!("{}", objects.len()) };
+        let f = linked.symbol(b"f").unwrap().location.address().unwrap();
+        assert!(debug.code().any(|(address, bytes)| address == f && bytes > 0));
+        // The function's address stands in the table of addresses, and nothing else made it so but relocation.
+        let table = debug.section(b".debug_addr").unwrap().unwrap();
+        assert!(table.windows(8).any(|w| w == f.get().to_le_bytes()), "{flags:?}");
+        assert!(debug.section(b".debug_nothing").unwrap().is_none());
+        assert!(linked.sections().any(|s| s.name == b".text.f" && s.address == f));
+    }
+}
+
+#[test]
+fn trap_18_debug_information_of_discarded_functions_gets_tombstones() {
+    let source =
+        "inline __attribute__((noinline)) int twice(int x) { return 2 * x; } int NAME(int x) { return twice(x); }";
+    let object = |name| compile_with("clang-22", "c++", &source.replace("NAME", name), &["-O1", "-fPIC", "-g"]);
+    let (a, b) = (object("a"), object("b"));
+    let (linked, _) = link(&[&a, &b], &mut World::default()).unwrap();
+    let twice = address(&linked, "_Z5twicei").to_le_bytes();
+    let tables: Vec<_> = linked.debug_objects().map(|o| o.section(b".debug_addr").unwrap().unwrap()).collect();
+    let holds = |table: &[u8], word: [u8; 8]| table[8..].chunks_exact(8).any(|w| w == word);
+    assert!(holds(&tables[0], twice) && !holds(&tables[1], twice));
+    assert!(!holds(&tables[0], [0; 8]) && holds(&tables[1], [0; 8]));
+}

@@ -2,7 +2,7 @@
 
 pub(crate) mod fixup;
 pub(crate) mod got_plt;
-mod relocations;
+pub(crate) mod relocations;
 mod tls;
 
 pub use relocations::RelocationKind;
