@@ -67,19 +67,30 @@ fn fork_during_compiles(threads: u32, called: u32, fork: fn() -> libc::pid_t, re
         while compiling.load(Ordering::Relaxed) < threads {
             std::thread::yield_now();
         }
+        // Whatever happens to the child, the callers are let go, and the test ends.
+        let release = Release(go_on);
         let status = in_child(fork, || {
             if reset {
                 fork_child_reset();
             }
             twice(table, called)
         });
-        go_on.store(true, Ordering::Relaxed);
+        drop(release);
         assert_eq!(status, called as i32);
         for (n, caller) in callers.into_iter().enumerate() {
             assert_eq!(caller.join().unwrap(), n as u32);
         }
     });
     assert_eq!(twice(table, 70), 70);
+}
+
+/// Sets the flag when dropped.
+struct Release(&'static AtomicBool);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn twice(table: &FunctionTable, n: u32) -> u32 {
