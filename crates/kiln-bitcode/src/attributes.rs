@@ -276,6 +276,7 @@ pub(crate) fn read_groups<'a>(
                 while reader.at < reader.fields.len() {
                     attributes.push(reader.attribute()?);
                 }
+                block.charge(attributes.len() as u64 * 2 * size_of::<Attribute>() as u64, budget)?;
                 groups.push((fields[0], RawGroup { place, attributes }));
             }
         }

@@ -342,6 +342,11 @@ impl<'a> Block<'a> {
         self.cursor.error(kind)
     }
 
+    /// Charges what a record turns into, where that is much more than its fields.
+    pub(crate) fn charge(&self, bytes: u64, budget: &mut Budget) -> Result<(), Error> {
+        budget.charge(bytes, &self.cursor)
+    }
+
     pub(crate) fn cursor(&self) -> &Cursor<'a> {
         &self.cursor
     }

@@ -69,12 +69,16 @@ pub(crate) struct Constants {
     geps: Vec<Gep>,
     asms: Vec<InlineAsm>,
     has_block_address: bool,
-    /// Which constants hold block addresses, once checked; empty where none does.
-    holders: Vec<bool>,
+    /// Whose block addresses each constant holds, once checked; empty where there are none.
+    labels: Vec<Labels>,
 }
 
 /// Deepest nesting of a constant. Evaluation recurses this far.
 pub(crate) const MAX_DEPTH: u16 = 512;
+
+/// Most parts of a constant expression, those that occur several times counted each time: what evaluation may take.
+/// Aggregates are not bounded this way, but by the size of their type.
+const MAX_EXPRESSION: u32 = 1 << 16;
 
 const SETTYPE: u32 = 1;
 const NULL: u32 = 2;
@@ -482,13 +486,15 @@ impl Constants {
         }
     }
 
-    /// Refuses constants that contain themselves or are nested too deep, and notes which ones hold block addresses.
+    /// Refuses constants that contain themselves, are nested too deep, or are too large expressions when written out;
+    /// and notes which ones hold block addresses.
     fn check_depth(&mut self, block: &Block<'_>) -> Result<(), Error> {
         const UNSEEN: u16 = 0;
         const OPEN: u16 = u16::MAX;
         // 0: not seen, OPEN: being visited, else 1 + depth.
         let mut depths = vec![UNSEEN; self.nodes.len()];
-        let mut holders = vec![false; if self.has_block_address { self.nodes.len() } else { 0 }];
+        let mut sizes = vec![1u32; self.nodes.len()];
+        let mut labels = vec![Labels::None; if self.has_block_address { self.nodes.len() } else { 0 }];
         let mut stack = Vec::new();
         for root in 0..self.nodes.len() as u32 {
             if depths[root as usize] != UNSEEN {
@@ -502,7 +508,7 @@ impl Constants {
                     continue;
                 }
                 depths[id as usize] = OPEN;
-                let (mut deepest, mut holds, before) = (0, false, stack.len());
+                let (mut deepest, mut size, mut holds, before) = (0, 1u32, self.own_labels(id), stack.len());
                 self.for_operands(id, |operand| match depths[operand.0 as usize] {
                     UNSEEN if first_visit => {
                         stack.push(operand.0);
@@ -512,54 +518,74 @@ impl Constants {
                     UNSEEN | OPEN => Err(block.error(ErrorKind::CyclicConstant { constant: id })),
                     depth => {
                         deepest = deepest.max(depth);
-                        holds |= holders.get(operand.0 as usize).copied().unwrap_or(false);
+                        size = size.saturating_add(sizes[operand.0 as usize]);
+                        holds = holds.with(labels.get(operand.0 as usize).copied().unwrap_or_default());
                         Ok(())
                     }
                 })?;
                 if stack.len() == before {
+                    let exceeds = |what, limit| Err(block.error(ErrorKind::Limit { what, limit }));
                     if deepest >= MAX_DEPTH {
-                        let limit = u64::from(MAX_DEPTH);
-                        return Err(block.error(ErrorKind::Limit { what: "nesting of constants", limit }));
+                        return exceeds("nesting of constants", u64::from(MAX_DEPTH));
+                    }
+                    if size > MAX_EXPRESSION && !matches!(self.nodes[id as usize], Node::Aggregate(_)) {
+                        return exceeds("size of a constant expression", u64::from(MAX_EXPRESSION));
                     }
                     depths[id as usize] = deepest + 1;
-                    if let Some(holder) = holders.get_mut(id as usize) {
-                        *holder = holds || matches!(self.nodes[id as usize], Node::BlockAddress { .. });
+                    sizes[id as usize] = size;
+                    if let Some(known) = labels.get_mut(id as usize) {
+                        *known = holds;
                     }
                     stack.pop();
                 }
             }
         }
-        self.holders = holders;
+        self.labels = labels;
         Ok(())
     }
 
-    /// The functions whose block addresses `root` holds, each once, in order of their ids.
-    pub(crate) fn block_address_functions(&self, root: ConstantId) -> Vec<FunctionId> {
-        let holds = |id: ConstantId| self.holders.get(id.0 as usize).copied().unwrap_or(false);
-        let mut found = Vec::new();
-        if !holds(root) {
-            return found;
+    fn own_labels(&self, id: u32) -> Labels {
+        match self.get(ConstantId(id)) {
+            Constant::BlockAddress { function, .. } => Labels::Of(function),
+            _ => Labels::None,
         }
-        let mut seen = std::collections::HashSet::from([root]);
-        let mut stack = vec![root];
-        while let Some(id) = stack.pop() {
-            if let Constant::BlockAddress { function, .. } = self.get(id) {
-                found.push(function);
-            }
-            let Ok(()) = self.for_operands(id.0, |operand| {
-                if holds(operand) && seen.insert(operand) {
-                    stack.push(operand);
-                }
-                Ok::<(), std::convert::Infallible>(())
-            });
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
+    }
+
+    /// Whose block addresses `id` holds, however deep inside.
+    pub(crate) fn labels(&self, id: ConstantId) -> Labels {
+        self.labels.get(id.0 as usize).copied().unwrap_or_default()
     }
 
     pub(crate) fn has_block_address(&self) -> bool {
         self.has_block_address
+    }
+}
+
+/// Whose block addresses a constant holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Labels {
+    #[default]
+    None,
+    /// This function's.
+    Of(FunctionId),
+    /// Several functions', of which this is the first.
+    Mixed(FunctionId),
+}
+
+impl Labels {
+    pub(crate) fn first(self) -> Option<FunctionId> {
+        match self {
+            Labels::None => None,
+            Labels::Of(function) | Labels::Mixed(function) => Some(function),
+        }
+    }
+
+    fn with(self, other: Labels) -> Labels {
+        match (self, other) {
+            (labels, Labels::None) | (Labels::None, labels) => labels,
+            (Labels::Of(a), Labels::Of(b)) if a == b => self,
+            (Labels::Of(a) | Labels::Mixed(a), Labels::Of(b) | Labels::Mixed(b)) => Labels::Mixed(a.min(b)),
+        }
     }
 }
 

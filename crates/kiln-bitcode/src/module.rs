@@ -5,7 +5,7 @@ use kiln_abi::{FunctionId, GlobalId};
 
 use crate::bitstream::BlockInfo;
 use crate::constant::{Constant, ConstantId};
-use crate::constants::Constants;
+use crate::constants::{Constants, Labels};
 use crate::global::{Alias, AliasId, Comdat, ComdatId, Function, Global, Name, Symbol};
 use crate::layout::{DataLayout, Layouts, TypeLayout};
 use crate::types::{Type, TypeId, TypeTable};
@@ -39,7 +39,7 @@ pub struct Module {
     pub(crate) aliases: Vec<Alias>,
     pub(crate) comdats: Vec<Comdat>,
     pub(crate) constants: Constants,
-    pub(crate) block_addresses: BTreeMap<GlobalId, Vec<FunctionId>>,
+    pub(crate) block_addresses: BTreeMap<GlobalId, Labels>,
     pub(crate) metadata_kinds: Vec<MetadataKind>,
     pub(crate) bundle_tags: Vec<Box<[u8]>>,
     pub(crate) sync_scopes: Vec<Box<[u8]>>,
@@ -204,13 +204,13 @@ impl Module {
     /// however deep inside; the first one where there are several.
     #[must_use]
     pub fn block_address_owner(&self, global: GlobalId) -> Option<FunctionId> {
-        self.block_address_functions(global).first().copied()
+        self.block_addresses.get(&global).and_then(|labels| labels.first())
     }
 
-    /// All functions whose block addresses the initial value of `global` holds, in the order of their ids.
+    /// Whether the initial value of `global` holds block addresses of several functions.
     #[must_use]
-    pub fn block_address_functions(&self, global: GlobalId) -> &[FunctionId] {
-        self.block_addresses.get(&global).map_or(&[], Vec::as_slice)
+    pub fn has_several_block_address_owners(&self, global: GlobalId) -> bool {
+        matches!(self.block_addresses.get(&global), Some(Labels::Mixed(_)))
     }
 
     /// The attribute lists that functions, globals and calls share; calls in bodies name them by index + 1.

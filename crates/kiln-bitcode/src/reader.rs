@@ -9,7 +9,7 @@ use crate::attributes::{self, AttributeList};
 use crate::bitstream::{Block, BlockInfo, BodyRange, Budget, Entry, Record, bytes_of};
 use crate::codes::BlockKind;
 use crate::constant::{ConstantId, GlobalRef};
-use crate::constants::Constants;
+use crate::constants::{Constants, Labels};
 use crate::error::{Error, ErrorKind};
 use crate::global::{
     Alias, AliasId, AliasKind, CodeModel, Comdat, ComdatId, ComdatSelection, DllStorage, Function, Global, Linkage,
@@ -35,6 +35,8 @@ const SOURCE_FILENAME: u32 = 16;
 const HASH: u32 = 17;
 const IFUNC: u32 = 18;
 
+/// What a module takes beside its tables.
+const MODULE_COST: u64 = 4096;
 /// `CallingConv::MaxID`
 const MAX_CALLING_CONVENTION: u64 = 1023;
 /// `Value::MaxAlignmentExponent`
@@ -48,6 +50,7 @@ pub(crate) fn read_module<'a>(
     record: &mut Record<'a>,
     budget: &mut Budget,
 ) -> Result<Module, Error> {
+    block.charge(MODULE_COST, budget)?;
     let mut reader = Reader::new(block, strtab);
     reader.read(producer.as_str(), record, budget)?;
     reader.finish(producer)
@@ -519,15 +522,13 @@ impl<'a> Reader<'a> {
         self.functions.iter().flat_map(operands).flatten().try_for_each(exists)
     }
 
-    fn block_addresses(&self) -> BTreeMap<GlobalId, Vec<FunctionId>> {
+    fn block_addresses(&self) -> BTreeMap<GlobalId, Labels> {
         if !self.constants.has_block_address() {
             return BTreeMap::new();
         }
-        let functions = |global: &Global| {
-            global.initializer.map(|id| self.constants.block_address_functions(id)).unwrap_or_default()
-        };
-        let all = self.globals.iter().enumerate().map(|(n, global)| (GlobalId(n as u32), functions(global)));
-        all.filter(|(_, functions)| !functions.is_empty()).collect()
+        let labels = |global: &Global| global.initializer.map(|id| self.constants.labels(id)).unwrap_or_default();
+        let all = (0..).map(GlobalId).zip(self.globals.iter().map(labels));
+        all.filter(|(_, labels)| *labels != Labels::None).collect()
     }
 }
 

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use crate::bitstream::{Block, Budget, Entry, Record};
 use crate::error::{Error, ErrorKind};
+use crate::layout::TypeLayout;
 
 /// Index of a type in its module's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,6 +192,7 @@ impl TypeTable {
                         STRUCT_NAME => name = record.text(block)?,
                         _ => {
                             let ty = table.read_type(record, &mut name, block)?;
+                            block.charge(2 * size_of::<(Type, TypeLayout)>() as u64, budget)?;
                             table.push(ty, block)?;
                         }
                     }
