@@ -4,7 +4,7 @@
 static int chosen;
 static int plain(int x) { return x + 1; }
 static int fancy(int x) { return x + 2; }
-static int (*resolve(void))(int) { return __builtin_cpu_supports("sse2") ? fancy : plain; }
+static int (*resolve(void))(int) { __builtin_cpu_init(); return __builtin_cpu_supports("sse2") ? fancy : plain; }
 int pick(int x) __attribute__((ifunc("resolve")));
 static int (*pointer)(int) = pick;
 __attribute__((constructor)) static void early(void) { chosen = pick(10); }

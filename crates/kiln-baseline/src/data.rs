@@ -42,7 +42,7 @@ const DEFAULT_PRIORITY: u64 = 65535;
 const POINTER_BYTES: u64 = 8;
 /// Constants of more zero bytes than this lie among the variables.
 const ZERO_CONSTANT_BYTES_MAX: u64 = 64 << 10;
-/// Largest global: code reaches it by 32-bit displacements, hence no link is larger either.
+/// Bytes of all globals of a module: code reaches them by 32-bit displacements, hence no link is larger either.
 const MAX_BYTES: u64 = 1 << 31;
 
 /// Lays out the globals of `module` and initialises them.
@@ -55,6 +55,7 @@ pub fn module_data<'m>(module: &'m Module, stubs: &dyn Stubs) -> Result<ModuleDa
     builder.define_functions();
     builder.define_globals()?;
     builder.define_aliases()?;
+    builder.declare_section_bounds();
     builder.fill_globals()?;
     builder.add_structors()?;
     Ok(builder.data)
@@ -161,13 +162,15 @@ impl<'m, 's> Builder<'m, 's> {
 
     fn define_globals(&mut self) -> Result<(), Error> {
         let module = self.module;
+        let mut total = 0u64;
         for (id, global) in (0u32..).map(GlobalId).zip(module.globals()) {
             if !self.is_laid_out(id, global) {
                 continue;
             }
             let layout = module.layout_of(global.symbol.value_type).filter(|layout| !layout.scalable);
             let size = layout.ok_or_else(|| self.error(id, ErrorKind::Unsized))?.size;
-            if size > MAX_BYTES {
+            total = size.saturating_add(total);
+            if total > MAX_BYTES {
                 return Err(self.error(id, ErrorKind::TooLarge { bytes: size, limit: MAX_BYTES }));
             }
             let align = alignment(module, global);
@@ -279,18 +282,30 @@ impl<'m, 's> Builder<'m, 's> {
         Some((place, kind))
     }
 
+    /// `__start_NAME` and `__stop_NAME` are the linker's to define, also where only functions refer to them.
+    fn declare_section_bounds(&mut self) {
+        for id in (0u32..self.module.globals().len() as u32).map(GlobalId) {
+            let name = self.module.symbol_name(GlobalRef::Global(id));
+            if self.module.global(id).is_declaration()
+                && (name.starts_with(b"__start_") || name.starts_with(b"__stop_"))
+            {
+                self.symbol_of(GlobalRef::Global(id));
+            }
+        }
+    }
+
     fn fill_globals(&mut self) -> Result<(), Error> {
         for id in (0u32..self.module.globals().len() as u32).map(GlobalId) {
             let Some(block) = self.blocks[id.0 as usize] else { continue };
             let global = self.module.global(id);
             let initializer = global.initializer.expect("only globals with a value have a block");
-            let mut image = Image::default();
+            // Taken out while it is written: an address in it may be a symbol that the graph does not have yet.
+            let bytes = self.data.graph.block_bytes_mut(block).expect("blocks in the list hold bytes");
+            let mut image = Image { bytes: std::mem::take(bytes), leaves: Vec::new() };
             write(self.module, initializer, global.symbol.value_type, 0, &mut image)
                 .map_err(|kind| self.error(id, kind))?;
-            let bytes = self.data.graph.block_bytes_mut(block).expect("blocks in the list hold bytes");
-            for (offset, piece) in &image.pieces {
-                let at = *offset as usize;
-                bytes[at..at + piece.len()].copy_from_slice(piece);
+            if let Some(bytes) = self.data.graph.block_bytes_mut(block) {
+                *bytes = image.bytes;
             }
             for leaf in image.leaves {
                 self.add_edge(block, leaf).map_err(|kind| self.error(id, kind))?;
@@ -468,10 +483,11 @@ fn is_zero(module: &Module, id: ConstantId) -> bool {
     }
 }
 
-/// What an initial value consists of.
-#[derive(Default)]
-struct Image<'m> {
-    pieces: Vec<(u64, std::borrow::Cow<'m, [u8]>)>,
+/// An initial value while it is written.
+struct Image {
+    /// All of it, zero at first.
+    bytes: Vec<u8>,
+    /// The addresses in it, whose bytes stay zero.
     leaves: Vec<Leaf>,
 }
 
@@ -483,13 +499,7 @@ struct Leaf {
 }
 
 /// Writes the value `id` of type `ty` at `offset`. The reader bounds the depth of constants.
-fn write<'m>(
-    module: &'m Module,
-    id: ConstantId,
-    ty: TypeId,
-    offset: u64,
-    image: &mut Image<'m>,
-) -> Result<(), ErrorKind> {
+fn write(module: &Module, id: ConstantId, ty: TypeId, offset: u64, image: &mut Image) -> Result<(), ErrorKind> {
     let layout = module.layout_of(ty).ok_or(ErrorKind::Unsized)?;
     // Nothing to write: and each step into a value writes at least a byte, so the size bounds the work.
     if layout.size == 0 {
@@ -499,11 +509,13 @@ fn write<'m>(
         Constant::Null | Constant::Undef | Constant::Poison => {}
         Constant::Int(value) => image.number(offset, layout.store_size, &value.to_le_bytes()),
         Constant::WideInt(words) => {
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            image.number(offset, layout.store_size, &bytes);
+            // Leading zero words may be missing; the last one may be wider than what is left.
+            for (start, word) in (0..layout.store_size).step_by(8).zip(words) {
+                image.number(offset + start, (layout.store_size - start).min(8), &word.to_le_bytes());
+            }
         }
         Constant::Float(bits) => image.number(offset, layout.store_size, &bits.to_le_bytes()),
-        Constant::Data(bytes) | Constant::String { bytes, .. } => image.pieces.push((offset, bytes.into())),
+        Constant::Data(bytes) | Constant::String { bytes, .. } => image.write(offset, bytes),
         Constant::Aggregate(elements) => write_aggregate(module, ty, elements, offset, image)?,
         _ => match evaluate(module, id)? {
             Value::Number(number) => {
@@ -515,12 +527,12 @@ fn write<'m>(
     Ok(())
 }
 
-fn write_aggregate<'m>(
-    module: &'m Module,
+fn write_aggregate(
+    module: &Module,
     ty: TypeId,
     elements: &[ConstantId],
     offset: u64,
-    image: &mut Image<'m>,
+    image: &mut Image,
 ) -> Result<(), ErrorKind> {
     match module.ty(ty) {
         Type::Struct { fields, .. } => {
@@ -555,7 +567,7 @@ fn write_packed(
     bits: u64,
     elements: &[ConstantId],
     offset: u64,
-    image: &mut Image<'_>,
+    image: &mut Image,
 ) -> Result<(), ErrorKind> {
     let mut bytes = vec![0u8; (bits * elements.len() as u64).div_ceil(8) as usize];
     for (position, element) in (0u64..).zip(elements) {
@@ -567,15 +579,18 @@ fn write_packed(
             bytes[(at / 8) as usize] |= 1 << (at % 8);
         }
     }
-    image.pieces.push((offset, bytes.into()));
+    image.write(offset, &bytes);
     Ok(())
 }
 
-impl Image<'_> {
-    /// Writes the low `bytes` bytes of a little-endian number, zero-extended.
+impl Image {
+    fn write(&mut self, offset: u64, piece: &[u8]) {
+        self.bytes[offset as usize..][..piece.len()].copy_from_slice(piece);
+    }
+
+    /// Writes the low `bytes` bytes of a little-endian number; what the number lacks stays zero.
     fn number(&mut self, offset: u64, bytes: u64, little_endian: &[u8]) {
-        let mut piece = little_endian.to_vec();
-        piece.resize(bytes as usize, 0);
-        self.pieces.push((offset, piece.into()));
+        let len = little_endian.len().min(bytes as usize);
+        self.write(offset, &little_endian[..len]);
     }
 }

@@ -47,12 +47,12 @@ pub enum ErrorKind {
         /// Width of the field.
         bytes: u64,
     },
-    /// Its type is larger than what code can reach.
-    #[error("its type has {bytes} bytes, at most {limit} can be reached")]
+    /// With it, the module's globals are larger than what code can reach.
+    #[error("with its {bytes} bytes, the module's globals exceed the {limit} that code can reach")]
     TooLarge {
         /// Size of the type.
         bytes: u64,
-        /// Largest size.
+        /// Largest size of all.
         limit: u64,
     },
     /// The distance of two symbols neither of which lies in the global itself.

@@ -330,7 +330,7 @@ fn what_no_relocation_expresses_is_refused() {
         ("i64 xor (i64 ptrtoint (ptr @a to i64), i64 -1)", "arithmetic on addresses"),
         ("i128 ptrtoint (ptr @a to i128)", "a field of 16 bytes"),
         ("ptr ptrauth (ptr @a, i32 0)", "a signed pointer"),
-        ("{ [4294967296 x i8], i8 } { [4294967296 x i8] zeroinitializer, i8 1 }", "4294967297 bytes"),
+        ("{ [4294967296 x i8], i8 } { [4294967296 x i8] zeroinitializer, i8 1 }", "its 4294967297 bytes"),
     ];
     for (n, (initial, message)) in cases.into_iter().enumerate() {
         let text = format!("@a = external global i8\n@b = global i8 0\n@bad = global {initial}\n");

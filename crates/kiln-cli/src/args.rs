@@ -1,6 +1,7 @@
 //! The command line: each option's name, help and parsing together; help and completions are generated from it.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -145,6 +146,45 @@ pub(crate) struct InspectOptions {
     /// The file to look into.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+}
+
+/// The command line with `-Ldir`, `-lname` and `-ifile` split in two, as every linker takes them: clap would pass them to
+/// the program, whose arguments may begin with a hyphen.
+pub(crate) fn command_line() -> Vec<OsString> {
+    let mut words = std::env::args_os();
+    let mut line: Vec<OsString> = words.by_ref().take(2).collect();
+    let is_run = line.get(1).is_some_and(|word| word == "run");
+    let mut value_follows = false;
+    let mut verbatim = !is_run && line.get(1).is_none_or(|word| word != "link");
+    for word in words {
+        let bytes = word.as_bytes();
+        let splits: &[u8] = if is_run { b"Lli" } else { b"L" };
+        match bytes {
+            _ if verbatim || value_follows => value_follows = false,
+            b"--" => verbatim = true,
+            [b'-', option, _, ..] if splits.contains(option) => {
+                line.push(OsString::from_vec(bytes[..2].to_vec()));
+                line.push(OsString::from_vec(bytes[2..].to_vec()));
+                continue;
+            }
+            [b'-', option] if splits.contains(option) => value_follows = true,
+            [b'-', b'-', long @ ..] => value_follows = takes_value(long),
+            // The program: everything from here on is its own.
+            [first, ..] if is_run && *first != b'-' => verbatim = true,
+            _ => {}
+        }
+        line.push(word);
+    }
+    line
+}
+
+/// Whether the long option without its hyphens has a value in the next word.
+fn takes_value(long: &[u8]) -> bool {
+    let command = Cli::command();
+    let run = command.find_subcommand("run");
+    run.into_iter().flat_map(clap::Command::get_arguments).any(|argument| {
+        argument.get_long().is_some_and(|name| name.as_bytes() == long) && argument.get_action().takes_values()
+    })
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

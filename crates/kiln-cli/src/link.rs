@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kiln::{Engine, Input};
 
 use crate::args::LinkOptions;
-use crate::{Status, report, run};
+use crate::{Outcome, report, run};
 
 /// The arguments of a link in a linker's order.
 fn inputs(arguments: &[std::ffi::OsString]) -> Vec<Input> {
@@ -28,8 +28,8 @@ fn inputs(arguments: &[std::ffi::OsString]) -> Vec<Input> {
     inputs
 }
 
-/// Links, and unless told otherwise runs the result.
-pub(crate) fn link(options: LinkOptions) -> Status {
+/// Links, and unless told otherwise has the result run.
+pub(crate) fn link(options: LinkOptions) -> Outcome {
     let inputs = inputs(&options.inputs);
     let mut engine_options = report::engine_options(&options.engine);
     engine_options.library_paths = options.library_paths;
@@ -41,13 +41,10 @@ pub(crate) fn link(options: LinkOptions) -> Status {
             }
             engine.load(&inputs)
         });
-        return match loaded {
-            Ok(()) => 0,
-            Err(error) => report::failure(&error),
-        };
+        return Outcome::Done(loaded.map_or_else(|error| report::failure(&error), |()| 0));
     }
     let name = options.inputs.iter().find(|word| !word.as_bytes().starts_with(b"-"));
     let program = name.map_or_else(|| c"kiln".to_owned(), |name| run::c_string(name.as_bytes()));
     let arguments = std::iter::once(program).chain(options.args.iter().map(|a| run::c_string(a.as_bytes()))).collect();
-    run::start(engine_options, &inputs, arguments, options.engine.stats)
+    run::load(engine_options, &inputs, arguments, options.engine.stats)
 }

@@ -24,24 +24,42 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 /// Exit status when Kiln itself fails before the program starts, as `env` and container runtimes use it.
 pub(crate) const EXIT_KILN_FAILED: u8 = 125;
 
-/// The C entry point: parses the command line and runs one subcommand.
+/// The C entry point: does what a subcommand says, then runs the program if there is one.
+///
+/// Everything that must be dropped lives in [`outcome`]'s frame: `pthread_exit` in the program's `main` unwinds through this
+/// one.
 // SAFETY: the C runtime calls this name, with this signature; nothing else in the program defines it.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
-    let cli = match Cli::try_parse() {
+pub extern "C-unwind" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    match outcome() {
+        Outcome::Done(status) => c_int::from(status),
+        Outcome::Program(program) => program.run(),
+    }
+}
+
+/// What a subcommand leaves to be done.
+pub(crate) enum Outcome {
+    /// Nothing; this is the exit status.
+    Done(Status),
+    /// To become this program.
+    Program(kiln::Program),
+}
+
+/// Parses the command line and does what it says, up to a program's start.
+fn outcome() -> Outcome {
+    let cli = match Cli::try_parse_from(args::command_line()) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return error.exit_code();
+            return Outcome::Done(error.exit_code() as Status);
         }
     };
-    let status = match cli.command {
+    match cli.command {
         Command::Run(options) => run::run(options),
         Command::Link(options) => link::link(options),
-        Command::Inspect(options) => inspect::inspect(&options),
-        Command::Completions { shell } => args::completions(shell),
-    };
-    c_int::from(status)
+        Command::Inspect(options) => Outcome::Done(inspect::inspect(&options)),
+        Command::Completions { shell } => Outcome::Done(args::completions(shell)),
+    }
 }
 
 /// Exit status of a subcommand that did not hand the process over to a program.

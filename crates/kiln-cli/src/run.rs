@@ -1,4 +1,4 @@
-//! `kiln run`: loads a program and becomes it.
+//! `kiln run`: loads a program, which this process then becomes.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use kiln::{Engine, Input};
 
 use crate::args::RunOptions;
-use crate::{Status, report};
+use crate::{Outcome, report};
 
-/// Runs the program; returns only if it could not be started.
-pub(crate) fn run(options: RunOptions) -> Status {
+/// Loads the program.
+pub(crate) fn run(options: RunOptions) -> Outcome {
     let arguments = options.program.iter().map(|argument| c_string(argument.as_bytes())).collect();
     let program = PathBuf::from(&options.program[0]);
     let mut inputs = vec![Input::File(program)];
@@ -18,25 +18,22 @@ pub(crate) fn run(options: RunOptions) -> Status {
     inputs.extend(options.libraries.into_iter().map(Input::Library));
     let mut engine_options = report::engine_options(&options.engine);
     engine_options.library_paths = options.library_paths;
-    start(engine_options, &inputs, arguments, options.engine.stats)
+    load(engine_options, &inputs, arguments, options.engine.stats)
 }
 
-/// Loads `inputs` and runs their `main`; returns only if that was not possible.
-pub(crate) fn start(options: kiln::Options, inputs: &[Input], arguments: Vec<CString>, stats: bool) -> Status {
-    let engine = match Engine::new(options) {
-        Ok(engine) => engine,
-        Err(error) => return report::failure(&error),
-    };
-    if stats {
-        engine.report_statistics_at_exit();
-    }
-    engine.report_crashes();
-    if let Err(error) = engine.load(inputs) {
-        return report::failure(&error);
-    }
-    match engine.run_main(arguments) {
-        Ok(never) => match never {},
-        Err(error) => report::failure(&error),
+/// Loads `inputs` and finds their `main`.
+pub(crate) fn load(options: kiln::Options, inputs: &[Input], arguments: Vec<CString>, stats: bool) -> Outcome {
+    let loaded = Engine::new(options).and_then(|engine| {
+        if stats {
+            engine.report_statistics_at_exit();
+        }
+        engine.report_crashes();
+        engine.load(inputs)?;
+        engine.program(arguments)
+    });
+    match loaded {
+        Ok(program) => Outcome::Program(program),
+        Err(error) => Outcome::Done(report::failure(&error)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The engine: what is loaded, where it lies, and how it starts and ends.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::ffi::{CString, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
@@ -27,7 +26,6 @@ use crate::process::{crash, host};
 use crate::resolve::end;
 use crate::session::Session;
 use crate::statistics::{Phases, Statistics};
-use crate::stubs::CacheStubs;
 use crate::{load, signature};
 
 /// A session: code and data of one program in this process.
@@ -102,7 +100,7 @@ impl Engine {
         let cache = CodeCache::new(&cache_options)?;
         let inner: &'static Inner = Box::leak(Box::new(Inner {
             options,
-            cache: cache.clone(),
+            cache,
             compiler,
             code: Code::default(),
             published: Mutex::default(),
@@ -112,8 +110,7 @@ impl Engine {
             modules: RwLock::default(),
             table: OnceLock::new(),
         }));
-        let stubs = Box::leak(Box::new(CacheStubs::new(cache)));
-        let table = FunctionTable::new(stubs, inner).map_err(Error::Stubs)?;
+        let table = FunctionTable::new(&inner.cache, inner).map_err(Error::Stubs)?;
         inner.table.get_or_init(|| table);
         load::prepare(inner)?;
         if FIRST.set(inner).is_ok() {
@@ -126,7 +123,7 @@ impl Engine {
     /// Loads `inputs` together, in a linker's order: names are resolved, data is initialised, and every function of a
     /// bitcode module gets its stub. No function of a bitcode module is compiled, except resolvers of ifuncs.
     ///
-    /// Constructors run when [`Engine::run_main`] starts the program, or at once if it runs already.
+    /// Constructors run when [`Program::run`] starts the program, or at once if it runs already.
     ///
     /// # Errors
     ///
@@ -155,17 +152,14 @@ impl Engine {
         Ok(Function::new(address))
     }
 
-    /// Runs the program: constructors, `main` with `arguments` (the program's name first), `exit`.
+    /// The program, ready to run: `main` and its `arguments` (the program's name first).
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if nothing loaded defines `main`. Otherwise it does not return.
-    pub fn run_main(&self, arguments: Vec<CString>) -> Result<Infallible, Error> {
+    /// [`Error::NotFound`] if nothing loaded defines `main`.
+    pub fn program(&self, arguments: Vec<CString>) -> Result<Program, Error> {
         let main = self.lookup("main").ok_or_else(|| Error::NotFound { name: "main".to_owned() })?;
-        let arguments = Arguments::new(arguments);
-        self.inner.run_constructors(arguments);
-        // SAFETY: `main` is the program's definition of that name, and C fixes its signature.
-        unsafe { start::run_main(main, arguments) }
+        Ok(Program { inner: self.inner, main, arguments: Arguments::new(arguments) })
     }
 
     /// From now on a fault in compiled code is reported with function and line before the process dies of it.
@@ -183,6 +177,26 @@ impl Engine {
     pub fn statistics(&self) -> Statistics {
         let _blocked = Blocked::all();
         Statistics::of(self.inner)
+    }
+}
+
+/// A program about to run.
+///
+/// Plain values: `pthread_exit` in `main` unwinds through the frame that runs it, which may hold nothing to drop. The
+/// caller's frames should not either.
+#[derive(Clone, Copy)]
+pub struct Program {
+    inner: &'static Inner,
+    main: ExecutorAddr,
+    arguments: Arguments,
+}
+
+impl Program {
+    /// Runs the program: constructors, `main`, `exit` with its value.
+    pub extern "C-unwind" fn run(self) -> ! {
+        self.inner.run_constructors(self.arguments);
+        // SAFETY: `main` is the program's definition of that name, and C fixes its signature.
+        unsafe { start::run_main(self.main, self.arguments) }
     }
 }
 

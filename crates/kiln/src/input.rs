@@ -113,8 +113,8 @@ fn hash_of(path: &Path) -> u64 {
     hasher.finish()
 }
 
-/// Where a linker on this system looks for libraries after the `-L` folders.
-pub(crate) const SYSTEM_LIBRARY_PATHS: &[&str] = &[
+/// Where the system keeps libraries.
+const SYSTEM_LIBRARY_PATHS: &[&str] = &[
     "/usr/local/lib",
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -123,19 +123,48 @@ pub(crate) const SYSTEM_LIBRARY_PATHS: &[&str] = &[
     "/lib",
     "/usr/lib",
 ];
+/// Where GCC keeps one folder per version, with its own libraries (`libstdc++.so`, `libgcc.a`).
+const GCC_PATHS: &[&str] =
+    &["/usr/lib/gcc/x86_64-linux-gnu", "/usr/lib/gcc/x86_64-pc-linux-gnu", "/usr/lib/gcc/x86_64-redhat-linux"];
 
-/// The file that `-lNAME` means: the first folder that has `libNAME.so` or `libNAME.a`, the shared one first.
+/// Where a linker on this system looks for libraries after the `-L` folders.
+pub(crate) fn system_folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = SYSTEM_LIBRARY_PATHS.iter().map(PathBuf::from).collect();
+    for base in GCC_PATHS {
+        let Ok(entries) = std::fs::read_dir(base) else { continue };
+        let mut versions: Vec<(u32, PathBuf)> = entries
+            .flatten()
+            .filter_map(|entry| Some((entry.file_name().to_str()?.split('.').next()?.parse().ok()?, entry.path())))
+            .collect();
+        versions.sort();
+        folders.extend(versions.into_iter().rev().map(|(_, folder)| folder));
+    }
+    folders
+}
+
+/// The file that `-lNAME` means: the first folder that has `libNAME.so` or `libNAME.a`, the shared one first. Where no
+/// package with link names is installed, the newest `libNAME.so.N`, which is what the program would run with.
 pub(crate) fn find_library(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let candidates = match name.strip_prefix(':') {
         Some(exact) => vec![exact.to_owned()],
         None => vec![format!("lib{name}.so"), format!("lib{name}.a")],
     };
-    let system = SYSTEM_LIBRARY_PATHS.iter().map(PathBuf::from);
-    folders
+    let folders: Vec<PathBuf> = folders.iter().cloned().chain(system_folders()).collect();
+    let exact = folders
         .iter()
-        .cloned()
-        .chain(system)
-        .find_map(|folder| candidates.iter().map(|candidate| folder.join(candidate)).find(|path| path.exists()))
+        .find_map(|folder| candidates.iter().map(|candidate| folder.join(candidate)).find(|path| path.exists()));
+    exact.or_else(|| folders.iter().find_map(|folder| newest_version(folder, &format!("lib{name}.so."))))
+}
+
+/// The file in `folder` with the highest number after `prefix`.
+fn newest_version(folder: &Path, prefix: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let numbered = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let number: u32 = name.to_str()?.strip_prefix(prefix)?.parse().ok()?;
+        Some((number, entry.path()))
+    });
+    numbered.max().map(|(_, path)| path)
 }
 
 /// The files that a linker script names in `INPUT(…)` and `GROUP(…)`, which is all that libc's own scripts hold.
@@ -144,6 +173,10 @@ pub(crate) fn find_library(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
 /// [`Error::UnknownKind`] if it names none, [`Error::LibraryNotFound`] for a `-l` that is nowhere.
 pub(crate) fn script_files(path: &Path, bytes: &[u8], folders: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let unknown = || Error::UnknownKind { path: path.to_owned() };
+    let missing = |name: &str| Error::LibraryNotFound {
+        name: name.to_owned(),
+        folders: system_folders().iter().map(|folder| folder.display().to_string()).collect(),
+    };
     let text = std::str::from_utf8(bytes).map_err(|_| unknown())?;
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -159,14 +192,14 @@ pub(crate) fn script_files(path: &Path, bytes: &[u8], folders: &[PathBuf]) -> Re
             "GROUP" | "INPUT" | "AS_NEEDED" => {}
             "OUTPUT_FORMAT" | "OUTPUT_ARCH" => drop(words.next()),
             name if name.starts_with("-l") => {
-                let found = find_library(&name[2..], folders).ok_or_else(|| Error::LibraryNotFound {
-                    name: name[2..].to_owned(),
-                    folders: SYSTEM_LIBRARY_PATHS.iter().map(|folder| (*folder).to_owned()).collect(),
-                })?;
-                files.push(found);
+                files.push(find_library(&name[2..], folders).ok_or_else(|| missing(&name[2..]))?);
             }
             name if name.starts_with('/') => files.push(name.into()),
-            name => files.push(path.parent().unwrap_or(Path::new(".")).join(name)),
+            name => {
+                let beside = path.parent().unwrap_or(Path::new(".")).join(name);
+                let found = if beside.exists() { Some(beside) } else { find_library(&format!(":{name}"), folders) };
+                files.push(found.ok_or_else(|| missing(&format!(":{name}")))?);
+            }
         }
     }
     if files.is_empty() { Err(unknown()) } else { Ok(files) }
@@ -201,15 +234,17 @@ mod tests {
 
     #[test]
     fn linker_scripts_name_files() {
-        let script = b"/* GNU ld script */\nOUTPUT_FORMAT(elf64-x86-64)\nGROUP ( /lib/libc.so.6 AS_NEEDED ( ld.so ) )";
-        let files = script_files(Path::new("/usr/lib/libc.so"), script, &[]).unwrap();
-        assert_eq!(files, [PathBuf::from("/lib/libc.so.6"), PathBuf::from("/usr/lib/ld.so")]);
+        let script = b"/* GNU ld script */\nOUTPUT_FORMAT(elf64-x86-64)\nGROUP ( /lib/libc.so.6 AS_NEEDED ( -lgcc_s libc.so.6 ) )";
+        let files = script_files(Path::new("/nowhere/libc.so"), script, &[]).unwrap();
+        assert_eq!(files.len(), 3);
+        assert!(files.iter().all(|file| file.exists()), "{files:?}");
         assert!(script_files(Path::new("x.so"), b"", &[]).is_err());
     }
 
     #[test]
     fn libraries_are_found_by_name_and_exactly() {
         assert!(find_library(":libc.so.6", &[]).is_some());
+        assert!(find_library("gcc_s", &[]).is_some_and(|path| path.to_string_lossy().contains("libgcc_s.so")));
         assert_eq!(find_library("no-such-library", &[]), None);
     }
 }

@@ -34,9 +34,8 @@ mod resolve;
 mod session;
 mod signature;
 mod statistics;
-mod stubs;
 
-pub use engine::Engine;
+pub use engine::{Engine, Program};
 pub use error::Error;
 pub use function::{Function, Signature, Value, ValueKind};
 pub use input::Input;

@@ -86,11 +86,7 @@ fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, Error> {
                 let folders = &inner.options.library_paths;
                 let path = input::find_library(name, folders).ok_or_else(|| Error::LibraryNotFound {
                     name: name.clone(),
-                    folders: folders
-                        .iter()
-                        .map(|folder| folder.display().to_string())
-                        .chain(input::SYSTEM_LIBRARY_PATHS.iter().map(|folder| (*folder).to_owned()))
-                        .collect(),
+                    folders: folders.iter().chain(&input::system_folders()).map(|f| f.display().to_string()).collect(),
                 })?;
                 open_file(inner, &path, whole, &mut opened)?;
             }
@@ -368,6 +364,15 @@ fn bind_module(module: &LoadedModule, data: &ModuleData<'_>, linked: &Linked<'_>
     bind(&module.functions, &data.functions);
     bind(&module.globals, &data.globals);
     bind(&module.aliases, &data.aliases);
+    // Names that only bodies use; hidden definitions of the same link are theirs too, though nobody else's.
+    let bitcode = &module.bitcode;
+    let functions = module.functions.iter().zip(bitcode.functions().iter().map(|f| &f.symbol));
+    let globals = module.globals.iter().zip(bitcode.globals().iter().map(|g| &g.symbol));
+    for (cell, symbol) in functions.chain(globals).filter(|(cell, _)| cell.get().is_none()) {
+        if let Some(definition) = linked.symbol(bitcode.str(symbol.name)) {
+            let _ = cell.set(bound(&definition, tls));
+        }
+    }
 }
 
 /// Names that a module's functions may ask the process for.

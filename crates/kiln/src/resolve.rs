@@ -107,6 +107,7 @@ impl Install for Inner {
             }
         }
         self.table().install(&bodies).map_err(|error| link_failure(&error))?;
+        drop(linked);
         let kept = has_lines.then(|| code.keep_object(object));
         for (body, bytes, function) in symbols {
             code.add(body, bytes, module.id, function, kept);

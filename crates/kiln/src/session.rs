@@ -60,7 +60,7 @@ impl Session {
         }
         let found = match name {
             b"__dso_handle" => self.dso_handle.map(External::Data),
-            _ => host::lookup(name).map(External::Function),
+            _ => host::lookup(name).map(External::Function).or_else(|| host::lookup_data(name).map(External::Data)),
         };
         let found = found.or_else(|| self.libraries.lookup(name).map(external)).or_else(|| versioned(name));
         self.outside.insert(name.into(), found);

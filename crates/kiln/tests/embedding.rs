@@ -86,8 +86,10 @@ fn modules_objects_and_the_client_see_each_other() {
          long run(void) { counter++; return table[0](counter) + table[1](counter) + (long)given; }",
         &[],
     );
-    let object =
-        object("mixed_object", "extern int from_bitcode(int); int counter = 4; int from_object(int x) { return from_bitcode(x) + 1; }");
+    let object = object(
+        "mixed_object",
+        "extern int from_bitcode(int); int counter = 4; int from_object(int x) { return from_bitcode(x) + 1; }",
+    );
     let mut options = options();
     options.absolute_symbols.push(("given".to_owned(), 1000));
     let engine = Engine::new(options).unwrap();
@@ -103,7 +105,13 @@ fn modules_objects_and_the_client_see_each_other() {
 fn a_later_load_binds_to_an_earlier_one() {
     let engine = engine();
     engine.load(&[compile("earlier", "int value = 7; int get(void) { return value; }", &[])]).unwrap();
-    engine.load(&[compile("later", "extern int value; int get(void); int both(void) { return value * 10 + get(); }", &[])]).unwrap();
+    engine
+        .load(&[compile(
+            "later",
+            "extern int value; int get(void); int both(void) { return value * 10 + get(); }",
+            &[],
+        )])
+        .unwrap();
     let both = engine.function::<unsafe extern "C" fn() -> i32>("both").unwrap();
     // SAFETY: a function without effects.
     assert_eq!(unsafe { both.pointer()() }, 77);
@@ -112,7 +120,9 @@ fn a_later_load_binds_to_an_earlier_one() {
 #[test]
 fn many_threads_meet_in_one_function() {
     let engine = engine();
-    engine.load(&[compile("meet", "int leaf(int x) { return x + 1; } int meet(int x) { return leaf(x) * 2; }", &[])]).unwrap();
+    engine
+        .load(&[compile("meet", "int leaf(int x) { return x + 1; } int meet(int x) { return leaf(x) * 2; }", &[])])
+        .unwrap();
     let meet = engine.function::<unsafe extern "C" fn(i32) -> i32>("meet").unwrap();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..16)
@@ -132,7 +142,8 @@ fn many_threads_meet_in_one_function() {
 #[test]
 fn a_missing_definition_is_an_error_that_names_it() {
     let engine = engine();
-    let error = engine.load(&[object("undefined", "extern int nowhere(void); int f(void) { return nowhere(); }")]).unwrap_err();
+    let error =
+        engine.load(&[object("undefined", "extern int nowhere(void); int f(void) { return nowhere(); }")]).unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
     assert_eq!(engine.lookup("f"), None, "nothing of a failed load is defined");
 }

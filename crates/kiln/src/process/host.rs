@@ -13,6 +13,14 @@ use super::{crash, fork};
 
 type Handler = extern "C" fn();
 
+// Parts of libgcc.a that no shared library exports. `dylib` only means that the C compiler finds the archive.
+#[link(name = "gcc", kind = "dylib")]
+unsafe extern "C" {
+    static __cpu_model: [u32; 4];
+    static __cpu_features2: [u32; 1];
+    fn __cpu_indicator_init() -> c_int;
+}
+
 unsafe extern "C" {
     fn __cxa_atexit(function: extern "C" fn(*mut c_void), argument: *mut c_void, dso: *mut c_void) -> c_int;
     fn __cxa_at_quick_exit(function: extern "C" fn(*mut c_void), dso: *mut c_void) -> c_int;
@@ -25,9 +33,20 @@ unsafe extern "C" {
     fn _Fork() -> libc::pid_t;
 }
 
-/// The address of the host's own definition of `name`.
+/// The host's own variable `name`.
+pub(crate) fn lookup_data(name: &[u8]) -> Option<ExecutorAddr> {
+    let address = match name {
+        b"__cpu_model" => &raw const __cpu_model as usize,
+        b"__cpu_features2" => &raw const __cpu_features2 as usize,
+        _ => return None,
+    };
+    Some(ExecutorAddr::new(address as u64))
+}
+
+/// The address of the host's own definition of the function `name`.
 pub(crate) fn lookup(name: &[u8]) -> Option<ExecutorAddr> {
     let address = match name {
+        b"__cpu_indicator_init" => __cpu_indicator_init as *const () as usize,
         b"atexit" => atexit as *const () as usize,
         b"at_quick_exit" => at_quick_exit as *const () as usize,
         b"pthread_atfork" => pthread_atfork as *const () as usize,

@@ -6,8 +6,10 @@ use kiln_abi::ExecutorAddr;
 
 use super::host;
 
-type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
-type Main = extern "C" fn(c_int, *const *const c_char, *const *const c_char) -> c_int;
+// Unwinding may pass through the frames that call these: `pthread_exit` in `main` unwinds to the start of the thread. None of
+// them holds anything that would have to be dropped.
+type Constructor = extern "C-unwind" fn(c_int, *const *const c_char, *const *const c_char);
+type Main = extern "C-unwind" fn(c_int, *const *const c_char, *const *const c_char) -> c_int;
 
 /// The arguments of a program, in memory that lives as long as the process.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,7 @@ pub(crate) unsafe fn run_constructors(constructors: &[ExecutorAddr], arguments: 
 pub(crate) unsafe fn run_destructors(functions: &[ExecutorAddr]) {
     for function in functions {
         // SAFETY: the caller's duty.
-        unsafe { std::mem::transmute::<*const (), extern "C" fn()>(function.get() as *const ())() };
+        unsafe { std::mem::transmute::<*const (), extern "C-unwind" fn()>(function.get() as *const ())() };
     }
 }
 
