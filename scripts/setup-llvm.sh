@@ -16,7 +16,7 @@ need=(
   g++                  # the optimizer's C++ shim; libstdc++ headers for clang
 )
 # What tests and benchmarks compare with. A distribution may lack some of these; what needs them then says so.
-compare=(csmith gdb mold libpython3.11-dev libexpat1-dev)
+compare=(csmith libcsmith-dev gdb mold libpython3.11-dev libexpat1-dev)
 
 print_only=false with_tests=false
 for option in "$@"; do
@@ -32,7 +32,8 @@ has() { # PACKAGE
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 offered() { # PACKAGE: do apt's lists have a candidate?
-  apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
+  # Not through a pipe into `grep -q`: that ends early, and pipefail would make it a failure.
+  [[ $(apt-cache policy "$1" 2>/dev/null) == *$'\n  Candidate: '[!\(]* ]]
 }
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
