@@ -79,7 +79,7 @@ pub enum Place {
     /// Wherever its region has room.
     #[default]
     Anywhere,
-    /// Exactly there.
+    /// Exactly there: a free place of its region, at a multiple of 16.
     At(ExecutorAddr),
     /// Inside the range, as low as possible.
     Within(Range<ExecutorAddr>),

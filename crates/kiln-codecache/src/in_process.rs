@@ -14,7 +14,6 @@ use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use kiln_abi::{ExecutorAddr, Permission};
 
@@ -41,7 +40,8 @@ pub struct InProcess {
     regions: [Region; 3],
     working: usize,
     shared_bytes: usize,
-    barrier: Barrier,
+    /// Whether the kernel offered membarrier when the process started.
+    membarrier: bool,
     /// Whether the kernel collapses pages: 0 once it said that it cannot.
     collapses: AtomicU32,
 }
@@ -53,17 +53,11 @@ struct Region {
     bytes: usize,
 }
 
-#[derive(Debug)]
-enum Barrier {
-    Membarrier,
-    ProtectScratchPage(Mutex<usize>),
-}
-
 impl InProcess {
     /// Reserves `options.size` bytes, or less where the process has not that much.
     pub fn new(options: &Options) -> Result<Self, Error> {
         // First thing: 1.4 µs while the process has one thread, 12 to 14 ms later.
-        let barrier = Barrier::new()?;
+        let membarrier = sys::register_core_barrier();
         let mut bytes = options.size.clamp(MIN_BYTES, MAX_BYTES).next_multiple_of(MIN_BYTES);
         if let Some(left) = sys::address_space_left() {
             // Two views count twice, a fork needs two more for a moment, and the program needs space too.
@@ -73,7 +67,7 @@ impl InProcess {
         loop {
             match Self::map(bytes as usize, options.low_2gib) {
                 Ok((regions, working, shared_bytes)) => {
-                    return Ok(Self { regions, working, shared_bytes, barrier, collapses: AtomicU32::new(1) });
+                    return Ok(Self { regions, working, shared_bytes, membarrier, collapses: AtomicU32::new(1) });
                 }
                 Err(_) if bytes / 2 >= MIN_BYTES => bytes = (bytes / 2).next_multiple_of(MIN_BYTES),
                 Err(source) => return Err(ErrorKind::AddressSpace { bytes, source }.into()),
@@ -177,9 +171,9 @@ unsafe impl Mapper for InProcess {
     }
 
     fn synchronize_cores(&self) {
-        match &self.barrier {
-            Barrier::Membarrier => sys::core_barrier().expect("the process registered for this barrier"),
-            Barrier::ProtectScratchPage(page) => protect_scratch_page(page),
+        // Refused although it was offered: the program has entered a sandbox since.
+        if !(self.membarrier && sys::core_barrier().is_ok()) {
+            interrupt_cores();
         }
     }
 
@@ -234,39 +228,23 @@ impl Drop for InProcess {
         let [code, _, data] = self.regions;
         sys::unmap(code.executor, self.shared_bytes + data.bytes);
         sys::unmap(self.working, self.shared_bytes);
-        if let Barrier::ProtectScratchPage(page) = &mut self.barrier {
-            sys::unmap(*page.get_mut().unwrap_or_else(PoisonError::into_inner), sys::PAGE);
-        }
-    }
-}
-
-impl Barrier {
-    fn new() -> Result<Self, Error> {
-        if sys::register_core_barrier() {
-            return Ok(Barrier::Membarrier);
-        }
-        let page = sys::map_private(sys::PAGE)
-            .map_err(|source| ErrorKind::AddressSpace { bytes: sys::PAGE as u64, source })?;
-        Ok(Barrier::ProtectScratchPage(Mutex::new(page.as_ptr().expose_provenance())))
     }
 }
 
 /// A core barrier for sandboxes that refuse membarrier.
 ///
 /// Taking a right away from a page that was just written makes the kernel interrupt every core that may have the
-/// translation cached, and the return from that interrupt (IRET) serialises (Intel SDM vol. 3 §9.3). Unproven: a kernel
-/// that tracks which cores touched the page could leave some out. Linux on x86-64 interrupts all cores on which the
-/// address space is active.
-fn protect_scratch_page(page: &Mutex<usize>) {
-    let page = page.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: the page is a private mapping made by `Barrier::new`, written only here and under the lock, while it is
-    // writable.
+/// translation cached, and the return from that interrupt (IRET) serialises (Intel SDM vol. 3 §9.3). Linux on x86-64
+/// interrupts all cores on which the address space is active. Unproven, and untrue where the kernel invalidates without
+/// interrupting (AMD's INVLPGB, Linux 6.15). A page per call: a lock would have to be looked after around forks.
+fn interrupt_cores() {
+    let page = sys::map_private(sys::PAGE).expect("one page for a barrier");
+    // SAFETY: the page is fresh and writable, and nobody else knows it.
     unsafe {
-        if sys::protect(*page, sys::PAGE, sys::Protection::ReadWrite).is_ok() {
-            std::ptr::with_exposed_provenance_mut::<u8>(*page).write_volatile(1);
-            let _ = sys::protect(*page, sys::PAGE, sys::Protection::Read);
-        }
+        page.write_volatile(1);
+        let _ = sys::protect(page.as_ptr().expose_provenance(), sys::PAGE, sys::Protection::Read);
     }
+    sys::unmap(page.as_ptr().expose_provenance(), sys::PAGE);
 }
 
 /// Address space that is given back unless it is kept.
@@ -336,19 +314,6 @@ impl Drop for Reserved {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Where membarrier is refused, the barrier that takes its place can be called from any number of threads.
-    #[test]
-    fn trap_02_the_fallback_barrier_works_from_all_threads() {
-        let page = sys::map_private(sys::PAGE).unwrap().as_ptr().expose_provenance();
-        let scratch = Mutex::new(page);
-        std::thread::scope(|scope| {
-            (0..4).for_each(|_| drop(scope.spawn(|| (0..500).for_each(|_| protect_scratch_page(&scratch)))));
-        });
-        // SAFETY: the page is readable, and nobody writes it any more.
-        assert_eq!(unsafe { *std::ptr::with_exposed_provenance::<u8>(page) }, 1);
-        sys::unmap(page, sys::PAGE);
-    }
 
     /// Kernels before 6.1 cannot collapse; memory comes all the same.
     #[test]

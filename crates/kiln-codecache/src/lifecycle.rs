@@ -343,3 +343,12 @@ impl Inner {
         unsafe { std::slice::from_raw_parts_mut(start, piece.size as usize) }
     }
 }
+
+/// Pieces of code are made on one thread and reclaimed on another.
+const _: fn() = || {
+    fn assert<T: Send + Sync>() {}
+    assert::<Reservation>();
+    assert::<Published>();
+    assert::<Retired>();
+    assert::<crate::CodeCache>();
+};

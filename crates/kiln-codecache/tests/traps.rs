@@ -195,6 +195,42 @@ fn run_alone(test: &str) {
     assert!(output.status.success() && text.contains("1 passed"), "{:?}\n{text}", output.status);
 }
 
+/// Where a sandbox refuses membarrier, also one that the program entered later, publishing goes on.
+#[test]
+fn trap_02_without_membarrier_another_barrier_serves() {
+    run_alone("in_a_sandbox_without_membarrier");
+}
+
+#[test]
+#[ignore = "run by trap_02_without_membarrier_another_barrier_serves"]
+fn in_a_sandbox_without_membarrier() {
+    let before = CodeCache::new(&Options::new()).unwrap();
+    let statement = |code: u32, jt, k| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+    // The number of the system call; membarrier gets EPERM, all others pass (seccomp(2)).
+    let mut filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, libc::SYS_membarrier as u32)
+        },
+        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its filter are alive; what follows concerns this thread of a test process only.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+        assert_eq!(libc::syscall(libc::SYS_membarrier, 0, 0, 0), -1);
+    }
+    let after = CodeCache::new(&Options::new()).unwrap();
+    for cache in [&before, &after] {
+        let published = publish(cache, 42);
+        assert_eq!(call(published.address(0)), 42);
+        published.leak();
+    }
+}
+
 /// Where the process forbids memory to become executable, code still runs, in parent and child.
 #[test]
 fn memory_deny_write_execute_is_no_obstacle() {

@@ -4,7 +4,7 @@ mod frames;
 
 use std::ffi::CStr;
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kiln_abi::{ExecutorAddr, FdeEntry, Permission, Segment};
 use kiln_codecache::unwind::find_fde;
@@ -135,6 +135,46 @@ fn threads_throw_while_others_publish_and_reclaim() {
         stop.store(true, Ordering::Relaxed);
         results.into_iter().for_each(Result::unwrap);
     });
+}
+
+static ASKED: AtomicU64 = AtomicU64::new(0);
+static MISSED: AtomicU64 = AtomicU64::new(0);
+static LIVE: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn ask(_: i32) {
+    let found = find_fde(ExecutorAddr::new(LIVE.load(Ordering::Relaxed) + 1));
+    MISSED.fetch_add(u64::from(found.is_none()), Ordering::Relaxed);
+    ASKED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A handler that interrupts a publish finds live code, and waits for no lock that the interrupted code holds.
+#[test]
+fn handlers_find_entries_in_the_middle_of_a_publish() {
+    let cache = CodeCache::new(&Options::new()).unwrap();
+    let keep = frames::publish(&cache, 64);
+    LIVE.store(keep.address(0).get(), Ordering::Relaxed);
+    // SAFETY: the handler touches atomics and the index only.
+    unsafe { libc::signal(libc::SIGUSR1, ask as *const () as libc::sighandler_t) };
+    // SAFETY: asks for the calling thread's handle.
+    let publisher = unsafe { libc::pthread_self() };
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // SAFETY: the publisher outlives the scope.
+                unsafe { libc::pthread_kill(publisher, libc::SIGUSR1) };
+                std::thread::yield_now();
+            }
+        });
+        while ASKED.load(Ordering::Relaxed) < 2000 {
+            let frame = frames::publish(&cache, 64);
+            // SAFETY: nobody knows the function.
+            unsafe { frame.retire().reclaim() };
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(MISSED.load(Ordering::Relaxed), 0);
+    keep.leak();
 }
 
 #[test]
