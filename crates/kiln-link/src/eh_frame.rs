@@ -72,7 +72,8 @@ pub(crate) fn visit(
             return Err(fault("record ends early"));
         };
         let end = at + record.len() as u32;
-        let inside = rest.partition_point(|r| r.offset < u64::from(end));
+        // A handful: looking for them from the front beats bisecting the whole section.
+        let inside = rest.iter().position(|r| r.offset >= u64::from(end)).unwrap_or(rest.len());
         let (mine, later) = rest.split_at(inside);
         rest = later;
         let id = u32_at(record, 4);

@@ -509,10 +509,18 @@ impl<'a> Parser<'a> {
             if u32_at(words, 0) & GRP_COMDAT == 0 {
                 continue;
             }
-            let Some(signature) = object.symbol_name(header.info) else {
-                return Err(self.malformed(u64::from(index), "section group without signature"));
+            let global = header.info.checked_sub(self.unit.first_global).map(|global| global as usize);
+            let known = global.and_then(|global| self.unit.globals.get(global)).filter(|name| name.len != NO_SYMBOL);
+            let group = match known {
+                Some(name) => Group { signature: object.name_of_length(header.info, name.len), hash: name.hash, index },
+                None => {
+                    let Some(signature) = object.symbol_name(header.info) else {
+                        return Err(self.malformed(u64::from(index), "section group without signature"));
+                    };
+                    Group { signature, hash: names::hash(signature), index }
+                }
             };
-            self.unit.groups.push(Group { signature, hash: names::hash(signature), index });
+            self.unit.groups.push(group);
         }
         Ok(())
     }

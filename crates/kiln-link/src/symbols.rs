@@ -237,11 +237,10 @@ impl<'a> Shard<'a> {
     fn add_units(&mut self, units: &[Unit<'a>], first: UnitId, shards: u32) -> (Vec<Pull>, Vec<Clash>) {
         let mut found = (Vec::new(), Vec::new());
         for (unit, id) in units.iter().zip(first..) {
-            for (global, name) in unit.globals.iter().enumerate() {
+            for (global, name) in (0u32..).zip(&unit.globals) {
                 if name.len == NO_SYMBOL || shard_of(name.hash, shards) != self.number {
                     continue;
                 }
-                let global = global as u32;
                 let symbol = self.find_or_insert(unit.global_name(global), name.hash);
                 let number = symbol | self.number << SHARD_SHIFT;
                 // Relaxed: read after this thread is joined.
@@ -398,10 +397,11 @@ impl<'a> Symbols<'a> {
     /// Enters the global symbols of `units` (numbered from `first`).
     pub(crate) fn add_units(&mut self, units: &[Unit<'a>], first: UnitId) -> (Vec<Pull>, Vec<Clash>) {
         let globals: usize = units.iter().map(|u| u.globals.len()).sum();
-        let results = self.on_shards(globals > 4000, |shard, shards| {
-            shard.reserve(if first == 0 && globals < 64 { globals } else { 0 });
-            shard.add_units(units, first, shards)
-        });
+        if let [shard] = &mut self.shards[..] {
+            shard.reserve(if globals < 64 { globals } else { 0 });
+            return shard.add_units(units, first, 1);
+        }
+        let results = self.on_shards(globals > 4000, |shard, shards| shard.add_units(units, first, shards));
         let (mut pulls, mut clashes) = (Vec::new(), Vec::new());
         for (mut p, mut c) in results {
             pulls.append(&mut p);
@@ -442,8 +442,8 @@ impl<'a> Symbols<'a> {
 
     /// The numbers of all symbols.
     pub(crate) fn ids(&self) -> impl Iterator<Item = u32> + use<> {
-        let counts: Vec<u32> = self.shards.iter().map(|s| s.symbols.len() as u32).collect();
-        counts.into_iter().zip(0u32..).flat_map(|(count, shard)| (0..count).map(move |i| i | shard << SHARD_SHIFT))
+        let count = |shard: usize| self.shards.get(shard).map_or(0, |s| s.symbols.len() as u32);
+        (0..count(0)).chain((0..count(1)).map(|i| i | 1 << SHARD_SHIFT))
     }
 
     /// The position of a symbol in a flat list of all, the shards one after the other.
