@@ -182,12 +182,12 @@ impl<'m, 's> Builder<'m, 's> {
                 continue;
             }
             let initializer = global.initializer.expect("is_laid_out asks for one");
-            // Zeros take no room among unnamed variables; elsewhere they are bytes like others, in their place.
-            let may_be_zero = is_tls || (!global.is_constant && global.section.is_none());
+            // Zeros take no room among unnamed variables, where large constants may go too; elsewhere they are bytes
+            // like others, in their place.
+            let among_variables = !global.is_constant || size > ZERO_CONSTANT_BYTES_MAX;
+            let may_be_zero = is_tls || (among_variables && global.section.is_none());
             let zero = may_be_zero && is_zero(module, initializer);
-            let (section, kind) = self.section(global, zero && size > ZERO_CONSTANT_BYTES_MAX);
-            let may_be_zero = matches!(kind, SectionKind::ReadWrite | SectionKind::Tls);
-            let zero = zero && may_be_zero;
+            let section = self.section(global, zero);
             let content = if zero { Content::Zero(size) } else { Content::from(vec![0u8; size as usize]) };
             let block = self.data.graph.add_block(section, content, align);
             if let Some(group) = global.comdat.and_then(|comdat| self.group(comdat)) {
@@ -212,7 +212,7 @@ impl<'m, 's> Builder<'m, 's> {
 
     /// The section of `global`. `large_zero`: it is a great many zero bytes, which only variables' memory gives for
     /// nothing.
-    fn section(&mut self, global: &Global, large_zero: bool) -> (SectionId, SectionKind) {
+    fn section(&mut self, global: &Global, zero: bool) -> SectionId {
         let tls = global.thread_local != ThreadLocal::None;
         let (name, kind): (&[u8], SectionKind) = match global.section.as_deref() {
             Some(name) if tls => (name, SectionKind::Tls),
@@ -222,12 +222,12 @@ impl<'m, 's> Builder<'m, 's> {
             Some(name) if self.written.contains(name) => (name, SectionKind::ReadWrite),
             Some(name) => (name, SectionKind::ReadOnly),
             None if tls => (b".tdata", SectionKind::Tls),
-            None if global.is_constant && !large_zero => (b".rodata", SectionKind::ReadOnly),
+            None if global.is_constant && !zero => (b".rodata", SectionKind::ReadOnly),
             None => (b".data", SectionKind::ReadWrite),
         };
         let graph = &mut self.data.graph;
         let known = self.sections.entry((name.to_vec(), kind));
-        (*known.or_insert_with(|| graph.add_section(name.to_vec(), kind)), kind)
+        *known.or_insert_with(|| graph.add_section(name.to_vec(), kind))
     }
 
     fn define_aliases(&mut self) -> Result<(), Error> {
