@@ -180,6 +180,25 @@ fn what_was_in_flight_in_other_threads_is_free_in_the_child() {
     drop(reservation);
 }
 
+/// The copy backs what is in use: the rest of the child's memory is committed when it is needed, like any other.
+#[test]
+fn a_child_commits_anew_what_was_not_in_use() {
+    let cache = CodeCache::new(&Options::new()).unwrap();
+    let keep = publish(&cache, 1);
+    let code = Segment { permission: Permission::Code, size: 1 << 20, align: 16 };
+    let megabyte = [(code, Place::Anywhere)];
+    drop(cache.reserve(&megabyte).unwrap());
+    let committed_kib = || cache.stats().regions[0].committed_bytes >> 10;
+    assert!(committed_kib() >= 1024);
+    assert_eq!(fork(&cache, || i32::from(committed_kib() == 64), || ()), 1);
+    let child = || {
+        drop(cache.reserve(&megabyte).unwrap());
+        i32::from(committed_kib() >= 1024)
+    };
+    assert_eq!(fork(&cache, child, || ()), 1);
+    keep.leak();
+}
+
 #[test]
 fn forks_while_other_threads_publish() {
     let cache = CodeCache::new(&Options::new()).unwrap();

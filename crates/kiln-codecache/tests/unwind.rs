@@ -161,12 +161,15 @@ fn handlers_find_entries_in_the_middle_of_a_publish() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
+                let asked = ASKED.load(Ordering::Relaxed);
                 // SAFETY: the publisher outlives the scope.
                 unsafe { libc::pthread_kill(publisher, libc::SIGUSR1) };
-                std::thread::yield_now();
+                while ASKED.load(Ordering::Relaxed) == asked && !stop.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
             }
         });
-        while ASKED.load(Ordering::Relaxed) < 2000 {
+        while ASKED.load(Ordering::Relaxed) < 300 {
             let frame = frames::publish(&cache, 64);
             // SAFETY: nobody knows the function.
             unsafe { frame.retire().reclaim() };

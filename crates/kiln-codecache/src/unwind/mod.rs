@@ -2,7 +2,7 @@
 //!
 //! libgcc before version 13 keeps registered tables in a list, and every throw of the process, native ones included,
 //! gets slower with each of them. So nothing is registered there: this crate defines `_Unwind_Find_FDE` itself
-//! ([`libgcc`]), answers for its own code and passes every other question on. `index` is the data structure;
+//! (`libgcc`), answers for its own code and passes every other question on. `index` is the data structure;
 //! docs/design/unwind.md the protocol.
 
 mod index;
