@@ -48,8 +48,15 @@ void kiln_module_free(KilnModule *module);
 uint32_t kiln_module_functions(const KilnModule *module);
 // Whether the function has a body that is meant to be compiled (available_externally is not).
 bool kiln_module_is_defined(const KilnModule *module, uint32_t function);
+
+struct KilnCallee {
+  uint32_t function;
+  // How likely one activation of the caller is to call it, 0 to 1, as far as the shape of the code tells.
+  float likelihood;
+};
+
 // Reads a body. `callees` are the defined functions it calls directly, in order, once each; valid until the next call.
-bool kiln_module_read(KilnModule *module, uint32_t function, uint32_t *instructions, const uint32_t **callees,
+bool kiln_module_read(KilnModule *module, uint32_t function, uint32_t *instructions, const KilnCallee **callees,
                       size_t *count, KilnError *error);
 
 KilnBatch *kiln_batch_new(KilnModule *module, bool full);

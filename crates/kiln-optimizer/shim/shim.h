@@ -82,7 +82,7 @@ struct KilnModule {
   // Bodies that were read and are still here, and their size.
   llvm::SmallVector<llvm::Function *, 32> read;
   size_t read_instructions = 0;
-  std::vector<uint32_t> callees;
+  std::vector<KilnCallee> callees;
   std::string triple;
 
   KilnModule(KilnContext &context, std::unique_ptr<llvm::Module> module);

@@ -1,12 +1,18 @@
 //! Compiling batches of functions, on one thread.
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use kiln_abi::{FunctionId, GlobalId, Pipeline};
-use kiln_remote::{FunctionSet, Neighbours};
+use kiln_remote::Neighbours;
 
 pub use crate::ffi::{Context, Error, ErrorKind, Fatal, Module, initialise};
+
+/// A function comes along if it is called with at least this likelihood when a root is. A small SQL script runs 1,024 of
+/// SQLite's 2,491 functions; with 0.45, 0.2 and 0.1 it compiles 1,104, 1,164 and 1,227 of them in 677, 555 and 488 requests.
+/// Taking the direct callees breadth first compiles 1,423 in 367.
+const LIKELIHOOD_MIN: f32 = 0.2;
 
 /// What a batch became.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +37,8 @@ pub struct Output {
     pub text: Option<String>,
 }
 
-/// Compiles `roots` and, breadth first along direct calls, as many functions that `wanted` agrees to as `neighbours`
-/// allows.
+/// Compiles `roots` and the functions they will most likely call, directly or through each other, as far as `wanted` and
+/// `neighbours` allow.
 ///
 /// A root that cannot be compiled is an error; a neighbour that cannot is left out.
 pub fn compile<B>(
@@ -70,6 +76,35 @@ pub fn compile<B>(
     })
 }
 
+/// A function that may come along.
+struct Candidate {
+    /// That it is called when a root is, by the estimates along the way.
+    likelihood: f32,
+    /// Order of discovery: what decides among equals.
+    found: usize,
+    function: FunctionId,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.likelihood.total_cmp(&other.likelihood).then(other.found.cmp(&self.found))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Candidate {}
+
 /// The functions of the batch, how many of them are roots, and the instructions of all.
 fn choose<B>(
     module: &mut Module<'_, B>,
@@ -77,37 +112,40 @@ fn choose<B>(
     neighbours: Neighbours,
     wanted: &mut impl FnMut(FunctionId) -> bool,
 ) -> Result<(Vec<FunctionId>, usize, u64), Error> {
-    let mut seen = FunctionSet::default();
-    let mut queue: VecDeque<FunctionId> = VecDeque::new();
+    let mut chosen: Vec<FunctionId> = Vec::new();
     for root in roots {
         if !module.is_defined(*root) {
             let message = format!("function {} has no body in this module", root.0);
             return Err(Error { kind: ErrorKind::Unsupported, function: Some(*root), message });
         }
-        if seen.insert(*root) {
-            queue.push_back(*root);
+        if !chosen.contains(root) {
+            chosen.push(*root);
         }
     }
-    let roots_count = queue.len();
+    let roots_count = chosen.len();
     let functions_max = roots_count.saturating_add(neighbours.functions_max as usize);
-    let mut instructions = 0;
-    let mut chosen = Vec::new();
-    while let Some(function) = queue.pop_front() {
-        let is_root = chosen.len() < roots_count;
-        if !is_root {
-            if chosen.len() >= functions_max || instructions >= u64::from(neighbours.instructions_max) {
-                break;
-            }
-            if !wanted(function) {
-                continue;
-            }
-        }
+    let mut total = 0;
+    let mut candidates = BinaryHeap::new();
+    let mut found = 0;
+    let mut look = |module: &mut Module<'_, B>, function, likelihood: f32, candidates: &mut BinaryHeap<Candidate>| {
         let body = module.read(function)?;
-        instructions += u64::from(body.instructions);
-        chosen.push(function);
-        if neighbours.functions_max > 0 {
-            queue.extend(body.callees().filter(|callee| seen.insert(*callee)));
+        for (callee, chance) in body.callees().filter(|(_, chance)| likelihood * chance >= LIKELIHOOD_MIN) {
+            found += 1;
+            candidates.push(Candidate { likelihood: likelihood * chance, found, function: callee });
+        }
+        Ok(u64::from(body.instructions))
+    };
+    for root in &chosen {
+        total += look(module, *root, 1.0, &mut candidates)?;
+    }
+    while let Some(candidate) = candidates.pop() {
+        if chosen.len() >= functions_max || total >= u64::from(neighbours.instructions_max) {
+            break;
+        }
+        if !chosen.contains(&candidate.function) && wanted(candidate.function) {
+            chosen.push(candidate.function);
+            total += look(module, candidate.function, candidate.likelihood, &mut candidates)?;
         }
     }
-    Ok((chosen, roots_count, instructions))
+    Ok((chosen, roots_count, total))
 }

@@ -110,7 +110,7 @@ impl Neighbours {
 }
 
 impl Default for Neighbours {
-    /// What suits lazy compilation; measured by `compile_cost` of the optimizer.
+    /// What suits lazy compilation. Which functions come along within these limits is the optimizer's choice.
     fn default() -> Self {
         Neighbours { functions_max: 16, instructions_max: 3000 }
     }

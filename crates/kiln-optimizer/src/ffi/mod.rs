@@ -156,17 +156,18 @@ pub struct Module<'c, B> {
 }
 
 /// What a look at a body tells.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Body<'m> {
     /// Number of IR instructions.
     pub instructions: u32,
-    callees: &'m [u32],
+    callees: &'m [raw::Callee],
 }
 
 impl Body<'_> {
-    /// The functions with a body that this one calls directly, in order, each once.
-    pub fn callees(&self) -> impl ExactSizeIterator<Item = FunctionId> + '_ {
-        self.callees.iter().map(|id| FunctionId(*id))
+    /// The functions with a body that this one calls directly, in order, each once, with an estimate between 0 and 1
+    /// of how likely one activation is to call it.
+    pub fn callees(&self) -> impl ExactSizeIterator<Item = (FunctionId, f32)> + '_ {
+        self.callees.iter().map(|callee| (FunctionId(callee.function), callee.likelihood))
     }
 }
 

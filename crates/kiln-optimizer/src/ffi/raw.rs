@@ -30,6 +30,13 @@ pub(super) struct Error {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Callee {
+    pub(super) function: u32,
+    pub(super) likelihood: f32,
+}
+
+#[repr(C)]
 pub(super) struct Compiled {
     pub(super) object: Bytes,
     pub(super) globals: *const u32,
@@ -81,7 +88,7 @@ unsafe extern "C" {
         module: *mut Module,
         function: u32,
         instructions: *mut u32,
-        callees: *mut *const u32,
+        callees: *mut *const Callee,
         count: *mut usize,
         error: *mut Error,
     ) -> bool;

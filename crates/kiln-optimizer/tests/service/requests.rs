@@ -66,6 +66,30 @@ fn limits_and_have_are_kept() {
     assert_eq!(session.compile(module, &[top], Pipeline::Quick, few).unwrap().functions, [top]);
 }
 
+/// What an error path or one case of many calls does not come along; what surely runs does, through others too.
+#[test]
+fn unlikely_neighbours_stay_away() {
+    let source = "
+        void deep(void) {} void through(void) { deep(); } void each(int x) { (void)x; } void after(void) {}
+        void fatal(void) { __builtin_trap(); } void one(void) {}
+        void top(int x) {
+            if (x < 0) { fatal(); __builtin_unreachable(); }
+            through();
+            for (int i = 0; i < x; i++) each(i);
+            switch (x) { case 0: one(); break; case 1: break; case 2: break; case 3: break; case 4: break;
+                         case 5: break; case 6: break; }
+            after();
+        }
+    ";
+    let bitcode = harness::c(source, &[]);
+    let mut session = Session::start();
+    let module = session.open(&bitcode);
+    let root = function(&bitcode, "top");
+    let compiled = session.compile(module, &[root], Pipeline::Quick, Neighbours::default()).unwrap();
+    let expected = ["top", "through", "each", "after", "deep"].map(|name| function(&bitcode, name));
+    assert_eq!(sorted(compiled.functions), sorted(expected.to_vec()));
+}
+
 #[test]
 fn a_request_that_crosses_a_reply_is_covered() {
     let bitcode = harness::c(CHAIN, &[]);
