@@ -132,13 +132,10 @@ pub(crate) struct LinkOptions {
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
 
-    /// Objects, archives, bitcode and libraries in a linker's order: FILE, -lLIB, --whole-archive, --no-whole-archive.
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required = true, num_args = 1.., allow_hyphen_values = true)]
-    pub(crate) inputs: Vec<OsString>,
-
-    /// Arguments of the program.
-    #[arg(last = true, value_name = "ARGS")]
-    pub(crate) args: Vec<OsString>,
+    /// Objects, archives, bitcode and libraries in a linker's order: FILE, -lLIB, --whole-archive, --no-whole-archive;
+    /// after `--` the arguments of the program.
+    #[arg(value_name = "FILE|-lLIB|-- ARGS", value_hint = ValueHint::FilePath, required = true, num_args = 1.., allow_hyphen_values = true)]
+    pub(crate) words: Vec<OsString>,
 }
 
 #[derive(Args, Debug)]

@@ -30,7 +30,9 @@ fn inputs(arguments: &[std::ffi::OsString]) -> Vec<Input> {
 
 /// Links, and unless told otherwise has the result run.
 pub(crate) fn link(options: LinkOptions) -> Outcome {
-    let inputs = inputs(&options.inputs);
+    let end = options.words.iter().position(|word| word == "--").unwrap_or(options.words.len());
+    let (words, arguments) = options.words.split_at(end);
+    let inputs = inputs(words);
     let mut engine_options = report::engine_options(&options.engine);
     engine_options.library_paths = options.library_paths;
     engine_options.prune = options.gc_sections;
@@ -43,8 +45,9 @@ pub(crate) fn link(options: LinkOptions) -> Outcome {
         });
         return Outcome::Done(loaded.map_or_else(|error| report::failure(&error), |()| 0));
     }
-    let name = options.inputs.iter().find(|word| !word.as_bytes().starts_with(b"-"));
+    let name = words.iter().find(|word| !word.as_bytes().starts_with(b"-"));
     let program = name.map_or_else(|| c"kiln".to_owned(), |name| run::c_string(name.as_bytes()));
-    let arguments = std::iter::once(program).chain(options.args.iter().map(|a| run::c_string(a.as_bytes()))).collect();
+    let arguments =
+        std::iter::once(program).chain(arguments.iter().skip(1).map(|a| run::c_string(a.as_bytes()))).collect();
     run::load(engine_options, &inputs, arguments, options.engine.stats)
 }

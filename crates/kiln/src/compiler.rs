@@ -108,6 +108,8 @@ struct Ticket {
 #[derive(Default)]
 pub(crate) struct State {
     connection: Option<Connection<Client>>,
+    /// The optimizer at the other end of the connection.
+    optimizer_pid: i32,
     next_request: u32,
     modules: Vec<Module>,
     have: Vec<FunctionSet>,
@@ -338,6 +340,13 @@ impl Compiler {
             }
         }
         if expired {
+            // It still holds its end of the connection, so it lives and the number is its own. A stopped one would not
+            // notice that the connection ends.
+            if let Some(pid) =
+                rustix::process::Pid::from_raw(state.optimizer_pid).filter(|_| state.connection.is_some())
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
             self.lose_connection(state, "time limit");
         }
     }
@@ -363,6 +372,7 @@ impl Compiler {
         };
         let spawned =
             spawner.spawn().map_err(|error| Failure::NoOptimizer(format!("the optimizer: {error}\n{MISSING}")))?;
+        state.optimizer_pid = spawned.pid;
         let client = Client::numbered_from(RequestId(state.next_request));
         state.connection = Some(Connection::new(spawned.transport, client));
         for module in 0..state.modules.len() {

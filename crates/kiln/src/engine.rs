@@ -77,7 +77,7 @@ pub(crate) struct Start {
 static FIRST: OnceLock<&'static Inner> = OnceLock::new();
 
 impl Engine {
-    /// Makes an engine and starts its optimizer, which gets ready in the background.
+    /// Makes an engine. Its optimizer is started when the first bitcode is loaded, and gets ready in the background.
     ///
     /// # Errors
     ///
@@ -92,7 +92,6 @@ impl Engine {
             timeout: options.compile_timeout,
             pipeline: options.pipeline,
         });
-        compiler.start();
         let mut cache_options = kiln_codecache::Options::new().low_2gib(options.low_2gib);
         if let Some(bytes) = options.reservation_bytes {
             cache_options = cache_options.size(bytes);

@@ -1,6 +1,6 @@
 //! Loading: from files to a linked program whose functions are stubs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::module::{Bound, LoadedModule};
 use crate::place::{self, Debug, PlaceError, Placed};
 use crate::process::exports::{self, Export};
 use crate::process::signals::Blocked;
-use crate::process::{interpose, libraries::Libraries};
+use crate::process::{files, interpose, libraries::Libraries};
 use crate::session::external;
 
 /// An input whose bytes are here. They stay for the process's life: bodies are read when they are first called.
@@ -80,7 +80,9 @@ fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, Error> {
     for input in inputs {
         match input {
             Input::WholeArchive(on) => whole = *on,
-            Input::Bytes { name, bytes } => open_bytes(inner, Path::new(name), bytes.clone(), whole, &mut opened)?,
+            Input::Bytes { name, bytes } => {
+                open_bytes(inner, Path::new(name), bytes.clone().leak(), whole, &mut opened)?
+            }
             Input::File(path) => open_file(inner, path, whole, &mut opened)?,
             Input::Library(name) => {
                 let folders = &inner.options.library_paths;
@@ -96,25 +98,37 @@ fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, Error> {
 }
 
 fn open_file(inner: &Inner, path: &Path, whole: bool, opened: &mut Vec<Opened>) -> Result<(), Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = files::map(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     open_bytes(inner, path, bytes, whole, opened)
 }
 
-fn open_bytes(inner: &Inner, path: &Path, bytes: Vec<u8>, whole: bool, opened: &mut Vec<Opened>) -> Result<(), Error> {
+fn open_bytes(
+    inner: &Inner,
+    path: &Path,
+    bytes: &'static [u8],
+    whole: bool,
+    opened: &mut Vec<Opened>,
+) -> Result<(), Error> {
     let name = path.display().to_string();
-    match input::kind(path, &bytes).ok_or_else(|| Error::UnknownKind { path: path.to_owned() })? {
-        Kind::Bitcode => open_bitcode(inner, name, bytes.leak(), opened),
-        Kind::TextualIr => normalize(inner, name, bytes.leak(), opened),
+    let kind = input::kind(path, bytes).ok_or_else(|| Error::UnknownKind { path: path.to_owned() })?;
+    if matches!(kind, Kind::Bitcode | Kind::TextualIr | Kind::Source(_)) {
+        // It gets ready while the rest is read.
+        inner.compiler.start();
+    }
+    match kind {
+        // Bodies are read when they are first called, however late: from memory that no other process can change.
+        Kind::Bitcode => open_bitcode(inner, name, bytes.to_vec().leak(), opened),
+        Kind::TextualIr => normalize(inner, name, bytes, opened),
         Kind::Source(language) => {
             let compiled = input::compile_source(path, language)?;
             open_bitcode(inner, name, compiled.leak(), opened)
         }
         Kind::Object => {
-            opened.push(Opened::Object { name, bytes: bytes.leak() });
+            opened.push(Opened::Object { name, bytes });
             Ok(())
         }
         Kind::Archive => {
-            opened.push(Opened::Archive { name, bytes: bytes.leak(), whole });
+            opened.push(Opened::Archive { name, bytes, whole });
             Ok(())
         }
         Kind::SharedLibrary => {
@@ -122,7 +136,7 @@ fn open_bytes(inner: &Inner, path: &Path, bytes: Vec<u8>, whole: bool, opened: &
             Ok(())
         }
         Kind::LinkerScript => {
-            for file in input::script_files(path, &bytes, &inner.options.library_paths)? {
+            for file in input::script_files(path, bytes, &inner.options.library_paths)? {
                 open_file(inner, &file, whole, opened)?;
             }
             Ok(())
@@ -433,12 +447,15 @@ fn finish(inner: &'static Inner, modules: &[&'static LoadedModule], linked: &Lin
 fn publish_symbols(inner: &Inner, linked: &LinkedAll) -> Result<(), Error> {
     let begin = Instant::now();
     let session = inner.session();
-    let mut preempting: HashMap<&[u8], ExecutorAddr> = HashMap::new();
-    for export in linked.exports.iter().filter(|export| !export.is_weak && export.is_function) {
-        if session.libraries().lookup(&export.name).is_some() {
-            preempting.insert(&export.name, export.address);
-        }
-    }
+    // Libraries refer to far fewer names than a large program defines: start from theirs.
+    let wanted: HashSet<&[u8]> =
+        session.libraries().references().map(|r| r.name).filter(|name| session.definition(name).is_some()).collect();
+    let preempting: HashMap<&[u8], ExecutorAddr> = linked
+        .exports
+        .iter()
+        .filter(|export| !export.is_weak && export.is_function && wanted.contains(&*export.name))
+        .map(|export| (&*export.name, export.address))
+        .collect();
     if !preempting.is_empty() {
         interpose::rebind(session.libraries(), &preempting);
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod crash;
 pub(crate) mod exports;
+pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod host;
 pub(crate) mod interpose;
