@@ -55,6 +55,9 @@
 //!
 //! # Non-goals
 //!
+//! Symbol versions are passed on, not understood: a reference to `memcpy@GLIBC_2.2.5` asks the scope for that whole name.
+//! The address of a far function, taken by `lea` in code that is not position-independent, is its stub's.
+//!
 //! Never maps memory, never does I/O, holds no unsafe code. No output file, no merging of strings, no identical code
 //! folding (it breaks pointer identity), no relocation of machine code other than by the static relocations of the psABI.
 

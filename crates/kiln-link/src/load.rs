@@ -4,6 +4,7 @@
 //! members that they ask for are the next round. So a definition in any object on the list comes before every archive.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -67,7 +68,7 @@ struct Loader<'a> {
     pools: Vec<Pool<'a>>,
     units: Vec<Unit<'a>>,
     symbols: Symbols<'a>,
-    pulled: HashSet<(u32, u64)>,
+    pulled: HashSet<(u32, u64), BuildHasherDefault<DefaultHasher>>,
     errors: Errors,
     parallel: bool,
 }
@@ -89,7 +90,7 @@ pub(crate) fn load<'a>(link: Link<'a>) -> Result<Loaded<'a>, Errors> {
         pools: Vec::new(),
         units: Vec::new(),
         symbols: Symbols::new(parallel),
-        pulled: HashSet::new(),
+        pulled: HashSet::default(),
         errors: Errors::new(),
         parallel,
     };

@@ -363,14 +363,20 @@ impl Context<'_, '_> {
                 address = if body { target.extra } else { target.address };
             }
             TargetKind::Far if field == Field::Int32 && !reaches(address) => {
-                address = self.far_stub(site, relocation);
+                address = self.stub_of(site, relocation).unwrap_or(address);
                 advice = Advice::CompilePic;
             }
             TargetKind::UndefinedWeak if branch.is_some() && self.slots.trap != NONE => {
                 address = self.stub_address(self.slots.trap);
             }
             TargetKind::Far | TargetKind::FarData | TargetKind::UndefinedWeak => advice = Advice::CompilePic,
-            TargetKind::Absolute => advice = Advice::CompilePicOrLinkLow,
+            TargetKind::Absolute => {
+                // Given by `Link::define`: a function if it is called.
+                match branch.filter(|_| !reaches(address)).and_then(|_| self.stub_of(site, relocation)) {
+                    Some(stub) => address = stub,
+                    None => advice = Advice::CompilePicOrLinkLow,
+                }
+            }
         }
         if field == Field::Int32 {
             site.write32(at, address.wrapping_sub(from) as i64, address, advice)?;
@@ -383,13 +389,21 @@ impl Context<'_, '_> {
         Ok(())
     }
 
-    fn far_stub(&self, site: &Site<'_, '_>, relocation: &Relocation) -> u64 {
+    /// The stub of a global symbol that has one.
+    fn stub_of(&self, site: &Site<'_, '_>, relocation: &Relocation) -> Option<u64> {
         let id = site.unit.bound(relocation.symbol);
-        self.stub_address(self.slots.stub[self.resolved.symbols.flat(id)])
+        let stub = *self.slots.stub.get(self.resolved.symbols.flat(id))?;
+        (id != NO_SYMBOL && stub != NONE).then(|| self.stub_address(stub))
     }
 
     /// The address of the table's word that holds the symbol's address.
     fn slot(&self, site: &Site<'_, '_>, relocation: &Relocation) -> Result<u64, Problem> {
+        let target = self.target(site.id, site.unit, relocation.symbol)?;
+        match target.kind {
+            TargetKind::Gone => return Err(Problem::Gone),
+            _ if target.is_tls() => return Err(Problem::Tls { is_tls: true }),
+            _ => {}
+        }
         let word = match site.unit.bound(relocation.symbol) {
             NO_SYMBOL => {
                 let owner = Owner::Local { unit: site.id, symbol: relocation.symbol };

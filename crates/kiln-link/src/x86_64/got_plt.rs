@@ -12,6 +12,7 @@
 //! relocation wants one for, as the parser has noted them.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use crate::graph::SymbolKind;
 use crate::resolve::Resolved;
@@ -26,6 +27,9 @@ pub(crate) const STUB_BYTES: u32 = 8;
 pub(crate) const SLOT_BYTES: u32 = 8;
 /// No slot, no stub.
 pub(crate) const NONE: u32 = u32::MAX;
+
+/// A map whose order and hashes are the same in every run, and which needs no random numbers from the system.
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// Whose slot it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,13 +83,13 @@ pub(crate) struct Slots {
     pub(crate) words: u32,
     /// What they hold: (owner, kind, first word).
     pub(crate) entries: Vec<(Owner, SlotKind, u32)>,
-    index: HashMap<(Owner, SlotKind), u32>,
+    index: Map<(Owner, SlotKind), u32>,
     /// Per symbol (flat): the word with its address.
     pub(crate) got: Vec<u32>,
     /// Per symbol (flat): its stub.
     pub(crate) stub: Vec<u32>,
     pub(crate) stubs: Vec<Stub>,
-    local_stubs: HashMap<(u32, u32), u32>,
+    local_stubs: Map<(u32, u32), u32>,
     /// The stub of undefined weak functions.
     pub(crate) trap: u32,
     /// Writable words: results of resolvers, then `__dso_handle`.
@@ -124,7 +128,9 @@ impl Slots {
         let symbol = resolved.symbols.get(id);
         let flat = resolved.symbols.flat(id);
         match symbol.state {
-            State::External(External::Function(_)) | State::Builtin(Builtin::TlsGetAddr) => {
+            // An address from `Link::define` may be a function's.
+            State::Absolute(_) if !symbol.mentioned => {}
+            State::Absolute(_) | State::External(External::Function(_)) | State::Builtin(Builtin::TlsGetAddr) => {
                 let slot = self.slot(resolved, Owner::Global(id), SlotKind::Address);
                 self.stub[flat] = self.add_stub(Stub::Far { slot });
             }
