@@ -508,7 +508,8 @@ impl Constants {
                     continue;
                 }
                 depths[id as usize] = OPEN;
-                let (mut deepest, mut size, mut holds, before) = (0, 1u32, self.own_labels(id), stack.len());
+                let (mut deepest, mut size, before) = (0, 1u32, stack.len());
+                let mut holds = if self.has_block_address { self.own_labels(id) } else { Labels::None };
                 self.for_operands(id, |operand| match depths[operand.0 as usize] {
                     UNSEEN if first_visit => {
                         stack.push(operand.0);

@@ -76,6 +76,29 @@ fn wrapper_header() {
     assert!(body.start < body.end && body.end < bytes.len(), "{body:?}");
 }
 
+/// Every body begins with an unabbreviated DECLAREBLOCKS record: `[code 1, one field, number of blocks]`.
+#[test]
+fn bodies_lie_where_they_are_said_to_lie() {
+    let mut bodies = 0;
+    for file in compile_modules(&scratch("judge-bodies")) {
+        let bytes = std::fs::read(&file).unwrap();
+        for module in kiln_bitcode::parse(&bytes).unwrap() {
+            for body in module.functions().iter().filter_map(|function| function.body) {
+                assert_eq!((body.start % 4, body.end % 4), (0, 0), "{body:?}");
+                let word = u64::from_le_bytes(bytes[body.start..body.start + 8].try_into().unwrap());
+                let field = |at: u32, bits: u32| word >> at & ((1 << bits) - 1);
+                let id_bits = body.abbrev_width;
+                assert_eq!(field(0, id_bits), 3, "unabbreviated: {body:?} of {}", file.display());
+                assert_eq!((field(id_bits, 6), field(id_bits + 6, 6)), (1, 1), "{body:?} of {}", file.display());
+                // The number of blocks, which is at least 1.
+                assert_ne!(field(id_bits + 12, 6), 0, "{body:?} of {}", file.display());
+                bodies += 1;
+            }
+        }
+    }
+    assert!(bodies > 200, "{bodies}");
+}
+
 #[test]
 fn programs_read_as_llvm_reads_them() {
     let Some(dir) = std::env::var_os("KILN_TEST_PROGRAMS") else { return };
