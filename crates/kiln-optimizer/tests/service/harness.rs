@@ -68,6 +68,16 @@ pub(crate) fn disassemble(bitcode: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The disassembly of an object.
+pub(crate) fn machine_code(object: &[u8]) -> String {
+    let directory = scratch();
+    let input = directory.path().join("input.o");
+    std::fs::write(&input, object).unwrap();
+    let output = Command::new("/usr/lib/llvm-22/bin/llvm-objdump").arg("-d").arg(&input).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// The global variable records of a bitcode file, in order.
 pub(crate) fn global_names(bitcode: &[u8]) -> Vec<String> {
     let text = disassemble(bitcode);

@@ -291,3 +291,29 @@ fn coroutines_are_lowered() {
     let object = Session::start().one(&bitcode, "_Z3runv", Pipeline::Quick).unwrap();
     assert!(!object.undefined().iter().any(|name| name.starts_with("llvm.")), "{:?}", object.undefined());
 }
+
+/// Trap: with the host's features, vectors of more than 128 bits would be passed in other registers than in the rest of
+/// the program.
+#[test]
+fn wide_vectors_are_passed_as_the_function_says() {
+    let source = "
+        declare <8 x float> @other(<8 x float>)
+        define <8 x float> @wide(<8 x float> %x) { %y = fadd <8 x float> %x, %x ret <8 x float> %y }
+        define void @calls(ptr %p) {
+          %x = load <8 x float>, ptr %p
+          %y = call <8 x float> @other(<8 x float> %x)
+          store <8 x float> %y, ptr %p
+          ret void
+        }
+        define <8 x float> @asked(<8 x float> %x) #0 { %y = fadd <8 x float> %x, %x ret <8 x float> %y }
+        attributes #0 = { \"target-features\"=\"+avx\" }
+    ";
+    let bitcode = harness::ll(source);
+    for pipeline in BOTH {
+        for (name, wide) in [("wide", false), ("calls", false), ("asked", true)] {
+            let object = Session::start().one(&bitcode, name, pipeline).unwrap();
+            let listing = harness::machine_code(&object.bytes);
+            assert_eq!(listing.contains("ymm"), wide, "{name} {pipeline:?}: {listing}");
+        }
+    }
+}
