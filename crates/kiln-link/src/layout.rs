@@ -144,7 +144,7 @@ impl Cursor {
         let mask = (1u64 << align_log2) - 1;
         let start = (self.size + mask) & !mask;
         // Saturates far above the limit: nothing is ever placed then.
-        self.size = (start + size).min(1 << 50);
+        self.size = start.saturating_add(size).min(1 << 50);
         self.align_log2 = self.align_log2.max(align_log2);
         start as u32
     }
@@ -162,7 +162,15 @@ struct Builder<'a> {
 
 pub(crate) fn layout(resolved: Resolved<'_>) -> Result<Layout<'_>, Errors> {
     let slots = Slots::assign(&resolved);
-    let heads = [slots.stubs.len() as u32 * STUB_BYTES, slots.words * SLOT_BYTES, slots.writable_words * SLOT_BYTES];
+    let heads = [
+        u64::from(slots.stubs.len() as u32) * u64::from(STUB_BYTES),
+        u64::from(slots.words) * u64::from(SLOT_BYTES),
+        u64::from(slots.writable_words) * u64::from(SLOT_BYTES),
+    ];
+    if let Some(&bytes) = heads.iter().find(|bytes| **bytes > LIMIT) {
+        return Err(ErrorKind::TooLarge { bytes, limit: LIMIT }.into());
+    }
+    let heads = heads.map(|bytes| bytes as u32);
     let cursors = heads.map(|head| Cursor { size: u64::from(head), align_log2: 4 });
     let (jobs, named, zeros, thread_local) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut builder = Builder { resolved, cursors, jobs, named, zeros, thread_local };

@@ -32,6 +32,23 @@ fn commons_merge_to_the_greater_size_and_alignment() {
 }
 
 #[test]
+fn trap_27_sizes_are_summed_without_overflow() {
+    let object = |size: u64| {
+        let mut bytes = assemble(".comm x, 0x1122334455667788, 8\n.globl main\nmain: ret\n");
+        let at = bytes.windows(8).position(|w| w == 0x1122_3344_5566_7788u64.to_le_bytes()).unwrap();
+        bytes[at..at + 8].copy_from_slice(&size.to_le_bytes());
+        bytes
+    };
+    for size in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 31] {
+        let object = object(size);
+        let mut link = Link::new(Options::default());
+        link.add_object("a.o", &object);
+        let errors = error(link.resolve(&mut NoScope).unwrap().layout());
+        assert!(matches!(errors.iter().next().unwrap().kind(), ErrorKind::TooLarge { .. }), "{errors}");
+    }
+}
+
+#[test]
 fn all_duplicates_and_undefined_names_are_reported_at_once() {
     let a = assemble(".globl x, y\nx:\ny: nop\n");
     let errors = error(link(&[&a, &a], &mut World::default()));
