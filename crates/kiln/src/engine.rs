@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::function::{Function, Signature};
 use crate::input::Input;
 use crate::module::LoadedModule;
-use crate::options::Options;
+use crate::options::{Options, PerfFormat};
 use crate::process::fork::{self, Forking};
 use crate::process::signals::Blocked;
 use crate::process::start::{self, Arguments};
@@ -93,6 +93,11 @@ impl Engine {
             pipeline: options.pipeline,
         });
         let mut cache_options = kiln_codecache::Options::new().low_2gib(options.low_2gib);
+        cache_options = match options.perf {
+            Some(PerfFormat::Map) => cache_options.perf_map(true),
+            Some(PerfFormat::Jitdump) => cache_options.jitdump(Some(".".into())),
+            None => cache_options,
+        };
         if let Some(bytes) = options.reservation_bytes {
             cache_options = cache_options.size(bytes);
         }

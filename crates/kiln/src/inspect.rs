@@ -30,7 +30,9 @@ pub fn inspect(path: &Path) -> Result<Vec<String>, Error> {
 }
 
 fn module_rows(module: &kiln_bitcode::Module) -> Vec<String> {
-    vec![format!("producer {}", module.producer())]
+    let mut rows = vec![format!("producer {}", module.producer())];
+    rows.extend(kiln_bitcode::rows(module));
+    rows
 }
 
 fn object_rows(bytes: &[u8]) -> Result<Vec<String>, object::Error> {

@@ -18,6 +18,7 @@
 
 mod code;
 mod compiler;
+mod debugger;
 mod engine;
 mod error;
 mod function;

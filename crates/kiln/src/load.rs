@@ -14,7 +14,7 @@ use crate::engine::Inner;
 use crate::error::Error;
 use crate::input::{self, Input, Kind};
 use crate::module::{Bound, LoadedModule};
-use crate::place::{self, Debug, PlaceError, Placed};
+use crate::place::{self, Observed, PlaceError, Placed};
 use crate::process::exports::{self, Export};
 use crate::process::signals::Blocked;
 use crate::process::{files, interpose, libraries::Libraries};
@@ -305,11 +305,12 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
     let wants_exports = scope.wants_exports;
 
     let _blocked = Blocked::all();
-    let Placed { linked, published, tls } =
-        place::place(inner, resolved, Debug::default()).map_err(|error| match error {
-            PlaceError::Link(errors) => Error::Link(errors.to_string()),
-            PlaceError::Memory(error) => Error::Memory(error),
-        })?;
+    let name = |symbol: &[u8]| symbol.to_vec();
+    let observed = Observed { object: None, name: inner.options.perf.is_some().then_some(&name) };
+    let Placed { linked, published, tls } = place::place(inner, resolved, &observed).map_err(|error| match error {
+        PlaceError::Link(errors) => Error::Link(errors.to_string()),
+        PlaceError::Memory(error) => Error::Memory(error),
+    })?;
     let mut exported = Vec::new();
     let mut session = inner.session();
     for (name, definition) in linked.exports() {

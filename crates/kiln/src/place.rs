@@ -1,16 +1,20 @@
 //! From a resolved link to memory that runs.
 
-use kiln_codecache::{Place, Published, Records};
-use kiln_link::{Linked, Placement, Resolved, RuntimeSymbols, TlsPlacement, TlsRequest};
+use kiln_abi::ExecutorAddr;
+use kiln_codecache::{Place, Published, Records, Symbol};
+use kiln_link::{Linked, Placement, Resolved, RuntimeSymbols, SymbolKind, TlsPlacement, TlsRequest};
 
+use crate::debugger;
 use crate::engine::Inner;
 use crate::process::tls;
 
-/// What besides unwind tables is registered for a link.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Debug<'a> {
-    /// The object, for debuggers.
-    pub(crate) object: Option<&'a [u8]>,
+/// What tools are told about a link, besides unwind tables.
+#[derive(Default)]
+pub(crate) struct Observed<'o> {
+    /// The link's only object, if debuggers are to see it.
+    pub(crate) object: Option<&'o [u8]>,
+    /// How profilers shall call a function that the link knows by the given name, if they are to see any.
+    pub(crate) name: Option<&'o dyn Fn(&[u8]) -> Vec<u8>>,
 }
 
 /// A link in its place.
@@ -30,7 +34,11 @@ pub(crate) enum PlaceError {
 }
 
 /// Lays `resolved` out, reserves its memory, fills it and publishes it: from here on its code may run.
-pub(crate) fn place<'a>(engine: &Inner, resolved: Resolved<'a>, debug: Debug<'_>) -> Result<Placed<'a>, PlaceError> {
+pub(crate) fn place<'a>(
+    engine: &Inner,
+    resolved: Resolved<'a>,
+    observed: &Observed<'_>,
+) -> Result<Placed<'a>, PlaceError> {
     let layout = resolved.layout()?;
     let wanted: Vec<_> = layout.segments.iter().map(|segment| (*segment, Place::Anywhere)).collect();
     let mut reservation = engine.cache.reserve(&wanted)?;
@@ -46,9 +54,22 @@ pub(crate) fn place<'a>(engine: &Inner, resolved: Resolved<'a>, debug: Debug<'_>
     let mut linked = layout.place(&mut placements, tls, &runtime)?;
     drop(placements);
     fill_tls(tls, linked.tls_image());
-    let records = Records::new().unwind(linked.take_unwind()).debug_object(debug.object);
+    let object = observed.object.and_then(|object| debugger::placed_object(object, &linked));
+    let names = observed.name.map_or_else(Vec::new, |name| function_names(&linked, name));
+    let symbols: Vec<_> =
+        names.iter().map(|(name, address, bytes)| Symbol { name, address: *address, bytes: *bytes }).collect();
+    let records = Records::new().unwind(linked.take_unwind()).debug_object(object.as_deref()).symbols(&symbols);
     let published = reservation.publish(records)?;
     Ok(Placed { linked, published, tls })
+}
+
+/// Names, addresses and sizes of a link's functions.
+fn function_names(linked: &Linked<'_>, name: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<(Vec<u8>, ExecutorAddr, u64)> {
+    let functions = linked.definitions().filter(|(_, definition)| definition.kind == SymbolKind::Function);
+    functions
+        .filter_map(|(symbol, definition)| Some((name(symbol), definition.location.address()?, definition.size)))
+        .filter(|(_, _, bytes)| *bytes > 0)
+        .collect()
 }
 
 /// In the static pool if it fits there, else per thread on demand.

@@ -14,7 +14,7 @@ use kiln_remote::{Compiled, ModuleId};
 use crate::compiler::{Failure, Install};
 use crate::engine::Inner;
 use crate::module::LoadedModule;
-use crate::place::{self, Debug, Placed};
+use crate::place::{self, Observed, Placed};
 
 /// Exit status when a function that the program needs has no code.
 const EXIT_NO_CODE: i32 = 125;
@@ -82,8 +82,15 @@ impl Install for Inner {
             return Err(Failure::NeedsOwner(owner));
         }
         let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
-        let debug = Debug { object: self.options.debugger.then_some(&object[..]) };
-        let Placed { linked, published, .. } = place::place(self, resolved, debug)
+        let name = |symbol: &[u8]| match symbol::parse(symbol) {
+            Some(Id::Function(function)) => module.function_name(function).into_bytes(),
+            _ => symbol.to_vec(),
+        };
+        let observed = Observed {
+            object: self.options.debugger.then_some(&object[..]),
+            name: self.options.perf.is_some().then_some(&name),
+        };
+        let Placed { linked, published, .. } = place::place(self, resolved, &observed)
             .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
 
         let has_lines = *module.has_lines.get_or_init(|| crate::lines::has_lines(&object));
