@@ -178,11 +178,12 @@ impl<'a> Loader<'a> {
                 Ok(member) => member,
                 Err(fault) => return self.fault(pool.name, fault),
             };
-            let bytes = match member.bytes {
-                Some(bytes) if identify(bytes) != FileKind::Object => continue,
-                _ => member,
-            };
-            let Some(task) = self.member_task(pool.input, pool.name, bytes, b"") else { continue };
+            // What is neither object nor bitcode defines nothing.
+            let other = |bytes| !matches!(identify(bytes), FileKind::Object | FileKind::Bitcode);
+            if member.bytes.is_some_and(other) {
+                continue;
+            }
+            let Some(task) = self.member_task(pool.input, pool.name, member, b"") else { continue };
             match task.parse() {
                 Err(error) => self.errors.push(*error),
                 Ok(unit) => {

@@ -81,7 +81,7 @@ impl Scope for NoScope {
 
 /// Where archive members come from that are not ELF objects inside their archive.
 ///
-/// Each member is asked for once, when a symbol needs it.
+/// A member is asked for when a symbol needs it; where the archive has no index, once before, for its symbols.
 pub trait Members<'a> {
     /// The bytes of the file that the thin archive `archive` names `path`, relative to the archive's directory.
     fn thin(&mut self, archive: &str, path: &[u8]) -> Option<&'a [u8]> {

@@ -116,13 +116,12 @@ impl<'a> Members<'a> for Bitcode<'a> {
     }
 }
 
-#[test]
-fn trap_25_bitcode_members_go_to_the_bitcode_reader() {
+fn bitcode_member(index: &str, wanted: &str) {
     let bitcode = compile_c("int f(void) { return 1; }", &["-emit-llvm"]);
     let dir = support::Dir::new();
     std::fs::write(dir.path("f.o"), &bitcode).unwrap();
     // llvm-ar lists the symbols of bitcode.
-    support::run(std::process::Command::new("llvm-ar-22").arg("rcs").arg(dir.path("lib.a")).arg(dir.path("f.o")));
+    support::run(std::process::Command::new("llvm-ar-22").arg(index).arg(dir.path("lib.a")).arg(dir.path("f.o")));
     let library = std::fs::read(dir.path("lib.a")).unwrap();
     let main = assemble("call f\n");
     let mut link = Link::new(Options::default());
@@ -130,7 +129,7 @@ fn trap_25_bitcode_members_go_to_the_bitcode_reader() {
     link.add_archive("lib.a", &library, false);
     let errors = error(link.resolve(&mut NoScope));
     let kind = errors.iter().next().unwrap().kind();
-    assert!(matches!(kind, ErrorKind::BitcodeMember { member, symbol, .. } if member == "f.o" && symbol == "f"));
+    assert!(matches!(kind, ErrorKind::BitcodeMember { member, symbol, .. } if member == "f.o" && symbol == wanted));
     let mut graph = Graph::new("f.bc");
     graph.add_symbol(kiln_link::Symbol::absolute("f", kiln_abi::ExecutorAddr::new(0x40_0000)));
     let mut link = Link::new(Options::default());
@@ -138,6 +137,13 @@ fn trap_25_bitcode_members_go_to_the_bitcode_reader() {
     link.add_archive("lib.a", &library, false);
     link.set_members(Bitcode(&graph));
     assert_eq!(address(&links(link).0, "f"), 0x40_0000);
+}
+
+#[test]
+fn trap_25_bitcode_members_go_to_the_bitcode_reader() {
+    // llvm-ar lists the symbols of bitcode; without an index the reader is asked for them.
+    bitcode_member("rcs", "f");
+    bitcode_member("rcS", "");
 }
 
 #[test]
