@@ -197,7 +197,7 @@ pub struct Program {
 
 impl Program {
     /// Runs the program: constructors, `main`, `exit` with its value.
-    pub extern "C-unwind" fn run(self) -> ! {
+    pub fn run(self) -> ! {
         self.inner.run_constructors(self.arguments);
         // SAFETY: `main` is the program's definition of that name, and C fixes its signature.
         unsafe { start::run_main(self.main, self.arguments) }

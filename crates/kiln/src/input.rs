@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn linker_scripts_name_files() {
-        let script = b"/* GNU ld script */\nOUTPUT_FORMAT(elf64-x86-64)\nGROUP ( /lib/libc.so.6 AS_NEEDED ( -lgcc_s libc.so.6 ) )";
+        let script = b"/* GNU ld script */\nOUTPUT_FORMAT(elf64-x86-64)\nGROUP ( /lib/x86_64-linux-gnu/libc.so.6 AS_NEEDED ( -lgcc_s libc.so.6 ) )";
         let files = script_files(Path::new("/nowhere/libc.so"), script, &[]).unwrap();
         assert_eq!(files.len(), 3);
         assert!(files.iter().all(|file| file.exists()), "{files:?}");
