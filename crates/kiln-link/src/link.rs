@@ -97,7 +97,7 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// All malformed inputs; or, where there are none, all undefined and duplicate symbols.
+    /// All malformed inputs and duplicate symbols; where no input is malformed, all undefined symbols too.
     pub fn resolve(self, scope: &mut dyn Scope) -> Result<Resolved<'a>, Errors> {
         crate::resolve::resolve(self, scope)
     }

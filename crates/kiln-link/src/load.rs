@@ -26,6 +26,8 @@ pub(crate) struct Loaded<'a> {
     pub(crate) units: Vec<Unit<'a>>,
     pub(crate) symbols: Symbols<'a>,
     pub(crate) parallel: bool,
+    /// Duplicate symbols: they do not keep the search for undefined ones from making sense.
+    pub(crate) duplicates: Errors,
 }
 
 enum Task<'a> {
@@ -101,7 +103,8 @@ pub(crate) fn load<'a>(link: Link<'a>) -> Result<Loaded<'a>, Errors> {
         tasks = loader.round(tasks);
     }
     let Loader { link, units, symbols, parallel, errors, .. } = loader;
-    errors.or(Loaded { link, units, symbols, parallel })
+    let duplicates_only = errors.iter().all(|error| matches!(error.kind(), ErrorKind::Duplicate { .. }));
+    if duplicates_only { Ok(Loaded { link, units, symbols, parallel, duplicates: errors }) } else { Err(errors) }
 }
 
 impl<'a> Loader<'a> {

@@ -40,7 +40,7 @@ pub struct Resolved<'a> {
 /// 3. Prune.
 /// 4. Report what is still undefined and referred to.
 pub(crate) fn resolve<'a>(link: Link<'a>, scope: &mut dyn Scope) -> Result<Resolved<'a>, Errors> {
-    let Loaded { link, units, symbols, parallel } = load(link)?;
+    let Loaded { link, units, symbols, parallel, duplicates: mut errors } = load(link)?;
     let Link { options, mut inputs, .. } = link;
     let mut order: Vec<u32> = (0..units.len() as u32).collect();
     order.sort_by_key(|unit| units[*unit as usize].input);
@@ -54,7 +54,8 @@ pub(crate) fn resolve<'a>(link: Link<'a>, scope: &mut dyn Scope) -> Result<Resol
     if resolved.options.prune {
         prune::prune(&mut resolved)?;
     }
-    resolved.check_undefined().or(resolved)
+    errors.append(resolved.check_undefined());
+    errors.or(resolved)
 }
 
 impl<'a> Resolved<'a> {

@@ -60,6 +60,10 @@ fn all_duplicates_and_undefined_names_are_reported_at_once() {
         })
         .collect();
     assert_eq!(names, [("x", "0.o", "1.o"), ("y", "0.o", "1.o")]);
+    let both = assemble(".globl x\nx: call p\n");
+    let errors = error(link(&[&a, &both], &mut World::default()));
+    let kinds: Vec<_> = errors.iter().map(|e| matches!(e.kind(), ErrorKind::Undefined { .. })).collect();
+    assert_eq!(kinds, [false, true], "{errors}");
     let b = assemble("call p\ncall q\ncall p\n");
     let errors = error(link(&[&b], &mut World::default()));
     let mut found: Vec<_> = errors
