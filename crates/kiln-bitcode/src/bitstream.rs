@@ -228,6 +228,16 @@ fn read_blob<'a>(cursor: &mut Cursor<'a>, budget: &mut Budget) -> Result<&'a [u8
     Ok(blob)
 }
 
+/// The abbreviation `id` of a block: those from its BLOCKINFO come first.
+#[inline]
+fn find_abbrev<'b>(shared: &'b [Arc<Abbrev>], local: &'b [Abbrev], id: u32) -> Option<&'b Abbrev> {
+    let index = (id - FIRST_APPLICATION_ABBREV) as usize;
+    match shared.get(index) {
+        Some(abbrev) => Some(abbrev),
+        None => local.get(index - shared.len()),
+    }
+}
+
 type Abbrevs = Arc<Vec<Arc<Abbrev>>>;
 
 /// Abbreviations that a BLOCKINFO block defines for blocks to come.
@@ -409,11 +419,7 @@ impl<'a> Block<'a> {
 
     #[inline]
     fn abbrev(&self, id: u32) -> Option<&Abbrev> {
-        let index = (id - FIRST_APPLICATION_ABBREV) as usize;
-        match self.shared.get(index) {
-            Some(abbrev) => Some(abbrev),
-            None => self.local.get(index - self.shared.len()),
-        }
+        find_abbrev(&self.shared, &self.local, id)
     }
 
     /// Reads the record with abbreviation `id`, replacing what `record` held.
@@ -421,17 +427,16 @@ impl<'a> Block<'a> {
     pub(crate) fn read_record(&mut self, id: u32, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
         record.values.clear();
         record.blob = &[];
-        // A copy that is written back, so that the abbreviation may stay borrowed.
-        let mut cursor = self.cursor;
+        let cursor = &mut self.cursor;
         let code = if id == UNABBREV_RECORD {
             let code = cursor.vbr(6)?;
-            read_array(&mut cursor, Field::Vbr(6), record, budget)?;
+            read_array(cursor, Field::Vbr(6), record, budget)?;
             code
         } else {
-            let Some(abbrev) = self.abbrev(id) else { return Err(self.error(ErrorKind::UndefinedAbbreviation { id })) };
-            abbrev.read_record(&mut cursor, record, budget)?
+            let abbrev = find_abbrev(&self.shared, &self.local, id);
+            let abbrev = abbrev.ok_or_else(|| cursor.error(ErrorKind::UndefinedAbbreviation { id }))?;
+            abbrev.read_record(cursor, record, budget)?
         };
-        self.cursor = cursor;
         record.code =
             u32::try_from(code).map_err(|_| self.error(ErrorKind::BadValue { what: "record code", value: code }))?;
         Ok(())
