@@ -242,8 +242,19 @@ impl AttributeList {
     }
 }
 
-/// The groups of a PARAMATTR_GROUP_BLOCK by their id.
-pub(crate) type Groups = std::collections::HashMap<u64, Arc<AttributeGroup>>;
+/// The groups of a PARAMATTR_GROUP_BLOCK, sorted by their id.
+pub(crate) struct Groups(Vec<(u64, Arc<AttributeGroup>)>);
+
+impl Groups {
+    fn get(&self, id: u64) -> Option<&Arc<AttributeGroup>> {
+        // LLVM counts from 1 without gaps.
+        let expected = usize::try_from(id).ok()?.wrapping_sub(1);
+        match self.0.get(expected) {
+            Some((at, group)) if *at == id => Some(group),
+            _ => self.0.binary_search_by_key(&id, |(at, _)| *at).ok().map(|found| &self.0[found].1),
+        }
+    }
+}
 
 /// Reads a PARAMATTR_GROUP_BLOCK.
 pub(crate) fn read_groups<'a>(
@@ -253,6 +264,7 @@ pub(crate) fn read_groups<'a>(
 ) -> Result<Vec<(u64, RawGroup)>, Error> {
     const ENTRY: u32 = 3;
     let mut groups = Vec::new();
+    let mut attributes = Vec::new();
     loop {
         match block.next(budget)? {
             Entry::End => return Ok(groups),
@@ -272,12 +284,11 @@ pub(crate) fn read_groups<'a>(
                         })?),
                     };
                 let mut reader = GroupReader { fields: &fields[2..], at: 0, block };
-                let mut attributes = Vec::new();
                 while reader.at < reader.fields.len() {
                     attributes.push(reader.attribute()?);
                 }
                 block.charge(attributes.len() as u64 * 2 * size_of::<Attribute>() as u64, budget)?;
-                groups.push((fields[0], RawGroup { place, attributes }));
+                groups.push((fields[0], RawGroup { place, attributes: attributes.drain(..).collect() }));
             }
         }
     }
@@ -286,22 +297,22 @@ pub(crate) fn read_groups<'a>(
 /// A group whose type attributes are not yet checked: the type table comes after the attributes.
 pub(crate) struct RawGroup {
     place: AttributePlace,
-    attributes: Vec<Attribute>,
+    attributes: Box<[Attribute]>,
 }
 
 /// Checks the types that groups name.
 pub(crate) fn resolve_groups(raw: Vec<(u64, RawGroup)>, types: &TypeTable, block: &Block<'_>) -> Result<Groups, Error> {
-    let mut groups = Groups::with_capacity(raw.len());
+    let mut groups = Vec::with_capacity(raw.len());
     for (id, group) in raw {
-        for attribute in &group.attributes {
+        for attribute in &*group.attributes {
             if let Attribute::Type(_, Some(ty)) = attribute {
                 types.get(u64::from(ty.0), block)?;
             }
         }
-        let group = AttributeGroup { place: group.place, attributes: group.attributes.into() };
-        groups.insert(id, Arc::new(group));
+        groups.push((id, Arc::new(AttributeGroup { place: group.place, attributes: group.attributes })));
     }
-    Ok(groups)
+    groups.sort_by_key(|(id, _)| *id);
+    Ok(Groups(groups))
 }
 
 /// Reads a PARAMATTR_BLOCK: lists of group ids. Groups are looked up by [`resolve_lists`].
@@ -333,15 +344,17 @@ pub(crate) fn resolve_lists(
     groups: &Groups,
     block: &Block<'_>,
 ) -> Result<Vec<AttributeList>, Error> {
-    let missing = |index| ErrorKind::BadReference { what: "attribute group", index, count: groups.len() as u64 };
-    lists
-        .iter()
-        .map(|ids| {
-            let list: Result<Arc<[_]>, _> =
-                ids.iter().map(|id| groups.get(id).cloned().ok_or_else(|| block.error(missing(*id)))).collect();
-            Ok(AttributeList { groups: list? })
-        })
-        .collect()
+    let mut found = Vec::new();
+    let mut resolved = Vec::with_capacity(lists.len());
+    for ids in lists {
+        for id in ids {
+            let count = groups.0.len() as u64;
+            let missing = ErrorKind::BadReference { what: "attribute group", index: *id, count };
+            found.push(groups.get(*id).cloned().ok_or_else(|| block.error(missing))?);
+        }
+        resolved.push(AttributeList { groups: found.drain(..).collect() });
+    }
+    Ok(resolved)
 }
 
 struct GroupReader<'r, 'b, 'a> {
