@@ -181,7 +181,8 @@ extern "C" bool kiln_module_read(KilnModule *module, uint32_t id, uint32_t *inst
     for (const Instruction &instruction : block) {
       auto *call = dyn_cast<CallBase>(&instruction);
       auto *callee = call ? dyn_cast<Function>(call->getCalledOperand()->stripPointerCasts()) : nullptr;
-      if (!callee || callee->isDeclaration() || callee->hasAvailableExternallyLinkage() ||
+      // Of an interposable function another module's definition may be the one that counts: its stub knows.
+      if (!callee || callee->isDeclaration() || callee->hasAvailableExternallyLinkage() || callee->isInterposable() ||
           call->hasFnAttr(Attribute::Cold))
         continue;
       auto [place, added] = places.try_emplace(callee, module->callees.size());

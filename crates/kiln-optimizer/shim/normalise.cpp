@@ -11,6 +11,7 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/TargetParser/Host.h"
 
 using namespace llvm;
 
@@ -74,6 +75,16 @@ extern "C" bool kiln_normalise(const uint8_t *data, size_t size, const char *nam
     raw_string_ostream stream(text);
     diagnostic.print(nullptr, stream, false);
     return kiln::fail(error, KilnInvalidIr, StringRef(text).rtrim());
+  }
+  // IR written by hand often names no target: it means the host's, and its data layout.
+  if (module->getTargetTriple().empty())
+    module->setTargetTriple(Triple(sys::getDefaultTargetTriple()));
+  if (module->getDataLayoutStr().empty()) {
+    std::string message;
+    kiln::Pipeline *pipeline = context->pipeline(*module, false, message);
+    if (!pipeline)
+      return kiln::fail(error, KilnUnsupported, Twine(name) + ": " + message);
+    module->setDataLayout(pipeline->machine->createDataLayout());
   }
   std::string text;
   raw_string_ostream stream(text);

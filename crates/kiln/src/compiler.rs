@@ -30,6 +30,8 @@ const ATTEMPTS_MAX: u32 = 4;
 pub(crate) trait Install {
     /// Links and installs the functions of `compiled`, which belongs to `module`.
     fn install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure>;
+    /// Whether `function` has come along with another one.
+    fn is_installed(&self, module: ModuleId, function: FunctionId) -> bool;
 }
 
 /// Why a function has no code.
@@ -196,6 +198,12 @@ impl Compiler {
     fn finish(&self, work: Work, install: &dyn Install) -> Result<Option<Normalized>, Failure> {
         let begin = Instant::now();
         let mut state = self.lock();
+        // Its caller may have been installed a moment ago, and it with it.
+        if let Work::Compile { module, function } = work
+            && install.is_installed(module, function)
+        {
+            return Ok(None);
+        }
         let number = state.next_ticket;
         state.next_ticket += 1;
         let deadline = begin + self.options.timeout;

@@ -153,10 +153,10 @@ fn open_bitcode(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut 
         kiln_bitcode::Input::Bitcode { current: false, .. } => return normalize(inner, name, bytes, opened),
         _ => {}
     }
-    // A module with assembly of its own needs LLVM's assembler; parsing is cheap enough to ask.
-    let has_assembly =
-        kiln_bitcode::parse(bytes).is_ok_and(|modules| modules.iter().any(|m| !m.module_asm().is_empty()));
-    if has_assembly {
+    // Assembly needs LLVM's assembler; a module without a target has another data layout than the code it becomes. Other
+    // errors show when the module is parsed for good.
+    let modules = kiln_bitcode::parse(bytes).unwrap_or_default();
+    if modules.iter().any(|module| !module.module_asm().is_empty() || module.triple().is_empty()) {
         return normalize(inner, name, bytes, opened);
     }
     opened.push(Opened::Bitcode { name, bytes });

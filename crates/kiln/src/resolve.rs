@@ -70,11 +70,17 @@ impl Inner {
 }
 
 impl Install for Inner {
+    fn is_installed(&self, module: ModuleId, function: FunctionId) -> bool {
+        let index = self.module(module).and_then(|module| module.index_of(function));
+        index.is_some_and(|index| self.table().body(index).is_some())
+    }
+
     fn install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure> {
         let link_failure = |error: &dyn std::fmt::Display| Failure::Link(error.to_string());
         let module = self.module(module).ok_or_else(|| Failure::Link(format!("module {} is not loaded", module.0)))?;
         let object = compiled.object.into_bytes().map_err(|error| link_failure(&error))?;
-        let mut link = Link::new(kiln_link::Options { stubs: true, ..kiln_link::Options::default() });
+        let mut link =
+            Link::new(kiln_link::Options { stubs: true, single_threaded: true, ..kiln_link::Options::default() });
         link.add_object(module.name.as_str(), &object);
         let mut scope = ObjectScope { engine: self, module, needs_owner: None };
         let resolved = link.resolve(&mut scope);
@@ -143,8 +149,8 @@ struct ObjectScope<'e> {
     needs_owner: Option<FunctionId>,
 }
 
-impl Scope for ObjectScope<'_> {
-    fn lookup(&mut self, name: &[u8]) -> Option<External> {
+impl ObjectScope<'_> {
+    fn find(&mut self, name: &[u8]) -> Option<External> {
         let Some(id) = symbol::parse(name) else { return self.engine.session().find(name) };
         let module = self.module;
         match id {
@@ -166,6 +172,18 @@ impl Scope for ObjectScope<'_> {
             }
             Id::Alias(alias) => *module.aliases.get(alias as usize)?.get()?,
         }
+    }
+}
+
+impl Scope for ObjectScope<'_> {
+    fn lookup(&mut self, name: &[u8]) -> Option<External> {
+        Some(match self.find(name)? {
+            // Most of what code refers to: no slot and no stub are set aside for it.
+            External::Function(address) | External::Data(address) if self.engine.cache.reaches(address) => {
+                External::Near(address)
+            }
+            far => far,
+        })
     }
 
     fn stub(&mut self, name: &[u8]) -> Option<ExecutorAddr> {
