@@ -8,13 +8,16 @@ use crate::debugger;
 use crate::engine::Inner;
 use crate::process::tls;
 
+/// From a symbol's name to what people call it.
+pub(crate) type Naming<'o> = dyn Fn(&[u8]) -> Vec<u8> + 'o;
+
 /// What tools are told about a link, besides unwind tables.
 #[derive(Default)]
 pub(crate) struct Observed<'o> {
     /// The link's only object, if debuggers are to see it.
     pub(crate) object: Option<&'o [u8]>,
     /// How profilers shall call a function that the link knows by the given name, if they are to see any.
-    pub(crate) name: Option<&'o dyn Fn(&[u8]) -> Vec<u8>>,
+    pub(crate) name: Option<&'o Naming<'o>>,
 }
 
 /// A link in its place.
@@ -64,7 +67,7 @@ pub(crate) fn place<'a>(
 }
 
 /// Names, addresses and sizes of a link's functions.
-fn function_names(linked: &Linked<'_>, name: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<(Vec<u8>, ExecutorAddr, u64)> {
+fn function_names(linked: &Linked<'_>, name: &Naming<'_>) -> Vec<(Vec<u8>, ExecutorAddr, u64)> {
     let functions = linked.definitions().filter(|(_, definition)| definition.kind == SymbolKind::Function);
     functions
         .filter_map(|(symbol, definition)| Some((name(symbol), definition.location.address()?, definition.size)))
