@@ -14,8 +14,13 @@ use kiln_bench::corpus::{Workshop, csmith};
 use kiln_bench::process::End;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-const SEEDS: u32 = 200;
-const BATCH: u32 = 10;
+const PROGRAMS: usize = 200;
+const BATCH: usize = 10;
+/// Seeds of csmith 2.3.0 whose native program does not end within the limit: most never do.
+const ENDLESS: &[u32] = &[
+    20, 22, 60, 66, 73, 81, 88, 112, 114, 118, 123, 124, 126, 134, 137, 145, 146, 148, 162, 163, 165, 169, 191, 195,
+    197, 203, 206, 207, 218,
+];
 const NATIVE_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -27,12 +32,13 @@ fn main() {
     }
     let shop = Arc::new(Workshop::new());
     let left_out = Arc::new(AtomicU32::new(0));
-    let trials = (0..SEEDS / BATCH)
+    let seeds: Vec<u32> = (0..).filter(|seed| !ENDLESS.contains(seed)).take(PROGRAMS).collect();
+    let trials = seeds
+        .chunks(BATCH)
         .map(|batch| {
-            let (shop, left_out) = (Arc::clone(&shop), Arc::clone(&left_out));
-            let first = batch * BATCH;
-            Trial::test(format!("seeds::{first}-{}", first + BATCH - 1), move || {
-                for seed in first..first + BATCH {
+            let (shop, left_out, batch) = (Arc::clone(&shop), Arc::clone(&left_out), batch.to_vec());
+            Trial::test(format!("seeds::{}-{}", batch[0], batch[batch.len() - 1]), move || {
+                for seed in batch {
                     one(&shop, seed, &left_out).map_err(|failure| {
                         Failed::from(format!("seed {seed}: {}", failure.message().unwrap_or_default()))
                     })?;
@@ -44,7 +50,7 @@ fn main() {
     let conclusion = libtest_mimic::run(&arguments, trials);
     let left_out = left_out.load(Ordering::Relaxed);
     println!("{left_out} seeds left out: their native program runs longer than {} s", NATIVE_LIMIT.as_secs());
-    assert!(left_out <= SEEDS / 5, "too many seeds are left out");
+    assert!(left_out <= 20, "too many seeds are left out");
     conclusion.exit();
 }
 
