@@ -67,6 +67,9 @@ fn ways(input: &Input) -> Result<Vec<Way>> {
         ways.push(Way::new("`mold`", format!("mold {lld}")));
     }
     if present("llvm-jitlink-22") {
+        // These two are in llvm-jitlink's own process, and it does not read the linker script that libm.so is.
+        let others = input.libraries.iter().filter(|library| !["m", "stdc++"].contains(*library));
+        let libraries: String = others.map(|library| format!(" -l{library}")).collect();
         let directory = "-L/usr/lib/x86_64-linux-gnu";
         ways.push(Way::new(
             "`llvm-jitlink-22 -noexec`",
