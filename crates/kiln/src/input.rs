@@ -75,34 +75,42 @@ pub(crate) fn kind(name: &Path, bytes: &[u8]) -> Option<Kind> {
 /// # Errors
 /// [`Error::Compiler`] with the compiler's own messages, or what to install where it is missing.
 pub(crate) fn compile_source(path: &Path, language: Language) -> Result<Vec<u8>, Error> {
-    let output = std::env::temp_dir().join(format!("kiln-{}-{:x}.bc", std::process::id(), hash_of(path)));
-    let (candidates, arguments): (&[&str], &[&str]) = match language {
-        Language::C => (&["clang-22"], &["-c", "-emit-llvm", "-g", "-fPIC"]),
-        Language::Cxx => (&["clang++-22"], &["-c", "-emit-llvm", "-g", "-fPIC"]),
-        Language::Rust => (&["rustc"], &["--emit=llvm-bc", "-Clto=fat", "-Ccodegen-units=1", "-Cembed-bitcode=yes"]),
-    };
-    let compiler = candidates[0];
-    let result = Command::new(compiler).args(arguments).arg(path).arg("-o").arg(&output).output();
-    let compiled = match result {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let hint = match language {
-                Language::Rust => "install Rust (rustup), or compile to bitcode elsewhere",
-                _ => "install it (`apt-get install clang-22`), or compile to bitcode elsewhere",
-            };
-            return Err(Error::Compiler {
-                path: path.to_owned(),
-                message: format!("`{compiler}` was not found: {hint}"),
-            });
-        }
-        Err(error) => return Err(Error::Compiler { path: path.to_owned(), message: format!("`{compiler}`: {error}") }),
-        Ok(result) if !result.status.success() => {
-            let message = String::from_utf8_lossy(&result.stderr).into_owned();
-            return Err(Error::Compiler { path: path.to_owned(), message });
-        }
-        Ok(_) => std::fs::read(&output).map_err(|source| Error::Read { path: output.clone(), source }),
-    };
-    let _ = std::fs::remove_file(&output);
+    let folder = std::env::temp_dir().join(format!("kiln-{}-{:x}", std::process::id(), hash_of(path)));
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Read { path: folder.clone(), source })?;
+    let compiled = compile_into(&folder, path, language);
+    let _ = std::fs::remove_dir_all(&folder);
     compiled
+}
+
+/// Runs the compiler; all that it writes goes into `folder`.
+fn compile_into(folder: &Path, path: &Path, language: Language) -> Result<Vec<u8>, Error> {
+    let output = folder.join("program.bc");
+    let (compiler, arguments): (&str, &[&str]) = match language {
+        Language::C => ("clang-22", &["-c", "-emit-llvm", "-g", "-fPIC"]),
+        Language::Cxx => ("clang++-22", &["-c", "-emit-llvm", "-g", "-fPIC"]),
+        // Only a program that is linked has its libraries' code in its bitcode.
+        Language::Rust => {
+            ("rustc", &["--emit=llvm-bc,link", "-Clto=fat", "-Ccodegen-units=1", "--crate-name=program", "-g"])
+        }
+    };
+    let mut command = Command::new(compiler);
+    command.args(arguments).arg(path);
+    match language {
+        Language::Rust => command.arg("--out-dir").arg(folder),
+        _ => command.arg("-o").arg(&output),
+    };
+    let failed = |message| Error::Compiler { path: path.to_owned(), message };
+    match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(failed(match language {
+            Language::Rust => {
+                "`rustc` was not found: install Rust (rustup), or compile to bitcode elsewhere".to_owned()
+            }
+            _ => format!("`{compiler}` was not found: `apt-get install clang-22`, or compile to bitcode elsewhere"),
+        })),
+        Err(error) => Err(failed(format!("`{compiler}`: {error}"))),
+        Ok(result) if !result.status.success() => Err(failed(String::from_utf8_lossy(&result.stderr).into_owned())),
+        Ok(_) => std::fs::read(&output).map_err(|source| Error::Read { path: output, source }),
+    }
 }
 
 /// A number that tells source files of one process apart in the temporary folder.

@@ -44,3 +44,8 @@ pub use inspect::inspect;
 pub use kiln_abi::ExecutorAddr;
 pub use options::{Options, PerfFormat, Pipeline};
 pub use statistics::{RegionUse, Statistics};
+
+/// The README's example, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

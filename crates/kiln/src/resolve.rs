@@ -4,6 +4,7 @@
 //! blocked (`kiln_dispatch::Resolve` lists the duties): Rust's allocator and the engine's locks are used, libc's are not.
 
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId};
@@ -76,6 +77,15 @@ impl Install for Inner {
     }
 
     fn install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure> {
+        let begin = Instant::now();
+        let result = self.link_and_install(module, compiled);
+        self.phases().install += begin.elapsed();
+        result
+    }
+}
+
+impl Inner {
+    fn link_and_install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure> {
         let link_failure = |error: &dyn std::fmt::Display| Failure::Link(error.to_string());
         let module = self.module(module).ok_or_else(|| Failure::Link(format!("module {} is not loaded", module.0)))?;
         let object = compiled.object.into_bytes().map_err(|error| link_failure(&error))?;

@@ -86,13 +86,21 @@ pub(crate) fn image(exports: &[Export]) -> Vec<u8> {
 
 /// Opens a shared object that defines `exports` in the global scope, for the rest of the process's life.
 ///
+/// Where the process's limit on file sizes (`ulimit -f`) leaves no room for the object, nothing is published: the program
+/// runs, only libraries do not find its symbols. Trying would raise SIGXFSZ.
+///
 /// # Errors
 /// The loader's message, or the operating system's where the object cannot be written.
 pub(crate) fn publish(exports: &[Export]) -> Result<(), String> {
+    let image = image(exports);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| limit < image.len() as u64) {
+        return Ok(());
+    }
     let fd = rustix::fs::memfd_create("kiln-program-symbols", rustix::fs::MemfdFlags::CLOEXEC)
         .map_err(|error| error.to_string())?;
     let mut file = std::fs::File::from(fd);
-    file.write_all(&image(exports)).map_err(|error| error.to_string())?;
+    file.write_all(&image).map_err(|error| error.to_string())?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     open_library(&path).map(drop)
 }
