@@ -22,7 +22,7 @@ use crate::session::external;
 
 /// An input whose bytes are here. They stay for the process's life: bodies are read when they are first called.
 enum Opened {
-    Bitcode { name: String, bytes: &'static [u8] },
+    Bitcode { name: String, bytes: &'static [u8], modules: Vec<kiln_bitcode::Module> },
     Object { name: String, bytes: &'static [u8] },
     Archive { name: String, bytes: &'static [u8], whole: bool },
     SharedLibrary { path: PathBuf },
@@ -49,16 +49,16 @@ pub(crate) fn prepare(inner: &Inner) -> Result<(), Error> {
 
 /// Loads `inputs` together.
 ///
-/// 1. Files are read, source and foreign bitcode become current bitcode.
-/// 2. Module tables are parsed; every function gets a stub. From here on addresses of functions are known.
+/// 1. Files are read, source and foreign bitcode become current bitcode, module tables are parsed.
+/// 2. Every function gets a stub. From here on addresses of functions are known.
 /// 3. Shared libraries are opened.
 /// 4. Globals become graphs, and graphs, objects and archives are resolved, placed and published together. From here on
 ///    every address is known and data has its initial values.
 /// 5. The session learns the new names and modules. From here on stubs can be called.
 /// 6. Resolvers of ifuncs run; libraries learn the program's symbols; constructors run or wait for `main`.
 pub(crate) fn load(inner: &'static Inner, inputs: &[Input]) -> Result<(), Error> {
-    let opened = timed(inner, |phases| &mut phases.read, || open_all(inner, inputs))?;
-    let modules = timed(inner, |phases| &mut phases.parse, || parse_all(inner, &opened))?;
+    let mut opened = open_all(inner, inputs)?;
+    let modules = timed(inner, |phases| &mut phases.parse, || admit_all(inner, &mut opened))?;
     timed(inner, |phases| &mut phases.libraries, || open_libraries(inner, &opened))?;
     let linked = link_all(inner, &opened, &modules)?;
     finish(inner, &modules, &linked)
@@ -98,7 +98,8 @@ fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, Error> {
 }
 
 fn open_file(inner: &Inner, path: &Path, whole: bool, opened: &mut Vec<Opened>) -> Result<(), Error> {
-    let bytes = files::map(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = timed(inner, |phases| &mut phases.read, || files::map(path))
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
     open_bytes(inner, path, bytes, whole, opened)
 }
 
@@ -117,7 +118,10 @@ fn open_bytes(
     }
     match kind {
         // Bodies are read when they are first called, however late: from memory that no other process can change.
-        Kind::Bitcode => open_bitcode(inner, name, bytes.to_vec().leak(), opened),
+        Kind::Bitcode => {
+            let copy = timed(inner, |phases| &mut phases.read, || bytes.to_vec().leak());
+            open_bitcode(inner, name, copy, opened)
+        }
         Kind::TextualIr => normalize(inner, name, bytes, opened),
         Kind::Source(language) => {
             let compiled = input::compile_source(path, language)?;
@@ -153,14 +157,18 @@ fn open_bitcode(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut 
         kiln_bitcode::Input::Bitcode { current: false, .. } => return normalize(inner, name, bytes, opened),
         _ => {}
     }
-    // Assembly needs LLVM's assembler; a module without a target has another data layout than the code it becomes. Other
-    // errors show when the module is parsed for good.
-    let modules = kiln_bitcode::parse(bytes).unwrap_or_default();
+    // Assembly needs LLVM's assembler; a module without a target has another data layout than the code it becomes.
+    let modules = parse(inner, &name, bytes)?;
     if modules.iter().any(|module| !module.module_asm().is_empty() || module.triple().is_empty()) {
         return normalize(inner, name, bytes, opened);
     }
-    opened.push(Opened::Bitcode { name, bytes });
+    opened.push(Opened::Bitcode { name, bytes, modules });
     Ok(())
+}
+
+fn parse(inner: &Inner, name: &str, bytes: &[u8]) -> Result<Vec<kiln_bitcode::Module>, Error> {
+    let modules = timed(inner, |phases| &mut phases.parse, || kiln_bitcode::parse(bytes));
+    modules.map_err(|source| Error::Bitcode { name: name.to_owned(), source })
 }
 
 fn normalize(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut Vec<Opened>) -> Result<(), Error> {
@@ -172,19 +180,20 @@ fn normalize(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut Vec
         let object = assembly.into_bytes().map_err(|error| failed(error.to_string()))?;
         opened.push(Opened::Object { name: format!("{name} (module-level assembly)"), bytes: object.leak() });
     }
-    opened.push(Opened::Bitcode { name, bytes: bitcode.leak() });
+    let bytes = bitcode.leak();
+    let modules = parse(inner, &name, bytes)?;
+    opened.push(Opened::Bitcode { name, bytes, modules });
     Ok(())
 }
 
 // ---- 2. modules ----------------------------------------------------------------------------------------------------
 
-/// Parses every module, gives its functions stubs and sends it to the optimizer, which opens it meanwhile.
-fn parse_all(inner: &'static Inner, opened: &[Opened]) -> Result<Vec<&'static LoadedModule>, Error> {
+/// Gives every module's functions stubs and sends it to the optimizer, which opens it meanwhile.
+fn admit_all(inner: &'static Inner, opened: &mut [Opened]) -> Result<Vec<&'static LoadedModule>, Error> {
     let mut parsed = Vec::new();
     for input in opened {
-        let Opened::Bitcode { name, bytes } = input else { continue };
-        let modules = kiln_bitcode::parse(bytes).map_err(|source| Error::Bitcode { name: name.clone(), source })?;
-        for bitcode in modules {
+        let Opened::Bitcode { name, bytes, modules } = input else { continue };
+        for bitcode in modules.drain(..) {
             let digest = ModuleDigest(*blake3::hash(bytes).as_bytes());
             let id = inner.compiler.add_module(digest, bytes);
             let module = LoadedModule::new(name.clone(), bytes, bitcode, id, |count| inner.table().allocate(count));
