@@ -8,8 +8,10 @@
 
 #![forbid(unsafe_code)]
 
+mod compiler;
 pub mod data;
 mod error;
 mod evaluate;
 
+pub use compiler::{Code, CompileError, Compiler, Unsupported};
 pub use error::{Error, ErrorKind};

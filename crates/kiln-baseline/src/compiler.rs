@@ -1,0 +1,76 @@
+//! The compiler's face: one function in, one link graph out.
+
+use kiln_bitcode::{FunctionId, Module};
+use kiln_link::Graph;
+
+/// Compiles functions, one after the other, and keeps its memory between them.
+#[derive(Debug, Default)]
+pub struct Compiler {}
+
+/// A compiled function.
+#[derive(Debug)]
+pub struct Code {
+    /// One block of code under the name [`kiln_abi::symbol`] gives the function, its constants and jump tables, its
+    /// unwind tables, and the globals that hold addresses of its blocks. Everything else is an undefined symbol:
+    /// functions, globals and aliases of the module under their ids, the run-time library under its plain names.
+    pub graph: Graph<'static>,
+    /// Instructions of bitcode that it was made of.
+    pub instructions: u32,
+}
+
+/// Why a function was not compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// It needs something that this compiler leaves to the optimizer.
+    #[error("the first tier does not do {what}")]
+    Unsupported {
+        /// What it is: an instruction, a type, an intrinsic.
+        what: Unsupported,
+    },
+    /// Its body is damaged.
+    #[error("its body cannot be read: {message}")]
+    Body {
+        /// What the reader says.
+        message: String,
+    },
+}
+
+/// Something that the compiler leaves to the optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// An instruction, or a form of it.
+    #[error("{0}")]
+    Instruction(&'static str),
+    /// Values of a type.
+    #[error("values of type {0}")]
+    Type(&'static str),
+    /// An intrinsic function.
+    #[error("`{0}`")]
+    Intrinsic(String),
+    /// A constant.
+    #[error("{0} as an operand")]
+    Constant(&'static str),
+    /// A property of the function or of a call.
+    #[error("{0}")]
+    Attribute(&'static str),
+}
+
+impl Compiler {
+    /// A compiler without memory of its own yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Compiles `function`, whose body lies in `bytes`, the file that `module` was read from.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError::Unsupported`] if the optimizer should do it.
+    pub fn compile(&mut self, module: &Module, bytes: &[u8], function: FunctionId) -> Result<Code, CompileError> {
+        let _ = (module, bytes, function);
+        Err(CompileError::Unsupported { what: Unsupported::Instruction("any instruction") })
+    }
+}
