@@ -56,6 +56,40 @@ pub fn fresh_stub(stub: ExecutorAddr, resolver: ExecutorAddr) -> Option<[u8; STU
     Some(bytes)
 }
 
+/// Whether the branch displacement at `place` lies in one naturally aligned 8-byte word, so that one store can change it
+/// while threads execute the branch.
+#[must_use]
+pub const fn is_patchable(place: ExecutorAddr) -> bool {
+    place.get() % 8 <= 4
+}
+
+/// The aligned word that holds the whole displacement at `place`.
+#[must_use]
+pub fn displacement_word(place: ExecutorAddr) -> ExecutorAddr {
+    ExecutorAddr::new(place.get() & !7)
+}
+
+/// `word`, the aligned word around the displacement at `place`, with the branch led to `target`; `None` where it does not
+/// reach. Calls, jumps and conditional jumps all end with their displacement.
+///
+/// # Panics
+///
+/// If the place is not [patchable](is_patchable).
+#[must_use]
+pub fn patch_displacement(word: u64, place: ExecutorAddr, target: ExecutorAddr) -> Option<u64> {
+    assert!(is_patchable(place), "the displacement at {place} crosses a word");
+    let displacement = i32::try_from(target.offset_from(place + 4)).ok()?;
+    let shift = place.get() % 8 * 8;
+    Some(word & !(0xffff_ffff << shift) | u64::from(displacement.cast_unsigned()) << shift)
+}
+
+/// Where the branch leads whose displacement is at `place` in the aligned `word`.
+#[must_use]
+pub fn displacement_target(word: u64, place: ExecutorAddr) -> ExecutorAddr {
+    let displacement = (word >> (place.get() % 8 * 8)) as u32;
+    place + 4 + i64::from(displacement.cast_signed()) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +101,22 @@ mod tests {
         let bytes = fresh_stub(STUB, ExecutorAddr::new(0x2000)).unwrap();
         // 1000: e9 03 00 00 00  jmp 1008        1008: e8 f3 0f 00 00  call 2000
         assert_eq!(bytes, [0xe9, 3, 0, 0, 0, 0xcc, 0xcc, 0xcc, 0xe8, 0xf3, 0x0f, 0, 0, 0xcc, 0xcc, 0xcc]);
+    }
+
+    #[test]
+    fn displacements_change_alone() {
+        let word = 0x1122_3344_5566_7788;
+        for offset in 0..=4 {
+            let place = STUB + offset;
+            for target in [0x1001u64, 0x10, 0x7fff_0000] {
+                let target = ExecutorAddr::new(target);
+                let patched = patch_displacement(word, place, target).unwrap();
+                assert_eq!(displacement_target(patched, place), target);
+                assert_eq!((patched ^ word) & !(0xffff_ffff << (offset * 8)), 0, "{patched:#x}");
+            }
+        }
+        assert_eq!(patch_displacement(word, STUB, ExecutorAddr::new(0x1_0000_0000)), None);
+        assert!((5..8).all(|offset| !is_patchable(STUB + offset)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_abi::{ExecutorAddr, Permission, Segment};
@@ -179,6 +180,27 @@ impl CodeCache {
         reservations: impl IntoIterator<Item = (Reservation, Records<'a>)>,
     ) -> Result<Vec<Published>, Error> {
         crate::lifecycle::publish_all(&self.inner, reservations)
+    }
+
+    /// The aligned 8-byte word at `address` of the code region, seen through the writable view: how published code is
+    /// patched where [`Published::word`]'s search would cost too much.
+    ///
+    /// # Panics
+    ///
+    /// If the word is not aligned or not inside the code region.
+    ///
+    /// # Safety
+    ///
+    /// The word lies in published or retired code that is not reclaimed for as long as the result is used.
+    #[must_use]
+    pub unsafe fn code_word(&self, address: ExecutorAddr) -> &AtomicU64 {
+        let region = self.region(Permission::Code);
+        let inside = region.contains(&address) && address.get().is_multiple_of(8);
+        assert!(inside, "{address} is not a word of the code region {region:?}");
+        let word = self.inner.working(Permission::Code, address).cast::<AtomicU64>();
+        // SAFETY: aligned and inside the region, whose writable view stays mapped as long as the cache; live code, so
+        // nobody holds a plain reference to its bytes (the caller's promise).
+        unsafe { &*word }
     }
 
     /// Returns when every running thread sees all code bytes written before, as after [`Reservation::publish`].
