@@ -1,0 +1,743 @@
+//! Instruction bytes.
+//!
+//! An [`Op`] is a row of the manual's opcode map: mandatory prefix, map, opcode, operand width. The functions here add
+//! REX, ModRM, SIB, displacement and immediate, and remember what has to be filled in later: jumps to labels when the
+//! label is bound, references to symbols when the function is linked.
+//!
+//! Intel SDM volume 2, chapter 2 ("Instruction Format") and appendix A; the tests compare with LLVM's disassembler.
+
+use kiln_link::RelocationKind;
+
+/// A general-purpose register by its number in ModRM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gpr(pub(crate) u8);
+
+/// An SSE register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Xmm(pub(crate) u8);
+
+pub(crate) const RAX: Gpr = Gpr(0);
+pub(crate) const RCX: Gpr = Gpr(1);
+pub(crate) const RDX: Gpr = Gpr(2);
+pub(crate) const RBX: Gpr = Gpr(3);
+pub(crate) const RSP: Gpr = Gpr(4);
+pub(crate) const RBP: Gpr = Gpr(5);
+pub(crate) const RSI: Gpr = Gpr(6);
+pub(crate) const RDI: Gpr = Gpr(7);
+pub(crate) const R8: Gpr = Gpr(8);
+pub(crate) const R9: Gpr = Gpr(9);
+pub(crate) const R10: Gpr = Gpr(10);
+pub(crate) const R11: Gpr = Gpr(11);
+
+/// One row of the opcode map.
+///
+/// Bits 0-7 opcode, 8-9 map (none, 0F, 0F38, 0F3A), 10-11 prefix (none, 66, F3, F2), 12 REX.W, 13 the register operand
+/// is a byte, 14 the other operand is a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Op(u32);
+
+impl Op {
+    /// An opcode of the one-byte map.
+    pub(crate) const fn one(opcode: u8) -> Op {
+        Op(opcode as u32)
+    }
+
+    /// `0F opcode`
+    pub(crate) const fn two(opcode: u8) -> Op {
+        Op(opcode as u32 | 1 << 8)
+    }
+
+    /// `0F 38 opcode`
+    pub(crate) const fn three38(opcode: u8) -> Op {
+        Op(opcode as u32 | 2 << 8)
+    }
+
+    /// With prefix 66.
+    pub(crate) const fn p66(self) -> Op {
+        Op(self.0 | 1 << 10)
+    }
+
+    /// With prefix F3.
+    pub(crate) const fn pf3(self) -> Op {
+        Op(self.0 | 2 << 10)
+    }
+
+    /// With prefix F2.
+    pub(crate) const fn pf2(self) -> Op {
+        Op(self.0 | 3 << 10)
+    }
+
+    /// With REX.W.
+    pub(crate) const fn w(self) -> Op {
+        Op(self.0 | 1 << 12)
+    }
+
+    /// With REX.W if `wide`.
+    pub(crate) const fn w_if(self, wide: bool) -> Op {
+        Op(self.0 | (wide as u32) << 12)
+    }
+
+    /// The register operand is a byte register.
+    pub(crate) const fn byte_reg(self) -> Op {
+        Op(self.0 | 1 << 13)
+    }
+
+    /// The register-or-memory operand is a byte.
+    pub(crate) const fn byte_rm(self) -> Op {
+        Op(self.0 | 1 << 14)
+    }
+
+    /// An operation of `bytes` bytes whose opcode has the width in bit 0 (0 for bytes).
+    pub(crate) const fn sized(opcode: u8, bytes: u8) -> Op {
+        match bytes {
+            1 => Op::one(opcode & !1).byte_reg().byte_rm(),
+            2 => Op::one(opcode).p66(),
+            4 => Op::one(opcode),
+            _ => Op::one(opcode).w(),
+        }
+    }
+}
+
+/// Something whose address is known when the function is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// A symbol: its index in the list of the function's symbols.
+    Symbol(u32),
+    /// A byte of the function's constants.
+    Pool(u32),
+    /// A label of the function's code.
+    Label(Label),
+}
+
+/// What a memory operand starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Nothing: an absolute address of 31 bits, or an index alone.
+    None,
+    /// A register.
+    Reg(Gpr),
+    /// A place that the linker knows: `kind` says through what.
+    Rip(Target, RelocationKind),
+}
+
+/// A memory operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mem {
+    pub(crate) base: Base,
+    /// Index register, not RSP, and the binary logarithm of its factor.
+    pub(crate) index: Option<(Gpr, u8)>,
+    pub(crate) disp: i32,
+}
+
+impl Mem {
+    pub(crate) fn reg(base: Gpr, disp: i32) -> Mem {
+        Mem { base: Base::Reg(base), index: None, disp }
+    }
+
+    pub(crate) fn rip(target: Target, kind: RelocationKind, disp: i32) -> Mem {
+        Mem { base: Base::Rip(target, kind), index: None, disp }
+    }
+
+    pub(crate) fn frame(disp: i32) -> Mem {
+        Mem::reg(RBP, disp)
+    }
+
+    /// The same place `bytes` further on.
+    pub(crate) fn plus(self, bytes: i32) -> Mem {
+        Mem { disp: self.disp + bytes, ..self }
+    }
+}
+
+/// A place in the code that jumps refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Label(pub(crate) u32);
+
+const UNBOUND: u32 = u32::MAX;
+
+/// A reference to be resolved by the linker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference {
+    pub(crate) offset: u32,
+    pub(crate) target: Target,
+    pub(crate) kind: RelocationKind,
+    pub(crate) addend: i64,
+}
+
+/// Condition codes as in `Jcc`, `SETcc`, `CMOVcc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Cond {
+    O = 0,
+    B = 2,
+    AE = 3,
+    E = 4,
+    NE = 5,
+    BE = 6,
+    A = 7,
+    S = 8,
+    P = 10,
+    NP = 11,
+    L = 12,
+    GE = 13,
+    LE = 14,
+    G = 15,
+}
+
+impl Cond {
+    pub(crate) fn inverted(self) -> Cond {
+        match self {
+            Cond::O => unreachable!("no code needs the absence of overflow"),
+            Cond::B => Cond::AE,
+            Cond::AE => Cond::B,
+            Cond::E => Cond::NE,
+            Cond::NE => Cond::E,
+            Cond::BE => Cond::A,
+            Cond::A => Cond::BE,
+            Cond::S => unreachable!("no code needs the absence of a sign"),
+            Cond::P => Cond::NP,
+            Cond::NP => Cond::P,
+            Cond::L => Cond::GE,
+            Cond::GE => Cond::L,
+            Cond::LE => Cond::G,
+            Cond::G => Cond::LE,
+        }
+    }
+}
+
+/// The eight operations that share an encoding; the number is the digit of the immediate form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Alu {
+    Add = 0,
+    Or = 1,
+    Adc = 2,
+    Sbb = 3,
+    And = 4,
+    Sub = 5,
+    Xor = 6,
+    Cmp = 7,
+}
+
+/// Shifts and rotates; the number is the digit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Shift {
+    Rol = 0,
+    Ror = 1,
+    Shl = 4,
+    Shr = 5,
+    Sar = 7,
+}
+
+/// Code in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    pub(crate) code: Vec<u8>,
+    labels: Vec<u32>,
+    /// Displacements of jumps to labels that were not bound yet.
+    jumps: Vec<(u32, Label)>,
+    pub(crate) references: Vec<Reference>,
+}
+
+/// An instruction while it is put together.
+struct Bytes {
+    bytes: [u8; 24],
+    len: usize,
+}
+
+impl Bytes {
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn push4(&mut self, value: i32) {
+        self.bytes[self.len..self.len + 4].copy_from_slice(&value.to_le_bytes());
+        self.len += 4;
+    }
+}
+
+impl Encoder {
+    pub(crate) fn clear(&mut self) {
+        self.code.clear();
+        self.labels.clear();
+        self.jumps.clear();
+        self.references.clear();
+    }
+
+    pub(crate) fn position(&self) -> u32 {
+        self.code.len() as u32
+    }
+
+    // ---- labels -------------------------------------------------------------------------------------------------
+
+    pub(crate) fn label(&mut self) -> Label {
+        self.labels.push(UNBOUND);
+        Label(self.labels.len() as u32 - 1)
+    }
+
+    pub(crate) fn bind(&mut self, label: Label) {
+        debug_assert_eq!(self.labels[label.0 as usize], UNBOUND, "label bound twice");
+        self.labels[label.0 as usize] = self.position();
+    }
+
+    pub(crate) fn offset_of(&self, label: Label) -> u32 {
+        debug_assert_ne!(self.labels[label.0 as usize], UNBOUND, "label never bound");
+        self.labels[label.0 as usize]
+    }
+
+    /// Fills in the jumps to labels. All labels are bound.
+    pub(crate) fn resolve_jumps(&mut self) {
+        for (at, label) in self.jumps.drain(..) {
+            let target = self.labels[label.0 as usize];
+            debug_assert_ne!(target, UNBOUND, "label never bound");
+            let distance = target.wrapping_sub(at + 4) as i32;
+            self.code[at as usize..at as usize + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+    }
+
+    /// The distance of a bound label as a byte, for an instruction of two bytes that starts here.
+    fn near(&self, label: Label) -> Option<u8> {
+        let target = self.labels[label.0 as usize];
+        if target == UNBOUND {
+            return None;
+        }
+        let distance = i64::from(target) - i64::from(self.position()) - 2;
+        i8::try_from(distance).ok().map(|d| d as u8)
+    }
+
+    pub(crate) fn jmp(&mut self, label: Label) {
+        match self.near(label) {
+            Some(distance) => self.code.extend_from_slice(&[0xeb, distance]),
+            None => {
+                self.code.extend_from_slice(&[0xe9, 0, 0, 0, 0]);
+                self.jumps.push((self.position() - 4, label));
+            }
+        }
+    }
+
+    pub(crate) fn jcc(&mut self, cond: Cond, label: Label) {
+        match self.near(label) {
+            Some(distance) => self.code.extend_from_slice(&[0x70 | cond as u8, distance]),
+            None => {
+                self.code.extend_from_slice(&[0x0f, 0x80 | cond as u8, 0, 0, 0, 0]);
+                self.jumps.push((self.position() - 4, label));
+            }
+        }
+    }
+
+    /// A conditional jump over code that is shorter than 128 bytes; [`Encoder::land`] ends it.
+    pub(crate) fn skip(&mut self, cond: Cond) -> usize {
+        self.code.extend_from_slice(&[0x70 | cond as u8, 0]);
+        self.code.len()
+    }
+
+    pub(crate) fn skip_always(&mut self) -> usize {
+        self.code.extend_from_slice(&[0xeb, 0]);
+        self.code.len()
+    }
+
+    pub(crate) fn land(&mut self, skip: usize) {
+        let distance = self.code.len() - skip;
+        assert!(distance < 128, "a short jump over {distance} bytes");
+        self.code[skip - 1] = distance as u8;
+    }
+
+    // ---- operands -----------------------------------------------------------------------------------------------
+
+    #[inline]
+    fn start(op: Op, reg: u8, index: u8, rm: u8, rm_is_reg: bool) -> Bytes {
+        let mut out = Bytes { bytes: [0; 24], len: 0 };
+        match op.0 >> 10 & 3 {
+            0 => {}
+            1 => out.push(0x66),
+            2 => out.push(0xf3),
+            _ => out.push(0xf2),
+        }
+        let mut rex = (op.0 >> 12 & 1) as u8 * 8 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
+        // Without REX, 4-7 would be AH, CH, DH, BH.
+        let byte_reg = op.0 >> 13 & 1 != 0 && (4..8).contains(&reg);
+        let byte_rm = op.0 >> 14 & 1 != 0 && rm_is_reg && (4..8).contains(&rm);
+        if rex != 0 || byte_reg || byte_rm {
+            rex |= 0x40;
+            out.push(rex);
+        }
+        match op.0 >> 8 & 3 {
+            0 => {}
+            1 => out.push(0x0f),
+            2 => {
+                out.push(0x0f);
+                out.push(0x38);
+            }
+            _ => {
+                out.push(0x0f);
+                out.push(0x3a);
+            }
+        }
+        out.push(op.0 as u8);
+        out
+    }
+
+    /// `op reg, rm` with both in registers.
+    #[inline]
+    pub(crate) fn rr(&mut self, op: Op, reg: u8, rm: u8) {
+        let mut out = Self::start(op, reg, 0, rm, true);
+        out.push(0xc0 | (reg & 7) << 3 | rm & 7);
+        self.code.extend_from_slice(&out.bytes[..out.len]);
+    }
+
+    /// The same with an immediate byte.
+    #[inline]
+    pub(crate) fn rr_i8(&mut self, op: Op, reg: u8, rm: u8, imm: u8) {
+        let mut out = Self::start(op, reg, 0, rm, true);
+        out.push(0xc0 | (reg & 7) << 3 | rm & 7);
+        out.push(imm);
+        self.code.extend_from_slice(&out.bytes[..out.len]);
+    }
+
+    /// The same with an immediate of four bytes.
+    #[inline]
+    pub(crate) fn rr_i32(&mut self, op: Op, reg: u8, rm: u8, imm: i32) {
+        let mut out = Self::start(op, reg, 0, rm, true);
+        out.push(0xc0 | (reg & 7) << 3 | rm & 7);
+        out.push4(imm);
+        self.code.extend_from_slice(&out.bytes[..out.len]);
+    }
+
+    #[inline]
+    fn memory(&mut self, op: Op, reg: u8, mem: &Mem, imm: &[u8]) {
+        let index = mem.index.map_or(0, |(index, _)| index.0);
+        let base = match mem.base {
+            Base::Reg(base) => base.0,
+            _ => 0,
+        };
+        let mut out = Self::start(op, reg, index, base, false);
+        let field = (reg & 7) << 3;
+        let mut reference = None;
+        match (mem.base, mem.index) {
+            (Base::Rip(target, kind), None) => {
+                out.push(field | 5);
+                reference = Some((target, kind, out.len));
+                out.push4(0);
+            }
+            (Base::Rip(..), Some(_)) => unreachable!("RIP has no index"),
+            (Base::None, None) => {
+                out.push(field | 4);
+                out.push(0x25);
+                out.push4(mem.disp);
+            }
+            (Base::None, Some((index, scale))) => {
+                out.push(field | 4);
+                out.push(scale << 6 | (index.0 & 7) << 3 | 5);
+                out.push4(mem.disp);
+            }
+            (Base::Reg(base), index) => {
+                let mode = match mem.disp {
+                    0 if base.0 & 7 != 5 => 0,
+                    -128..=127 => 0x40,
+                    _ => 0x80,
+                };
+                match index {
+                    Some((index, scale)) => {
+                        debug_assert_ne!(index, RSP, "RSP is no index");
+                        out.push(mode | field | 4);
+                        out.push(scale << 6 | (index.0 & 7) << 3 | base.0 & 7);
+                    }
+                    None if base.0 & 7 == 4 => {
+                        out.push(mode | field | 4);
+                        out.push(0x24);
+                    }
+                    None => out.push(mode | field | base.0 & 7),
+                }
+                match mode {
+                    0 => {}
+                    0x40 => out.push(mem.disp as u8),
+                    _ => out.push4(mem.disp),
+                }
+            }
+        }
+        for byte in imm {
+            out.push(*byte);
+        }
+        if let Some((target, kind, at)) = reference {
+            // The displacement counts from the end of the instruction.
+            let addend = i64::from(mem.disp) - (out.len - at) as i64;
+            let offset = (self.code.len() + at) as u32;
+            self.references.push(Reference { offset, target, kind, addend });
+        }
+        self.code.extend_from_slice(&out.bytes[..out.len]);
+    }
+
+    /// `op reg, [mem]` or `op [mem], reg`, as the opcode says.
+    #[inline]
+    pub(crate) fn rm(&mut self, op: Op, reg: u8, mem: &Mem) {
+        self.memory(op, reg, mem, &[]);
+    }
+
+    pub(crate) fn rm_i8(&mut self, op: Op, reg: u8, mem: &Mem, imm: u8) {
+        self.memory(op, reg, mem, &[imm]);
+    }
+
+    pub(crate) fn rm_i16(&mut self, op: Op, reg: u8, mem: &Mem, imm: i16) {
+        self.memory(op, reg, mem, &imm.to_le_bytes());
+    }
+
+    pub(crate) fn rm_i32(&mut self, op: Op, reg: u8, mem: &Mem, imm: i32) {
+        self.memory(op, reg, mem, &imm.to_le_bytes());
+    }
+
+    // ---- moves --------------------------------------------------------------------------------------------------
+
+    /// `mov to, from` of all 64 bits.
+    pub(crate) fn mov(&mut self, to: Gpr, from: Gpr) {
+        self.rr(Op::one(0x8b).w(), to.0, from.0);
+    }
+
+    /// `mov to, from` of 32 bits, zero above.
+    pub(crate) fn mov32(&mut self, to: Gpr, from: Gpr) {
+        self.rr(Op::one(0x8b), to.0, from.0);
+    }
+
+    /// The shortest `mov to, value`; changes no flags.
+    pub(crate) fn mov_imm(&mut self, to: Gpr, value: u64) {
+        if value <= u64::from(u32::MAX) {
+            let mut out = Bytes { bytes: [0; 24], len: 0 };
+            if to.0 >= 8 {
+                out.push(0x41);
+            }
+            out.push(0xb8 | to.0 & 7);
+            out.push4(value as u32 as i32);
+            self.code.extend_from_slice(&out.bytes[..out.len]);
+        } else if let Ok(value) = i32::try_from(value as i64) {
+            self.rr_i32(Op::one(0xc7).w(), 0, to.0, value);
+        } else {
+            let mut out = Bytes { bytes: [0; 24], len: 0 };
+            out.push(0x48 | to.0 >> 3);
+            out.push(0xb8 | to.0 & 7);
+            out.push4(value as u32 as i32);
+            out.push4((value >> 32) as u32 as i32);
+            self.code.extend_from_slice(&out.bytes[..out.len]);
+        }
+    }
+
+    /// Loads `bytes` bytes; those of 1 and 2 are zero-extended.
+    pub(crate) fn load(&mut self, to: Gpr, mem: &Mem, bytes: u8) {
+        let op = match bytes {
+            1 => Op::two(0xb6),
+            2 => Op::two(0xb7),
+            4 => Op::one(0x8b),
+            _ => Op::one(0x8b).w(),
+        };
+        self.rm(op, to.0, mem);
+    }
+
+    /// Stores the low `bytes` bytes.
+    pub(crate) fn store(&mut self, mem: &Mem, from: Gpr, bytes: u8) {
+        self.rm(Op::sized(0x89, bytes), from.0, mem);
+    }
+
+    /// Stores a number of `bytes` bytes; one of 8 is sign-extended from 32 bits.
+    pub(crate) fn store_imm(&mut self, mem: &Mem, value: i32, bytes: u8) {
+        let op = Op::sized(0xc7, bytes);
+        match bytes {
+            1 => self.rm_i8(op, 0, mem, value as u8),
+            2 => self.rm_i16(op, 0, mem, value as i16),
+            _ => self.rm_i32(op, 0, mem, value),
+        }
+    }
+
+    pub(crate) fn lea(&mut self, to: Gpr, mem: &Mem) {
+        self.rm(Op::one(0x8d).w(), to.0, mem);
+    }
+
+    /// `movaps`: the shortest copy of all 128 bits.
+    pub(crate) fn movaps(&mut self, to: Xmm, from: Xmm) {
+        self.rr(Op::two(0x28), to.0, from.0);
+    }
+
+    fn sse_move(bytes: u8, store: bool) -> Op {
+        match (bytes, store) {
+            (4, false) => Op::two(0x10).pf3(),
+            (8, false) => Op::two(0x10).pf2(),
+            (4, true) => Op::two(0x11).pf3(),
+            (8, true) => Op::two(0x11).pf2(),
+            (_, false) => Op::two(0x10),
+            (_, true) => Op::two(0x11),
+        }
+    }
+
+    /// `movss`, `movsd` or `movups`.
+    pub(crate) fn load_xmm(&mut self, to: Xmm, mem: &Mem, bytes: u8) {
+        self.rm(Self::sse_move(bytes, false), to.0, mem);
+    }
+
+    /// `movss`, `movsd` or `movups`.
+    pub(crate) fn store_xmm(&mut self, mem: &Mem, from: Xmm, bytes: u8) {
+        self.rm(Self::sse_move(bytes, true), from.0, mem);
+    }
+
+    /// `movd`/`movq to, from`
+    pub(crate) fn gpr_to_xmm(&mut self, to: Xmm, from: Gpr, wide: bool) {
+        self.rr(Op::two(0x6e).p66().w_if(wide), to.0, from.0);
+    }
+
+    /// `movd`/`movq to, from`
+    pub(crate) fn xmm_to_gpr(&mut self, to: Gpr, from: Xmm, wide: bool) {
+        self.rr(Op::two(0x7e).p66().w_if(wide), from.0, to.0);
+    }
+
+    // ---- arithmetic ---------------------------------------------------------------------------------------------
+
+    pub(crate) fn alu_rr(&mut self, alu: Alu, to: Gpr, from: Gpr, bytes: u8) {
+        self.rr(Op::sized((alu as u8) << 3 | 3, bytes), to.0, from.0);
+    }
+
+    pub(crate) fn alu_rm(&mut self, alu: Alu, to: Gpr, mem: &Mem, bytes: u8) {
+        self.rm(Op::sized((alu as u8) << 3 | 3, bytes), to.0, mem);
+    }
+
+    pub(crate) fn alu_mr(&mut self, alu: Alu, mem: &Mem, from: Gpr, bytes: u8) {
+        self.rm(Op::sized((alu as u8) << 3 | 1, bytes), from.0, mem);
+    }
+
+    /// With an immediate; of 8 bytes it is sign-extended, of 1 and 2 cut.
+    pub(crate) fn alu_ri(&mut self, alu: Alu, to: Gpr, value: i32, bytes: u8) {
+        match (i8::try_from(value), bytes) {
+            (_, 1) => self.rr_i8(Op::sized(0x80, 1), alu as u8, to.0, value as u8),
+            (Ok(short), _) => self.rr_i8(Op::sized(0x83, bytes), alu as u8, to.0, short as u8),
+            (_, 2) => {
+                self.rr_i8(Op::sized(0x81, 2), alu as u8, to.0, value as u8);
+                self.code.push((value >> 8) as u8);
+            }
+            _ => self.rr_i32(Op::sized(0x81, bytes), alu as u8, to.0, value),
+        }
+    }
+
+    pub(crate) fn alu_mi(&mut self, alu: Alu, mem: &Mem, value: i32, bytes: u8) {
+        match (i8::try_from(value), bytes) {
+            (_, 1) => self.rm_i8(Op::sized(0x80, 1), alu as u8, mem, value as u8),
+            (Ok(short), _) => self.rm_i8(Op::sized(0x83, bytes), alu as u8, mem, short as u8),
+            (_, 2) => self.rm_i16(Op::sized(0x81, 2), alu as u8, mem, value as i16),
+            _ => self.rm_i32(Op::sized(0x81, bytes), alu as u8, mem, value),
+        }
+    }
+
+    pub(crate) fn test(&mut self, left: Gpr, right: Gpr, bytes: u8) {
+        self.rr(Op::sized(0x85, bytes), right.0, left.0);
+    }
+
+    /// `test reg8, imm8`
+    pub(crate) fn test_i8(&mut self, reg: Gpr, imm: u8) {
+        self.rr_i8(Op::one(0xf6).byte_rm(), 0, reg.0, imm);
+    }
+
+    /// Shifts by a constant.
+    pub(crate) fn shift_imm(&mut self, shift: Shift, reg: Gpr, count: u8, bytes: u8) {
+        self.rr_i8(Op::sized(0xc1, bytes), shift as u8, reg.0, count);
+    }
+
+    /// Shifts by CL.
+    pub(crate) fn shift_cl(&mut self, shift: Shift, reg: Gpr, bytes: u8) {
+        self.rr(Op::sized(0xd3, bytes), shift as u8, reg.0);
+    }
+
+    pub(crate) fn imul(&mut self, to: Gpr, from: Gpr, wide: bool) {
+        self.rr(Op::two(0xaf).w_if(wide), to.0, from.0);
+    }
+
+    pub(crate) fn imul_imm(&mut self, to: Gpr, from: Gpr, value: i32, wide: bool) {
+        match i8::try_from(value) {
+            Ok(short) => self.rr_i8(Op::one(0x6b).w_if(wide), to.0, from.0, short as u8),
+            Err(_) => self.rr_i32(Op::one(0x69).w_if(wide), to.0, from.0, value),
+        }
+    }
+
+    /// `F7 /digit`: not 2, neg 3, mul 4, imul 5, div 6, idiv 7.
+    pub(crate) fn unary(&mut self, digit: u8, reg: Gpr, bytes: u8) {
+        self.rr(Op::sized(0xf7, bytes), digit, reg.0);
+    }
+
+    pub(crate) fn setcc(&mut self, cond: Cond, to: Gpr) {
+        self.rr(Op::two(0x90 | cond as u8).byte_rm(), 0, to.0);
+    }
+
+    pub(crate) fn cmov(&mut self, cond: Cond, to: Gpr, from: Gpr, wide: bool) {
+        self.rr(Op::two(0x40 | cond as u8).w_if(wide), to.0, from.0);
+    }
+
+    pub(crate) fn movzx(&mut self, to: Gpr, from: Gpr, bytes: u8) {
+        match bytes {
+            1 => self.rr(Op::two(0xb6).byte_rm(), to.0, from.0),
+            2 => self.rr(Op::two(0xb7), to.0, from.0),
+            _ => self.mov32(to, from),
+        }
+    }
+
+    /// Sign-extends to 64 bits if `wide`, else to 32.
+    pub(crate) fn movsx(&mut self, to: Gpr, from: Gpr, bytes: u8, wide: bool) {
+        match bytes {
+            1 => self.rr(Op::two(0xbe).byte_rm().w_if(wide), to.0, from.0),
+            2 => self.rr(Op::two(0xbf).w_if(wide), to.0, from.0),
+            _ if wide => self.rr(Op::one(0x63).w(), to.0, from.0),
+            _ => self.mov32(to, from),
+        }
+    }
+
+    // ---- control ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn push(&mut self, reg: Gpr) {
+        if reg.0 >= 8 {
+            self.code.push(0x41);
+        }
+        self.code.push(0x50 | reg.0 & 7);
+    }
+
+    pub(crate) fn ud2(&mut self) {
+        self.code.extend_from_slice(&[0x0f, 0x0b]);
+    }
+
+    /// `leave; ret`
+    pub(crate) fn leave_ret(&mut self) {
+        self.code.extend_from_slice(&[0xc9, 0xc3]);
+    }
+
+    /// Pads with the recommended multi-byte `nop`s (SDM, NOP) to a multiple of `align` minus `before`.
+    pub(crate) fn nops(&mut self, count: usize) {
+        const NOPS: [&[u8]; 9] = [
+            &[0x90],
+            &[0x66, 0x90],
+            &[0x0f, 0x1f, 0x00],
+            &[0x0f, 0x1f, 0x40, 0x00],
+            &[0x0f, 0x1f, 0x44, 0x00, 0x00],
+            &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
+            &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
+            &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+            &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+        ];
+        let mut left = count;
+        while left > 0 {
+            let step = left.min(9);
+            self.code.extend_from_slice(NOPS[step - 1]);
+            left -= step;
+        }
+    }
+
+    /// `call target` (E8) or `jmp target` (E9). The displacement lies within one aligned word of 8 bytes, so that it
+    /// can be replaced while other threads run it.
+    pub(crate) fn branch(&mut self, opcode: u8, target: Target, kind: RelocationKind) {
+        let start = (self.code.len() + 1) % 8;
+        if start > 4 {
+            self.nops(8 - start);
+        }
+        self.code.extend_from_slice(&[opcode, 0, 0, 0, 0]);
+        let offset = self.position() - 4;
+        self.references.push(Reference { offset, target, kind, addend: -4 });
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.code.extend_from_slice(bytes);
+    }
+}
