@@ -1,4 +1,4 @@
-use crate::table::FunctionIndex;
+use crate::index::FunctionIndex;
 use kiln_abi::ExecutorAddr;
 use std::io;
 

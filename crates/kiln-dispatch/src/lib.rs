@@ -17,10 +17,15 @@
 //!   [`abandon`](FunctionTable::abandon).
 //! - The child of a `fork` calls [`fork_child_reset`] before it claims, installs or allocates anything.
 //!
+//! # Replacement
+//!
+//! [`Versions`] holds what there is of each function beside its stub: the versions of its body, the units they came in
+//! and the call sites that lead to them. It installs, replaces, takes away and frees them; `docs/design/replacement.md`
+//! has the protocol.
+//!
 //! # What it does not do
 //!
-//! It does not compile, link or map memory, and it does not know why a body is replaced. Call sites, versions, retiring
-//! and reclaiming come with replacement; the state table in `state.rs` names where.
+//! It does not compile or link, and it does not know why a body is replaced.
 
 #[cfg(not(loom))]
 mod chunk;
@@ -28,6 +33,8 @@ mod chunk;
 mod error;
 #[cfg(not(loom))]
 mod fork;
+#[cfg_attr(loom, allow(dead_code, unreachable_pub, reason = "the loom build leaves out the table"))]
+mod index;
 #[cfg(not(loom))]
 mod memory;
 #[cfg(not(loom))]
@@ -39,6 +46,7 @@ mod sync;
 mod sys;
 #[cfg(not(loom))]
 mod table;
+mod versions;
 #[cfg(not(loom))]
 mod x86_64;
 
@@ -46,6 +54,11 @@ mod x86_64;
 pub use {
     error::{Error, ErrorKind},
     fork::fork_child_reset,
+    index::FunctionIndex,
     memory::{StubBlock, StubMemory},
-    table::{Claim, FunctionIndex, FunctionTable, Outcome, Resolve, Stats},
+    table::{Claim, FunctionTable, Outcome, Resolve, Stats},
+    versions::{
+        Body, CallSite, Frozen, Holder, InstallError, Installed, Look, Mode, Pin, Reclaimed, RetiredVersion, Unit,
+        Versions, VersionsStats,
+    },
 };

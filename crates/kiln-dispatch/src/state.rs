@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `Unresolved` | nobody makes a body | trampoline | [`claim`], [`install`] |
 //! | `Compiling` | one thread, the owner, makes a body | trampoline | [`install`], [`fail`], [`abandon`], [`orphan`] |
-//! | `Installed` | there is a body | the body | [`install`] of another body |
+//! | `Installed` | there is a body | the body | [`install`] or [`settle`] of another body; [`close`]; [`settle`] without a body |
 //! | `Failed` | there will be no body | trampoline | [`install`], if one turns up after all |
 //!
 //! | Transition | From | To | By whom |
@@ -14,14 +14,14 @@
 //! | [`fail`] | `Compiling` | `Failed` | the owner; nothing happens if a body came from elsewhere meanwhile |
 //! | [`abandon`] | `Compiling` | `Unresolved` | the owner; likewise |
 //! | [`orphan`] | `Compiling` | `Unresolved` | the only thread of a forked child |
+//! | [`close`] | any | `Compiling` | who holds the install lock, until it settles the function |
+//! | [`settle`] | any | `Installed`, `Unresolved` | who holds the install lock |
 //!
 //! The word holds the state in bits 0-2 and, in bit 3, whether somebody sleeps until the owner settles. Who may touch
 //! what: the state bits change by the transitions above only; bit 3 is set by waiters while `Compiling` and cleared by
 //! whatever leaves `Compiling`. The slot is stored by [`install`] alone, before the state says `Installed`.
 //!
-//! Retired and reclaimed versions will get states of their own (values 4 to 7 of bits 0-2 are free) and a version
-//! number (bits 8 to 31); an install lock will then order two installs of one function, which today may come in any
-//! order since both bodies stay valid.
+//! Versions of a body have states of their own (`versions`); the install lock orders two installs of one function.
 
 use crate::sync::{AtomicU64, Futex, Ordering};
 
@@ -104,6 +104,32 @@ pub(crate) fn install(function: &Futex, slot: &AtomicU64, word: u64) {
     }
 }
 
+/// Any state → `Compiling`, with nobody as its owner but the caller: who comes waits. Follow with [`settle`].
+///
+/// If the function is being compiled, its compile's result is stale and will not be installed.
+pub(crate) fn close(function: &Futex) {
+    let mut word = function.word().load(Ordering::Relaxed);
+    // Relaxed: nothing is handed over; those who wait are kept.
+    while let Err(now) = function.word().compare_exchange(
+        word,
+        word & WAITERS | State::Compiling as u32,
+        Ordering::Relaxed,
+        Ordering::Relaxed,
+    ) {
+        word = now;
+    }
+}
+
+/// Any state → `Installed` or `Unresolved`, waking whoever waits. The slot is the caller's to store, before or after as
+/// [`Plan::open`](crate::versions) says.
+pub(crate) fn settle(function: &Futex, to: State) {
+    // Release: as in `install`.
+    let old = function.word().swap(to as u32, Ordering::Release);
+    if old & WAITERS != 0 {
+        function.wake_all();
+    }
+}
+
 /// `Compiling` → `Failed`, unless somebody else installed a body meanwhile.
 pub(crate) fn fail(function: &Futex) {
     give_up(function, State::Failed);
@@ -128,7 +154,8 @@ fn give_up(function: &Futex, to: State) {
     loop {
         match State::of(word) {
             State::Compiling => {}
-            State::Installed => return,
+            // Somebody installed another body, or took it away again.
+            State::Installed | State::Unresolved => return,
             other => panic!("only the owner of a compile gives it up, and this function is {other:?}"),
         }
         // Release: not for data, there is none, but so that who claims next comes after all that the owner did.
@@ -188,8 +215,28 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "only the owner of a compile gives it up")]
-    fn failing_without_a_claim_is_a_bug() {
-        fail(&unresolved());
+    fn failing_twice_is_a_bug() {
+        let function = unresolved();
+        claim(&function).unwrap();
+        fail(&function);
+        fail(&function);
+    }
+
+    #[test]
+    fn a_closed_function_is_settled_by_who_closed_it() {
+        for (to, from) in [(State::Installed, State::Unresolved), (State::Unresolved, State::Compiling)] {
+            let function = unresolved();
+            if from == State::Compiling {
+                claim(&function).unwrap();
+            }
+            close(&function);
+            assert_eq!(read(&function), State::Compiling);
+            assert_eq!(claim(&function), Err(State::Compiling));
+            settle(&function, to);
+            assert_eq!(read(&function), to);
+            fail(&function);
+            assert_eq!(read(&function), to, "what an owner gives up is no longer its own");
+        }
     }
 }
 

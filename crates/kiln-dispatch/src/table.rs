@@ -2,25 +2,15 @@
 
 use crate::chunk::{Chunk, Location, MAX_CHUNKS, MAX_FUNCTIONS, locate};
 use crate::error::{Error, ErrorKind};
+use crate::index::FunctionIndex;
 use crate::memory::StubMemory;
 use crate::state::{self, State};
 use crate::sync::{AtomicU64, Futex};
 use crate::{fork, stack, x86_64};
 use kiln_abi::ExecutorAddr;
-use kiln_abi::x86_64::{STUB_BYTES, stub_target, stub_word};
+use kiln_abi::x86_64::{STUB_BYTES, STUB_RESOLVE_OFFSET, stub_target, stub_word};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-
-/// The number of a function in its table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(transparent)]
-pub struct FunctionIndex(pub u32);
-
-impl std::fmt::Debug for FunctionIndex {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
 
 /// Finds the code of a function that is called for the first time.
 pub trait Resolve: Sync {
@@ -260,6 +250,26 @@ impl FunctionTable {
             stats.table_bytes += (size_of::<Chunk>() + chunk.len() as usize * size_of::<Futex>()) as u64;
         }
         stats
+    }
+
+    /// The word of the slot that leads to `body`.
+    ///
+    /// # Errors
+    ///
+    /// Where the stub's jump does not reach.
+    pub(crate) fn slot_to(&self, function: FunctionIndex, body: ExecutorAddr) -> Result<u64, Error> {
+        self.slot_word(function, body)
+    }
+
+    /// The word of the slot that leads to the resolver.
+    pub(crate) fn slot_to_resolver(&self, function: FunctionIndex) -> u64 {
+        let stub = self.stub(function);
+        stub_word(stub, stub + STUB_RESOLVE_OFFSET).expect("a stub reaches itself")
+    }
+
+    /// State word and slot of a function.
+    pub(crate) fn cells(&self, function: FunctionIndex) -> (&'static Futex, &'static AtomicU64) {
+        self.function(function)
     }
 
     pub(crate) fn resolver(&self) -> &'static dyn Resolve {

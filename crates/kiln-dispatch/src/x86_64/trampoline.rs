@@ -40,7 +40,7 @@
 
 use crate::chunk::Chunk;
 use crate::fork;
-use crate::table::FunctionIndex;
+use crate::index::FunctionIndex;
 use kiln_abi::ExecutorAddr;
 
 /// Where stubs that lead nowhere go, or `None` if this is not the machine for it.

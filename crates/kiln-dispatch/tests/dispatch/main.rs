@@ -9,3 +9,4 @@ mod registers;
 mod rig;
 mod signals;
 mod table;
+mod versions;

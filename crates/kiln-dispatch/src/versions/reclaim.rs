@@ -1,0 +1,125 @@
+//! Freeing code that nobody is in.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::index::FunctionIndex;
+use crate::versions::store::Code;
+use crate::versions::table_versions::Versions;
+
+/// Looks at all threads of the process.
+pub trait Look {
+    /// For each of `ranges`, which are sorted and disjoint, whether some thread may be inside or return there, into
+    /// `held`; who holds what, as (thread id, index of the range), into `holders`. What cannot be inspected holds
+    /// everything.
+    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>);
+}
+
+/// Who keeps a retired version from being freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The thread.
+    pub thread: u32,
+    /// A function whose old version it is in.
+    pub function: FunctionIndex,
+    /// The version's number.
+    pub number: u32,
+}
+
+/// What a reclamation did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Units freed.
+    pub units: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Units that wait for threads.
+    pub held_units: u64,
+    /// For whom they wait.
+    pub holders: Vec<Holder>,
+}
+
+impl Versions {
+    /// Bytes of retired code that wait to be freed.
+    #[must_use]
+    pub fn retired_bytes(&self) -> u64 {
+        self.lock().store.retired_bytes
+    }
+
+    /// Frees the retired units that nobody is in.
+    ///
+    /// 1. Under the install lock: the ranges of all retired units. No entry leads there since the barrier that ended their
+    ///    retirement.
+    /// 2. Without the lock: all threads are looked at. Installs and calls go on; what retires now is not in the list.
+    /// 3. Under the lock: what nobody holds is freed, with its unwind entries, debugger records and call sites.
+    ///
+    /// A second thread that comes meanwhile returns at once.
+    pub fn reclaim(&self, look: &dyn Look) -> Reclaimed {
+        // 1.
+        let mut state = self.lock();
+        if state.scanning || state.store.retired.is_empty() {
+            return Reclaimed::default();
+        }
+        state.scanning = true;
+        let store = &state.store;
+        let mut ranges: Vec<(Range<u64>, u32, u64)> = Vec::with_capacity(store.retired.len());
+        for number in &store.retired {
+            let unit = store.units.get(*number);
+            ranges.extend(unit.ranges.iter().map(|range| (range.clone(), *number, unit.retirement)));
+        }
+        drop(state);
+        ranges.sort_unstable_by_key(|(range, ..)| range.start);
+        // 2.
+        let addresses: Vec<_> = ranges.iter().map(|(range, ..)| range.clone()).collect();
+        let mut held = vec![false; addresses.len()];
+        let mut holders = Vec::new();
+        let begin = Instant::now();
+        look.look(&addresses, &mut held, &mut holders);
+        let took = begin.elapsed();
+        // 3.
+        let mut state = self.lock();
+        state.scanning = false;
+        state.stats.scans += 1;
+        state.stats.scan_nanoseconds += took.as_nanos() as u64;
+        let mut result = Reclaimed::default();
+        for (thread, range) in holders {
+            let (_, unit, _) = &ranges[range];
+            let versions = &state.store.units.get(*unit).versions;
+            result.holders.extend(versions.iter().map(|version| {
+                let version = state.store.versions.get(*version);
+                Holder { thread, function: version.function, number: version.number }
+            }));
+        }
+        result.holders.sort_unstable();
+        result.holders.dedup();
+        let mut held_units: Vec<u32> =
+            ranges.iter().zip(&held).filter(|(_, held)| **held).map(|((_, unit, _), _)| *unit).collect();
+        held_units.sort_unstable();
+        held_units.dedup();
+        let mut looked_at: Vec<(u32, u64)> = ranges.iter().map(|(_, unit, retirement)| (*unit, *retirement)).collect();
+        looked_at.sort_unstable();
+        let store = &mut state.store;
+        let mut freed = Vec::new();
+        let retired = std::mem::take(&mut store.retired);
+        for number in retired {
+            let unit = store.units.get(number);
+            let was_looked_at = looked_at.binary_search(&(number, unit.retirement)).is_ok();
+            let is_free = was_looked_at && unit.pins == 0 && held_units.binary_search(&number).is_err();
+            if !is_free || !matches!(unit.code, Code::Retired(_)) {
+                store.retired.push(number);
+                continue;
+            }
+            result.units += 1;
+            result.bytes += unit.bytes;
+            freed.push(store.remove_unit(number));
+        }
+        result.held_units = held_units.len() as u64;
+        state.stats.reclaimed_units += result.units;
+        for retired in freed {
+            // SAFETY: nothing has led to the code since the barrier that ended its retirement, and after that no thread
+            // was found to be in it or about to return there; its sites are forgotten.
+            unsafe { retired.reclaim() };
+        }
+        result
+    }
+}

@@ -1,0 +1,280 @@
+//! What is known about live code: functions, their versions, the units they came in, and the call sites between them.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use kiln_abi::ExecutorAddr;
+use kiln_abi::x86_64::{displacement_word, patch_displacement};
+use kiln_codecache::{Published, Retired};
+
+use crate::index::FunctionIndex;
+use crate::versions::slab::Slab;
+
+/// A compiled body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Version {
+    pub(crate) function: FunctionIndex,
+    /// Counts up per function, from 1.
+    pub(crate) number: u32,
+    pub(crate) unit: u32,
+    pub(crate) start: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A call site in live code.
+#[derive(Clone, Copy, Debug)]
+struct Site {
+    /// Address of its displacement.
+    place: u64,
+    function: FunctionIndex,
+    /// Its place in its function's list.
+    position: u32,
+}
+
+/// Code, by what may happen to it.
+pub(crate) enum Code {
+    Live(Published),
+    Retired(Retired),
+    /// In between, while it moves from one to the other.
+    Moving,
+}
+
+/// What was linked and published together.
+pub(crate) struct Unit {
+    pub(crate) code: Code,
+    /// Versions of the unit that are current.
+    pub(crate) current: u32,
+    /// All its versions.
+    pub(crate) versions: Vec<u32>,
+    sites: Vec<u32>,
+    /// Functions whose bodies its compile could see.
+    pub(crate) visible: Box<[FunctionIndex]>,
+    /// Who needs it beside its entries: holders of its data.
+    pub(crate) pins: u32,
+    /// Addresses of its code.
+    pub(crate) ranges: Vec<Range<u64>>,
+    pub(crate) bytes: u64,
+    /// When it retired, in the order of retirements; tells a reused number from the one a scan was made for.
+    pub(crate) retirement: u64,
+}
+
+/// What is known about a function, once there is anything.
+#[derive(Debug, Default)]
+struct Record {
+    current: Option<u32>,
+    /// The last version number given.
+    number: u32,
+    /// Sites that name it.
+    sites: Vec<u32>,
+    /// When it was redefined last, in redefinitions.
+    redefined: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Store {
+    functions: Vec<Record>,
+    pub(crate) versions: Slab<Version>,
+    pub(crate) units: Slab<Unit>,
+    sites: Slab<Site>,
+    /// Units by the functions whose bodies they saw.
+    dependents: HashMap<FunctionIndex, Vec<u32>>,
+    /// Retired units, not reclaimed yet.
+    pub(crate) retired: Vec<u32>,
+    pub(crate) retired_bytes: u64,
+    pub(crate) retirements: u64,
+    /// Redefinitions so far.
+    pub(crate) epoch: u64,
+    pub(crate) sites_on_stubs: u64,
+    pub(crate) patches: u64,
+}
+
+impl Store {
+    fn record(&self, function: FunctionIndex) -> Option<&Record> {
+        self.functions.get(function.0 as usize)
+    }
+
+    fn record_mut(&mut self, function: FunctionIndex) -> &mut Record {
+        let at = function.0 as usize;
+        if self.functions.len() <= at {
+            self.functions.resize_with(at + 1, Record::default);
+        }
+        &mut self.functions[at]
+    }
+
+    pub(crate) fn current(&self, function: FunctionIndex) -> Option<&Version> {
+        Some(self.versions.get(self.record(function)?.current?))
+    }
+
+    /// Addresses of the displacements of sites that name `function`.
+    pub(crate) fn sites_of(&self, function: FunctionIndex) -> impl Iterator<Item = u64> {
+        let sites = self.record(function).map_or(&[][..], |record| &record.sites);
+        sites.iter().map(|site| self.sites.get(*site).place)
+    }
+
+    pub(crate) fn sites_len(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// Whether `function` was redefined after `epoch`.
+    pub(crate) fn redefined_since(&self, function: FunctionIndex, epoch: u64) -> bool {
+        self.record(function).is_some_and(|record| record.redefined > epoch)
+    }
+
+    pub(crate) fn mark_redefined(&mut self, function: FunctionIndex) {
+        self.record_mut(function).redefined = self.epoch;
+    }
+
+    /// Functions whose current versions saw the body of one of `functions`, these left out.
+    pub(crate) fn dependents(&self, functions: &[FunctionIndex]) -> Vec<FunctionIndex> {
+        let mut found = Vec::new();
+        for function in functions {
+            for unit in self.dependents.get(function).into_iter().flatten() {
+                for version in &self.units.get(*unit).versions {
+                    let dependent = self.versions.get(*version).function;
+                    let is_current = self.record(dependent).and_then(|record| record.current) == Some(*version);
+                    if is_current && !functions.contains(&dependent) {
+                        found.push(dependent);
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Adds a unit whose versions are current for nobody yet.
+    pub(crate) fn add_unit(
+        &mut self,
+        published: Published,
+        ranges: Vec<Range<u64>>,
+        visible: Box<[FunctionIndex]>,
+    ) -> u32 {
+        let bytes = (0..published.segments()).map(|segment| {
+            let range = published.range(segment);
+            range.end.get() - range.start.get()
+        });
+        let bytes = bytes.sum();
+        let unit = self.units.insert(Unit {
+            code: Code::Live(published),
+            current: 0,
+            versions: Vec::new(),
+            sites: Vec::new(),
+            visible,
+            pins: 0,
+            ranges,
+            bytes,
+            retirement: 0,
+        });
+        for at in 0..self.units.get(unit).visible.len() {
+            let function = self.units.get(unit).visible[at];
+            self.dependents.entry(function).or_default().push(unit);
+        }
+        unit
+    }
+
+    /// Makes a body of `unit` the current version of its function; returns its number and the version it follows.
+    pub(crate) fn make_current(
+        &mut self,
+        unit: u32,
+        function: FunctionIndex,
+        start: u64,
+        bytes: u64,
+    ) -> (u32, Option<u32>) {
+        let record = self.record_mut(function);
+        record.number += 1;
+        let number = record.number;
+        let version = self.versions.insert(Version { function, number, unit, start, bytes });
+        let unit = self.units.get_mut(unit);
+        unit.versions.push(version);
+        unit.current += 1;
+        (number, self.record_mut(function).current.replace(version))
+    }
+
+    /// Takes the current version away from its function.
+    pub(crate) fn take_current(&mut self, function: FunctionIndex) -> Option<u32> {
+        self.record_mut(function).current.take()
+    }
+
+    pub(crate) fn add_site(&mut self, unit: u32, place: u64, function: FunctionIndex) {
+        let position = self.record_mut(function).sites.len() as u32;
+        let site = self.sites.insert(Site { place, function, position });
+        self.record_mut(function).sites.push(site);
+        self.units.get_mut(unit).sites.push(site);
+    }
+
+    /// Says that a version is nobody's current one any more; retires its unit if it was the last.
+    pub(crate) fn retire(&mut self, version: u32) {
+        let number = self.versions.get(version).unit;
+        let unit = self.units.get_mut(number);
+        unit.current -= 1;
+        self.retire_if_unused(number);
+    }
+
+    /// Retires a unit that nothing leads to.
+    pub(crate) fn retire_if_unused(&mut self, number: u32) {
+        let unit = self.units.get_mut(number);
+        if unit.current > 0 || unit.pins > 0 {
+            return;
+        }
+        unit.code = match std::mem::replace(&mut unit.code, Code::Moving) {
+            Code::Live(published) => Code::Retired(published.retire()),
+            already => {
+                unit.code = already;
+                return;
+            }
+        };
+        self.retirements += 1;
+        unit.retirement = self.retirements;
+        self.retired_bytes += unit.bytes;
+        self.retired.push(number);
+    }
+
+    /// Forgets a retired unit and gives its code to the caller, to be freed.
+    pub(crate) fn remove_unit(&mut self, number: u32) -> Retired {
+        let unit = self.units.remove(number);
+        for version in unit.versions {
+            self.versions.remove(version);
+        }
+        for site in unit.sites {
+            let Site { function, position, .. } = self.sites.remove(site);
+            let list = &mut self.record_mut(function).sites;
+            list.swap_remove(position as usize);
+            if let Some(moved) = list.get(position as usize).copied() {
+                self.sites.get_mut(moved).position = position;
+            }
+            // A list that was long once does not stay so.
+            let list = &mut self.record_mut(function).sites;
+            if list.capacity() > 64 && list.len() * 4 < list.capacity() {
+                list.shrink_to(list.len() * 2);
+            }
+        }
+        for function in &unit.visible {
+            if let Some(units) = self.dependents.get_mut(function) {
+                units.retain(|other| *other != number);
+                if units.is_empty() {
+                    self.dependents.remove(function);
+                }
+            }
+        }
+        self.retired_bytes -= unit.bytes;
+        match unit.code {
+            Code::Retired(retired) => retired,
+            Code::Live(_) | Code::Moving => panic!("unit {number} is freed before it is retired"),
+        }
+    }
+}
+
+/// Leads the branch with its displacement at `place` to `target` in bytes that nobody executes yet. `at` is where the
+/// bytes of the segment at `start` are written.
+pub(crate) fn bind(bytes: &mut [u8], start: ExecutorAddr, place: ExecutorAddr, target: ExecutorAddr) -> Option<()> {
+    let word = displacement_word(place);
+    let at = usize::try_from(word.offset_from(start)).ok()?;
+    // The last word of a segment may be cut short.
+    let end = bytes.len().min(at + 8);
+    let mut buffer = [0; 8];
+    buffer[..end - at].copy_from_slice(&bytes[at..end]);
+    let patched = patch_displacement(u64::from_le_bytes(buffer), place, target)?.to_le_bytes();
+    bytes[at..end].copy_from_slice(&patched[..end - at]);
+    Some(())
+}
