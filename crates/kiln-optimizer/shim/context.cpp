@@ -8,6 +8,7 @@
 #include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
@@ -71,6 +72,9 @@ extern "C" void kiln_initialise(KilnFatal fatal) {
   install_fatal_error_handler([](void *, const char *reason, bool) { report(false, reason); });
   install_bad_alloc_error_handler([](void *, const char *reason, bool) { report(true, reason); });
   std::set_new_handler([] { report(true, "operator new"); });
+  // Calls and jumps do not cross a word of 8 bytes, so that the runtime can lead each elsewhere by one store.
+  const char *options[] = {"kiln-optimizer", "-x86-align-branch=call+jmp", "-x86-align-branch-boundary=8"};
+  cl::ParseCommandLineOptions(std::size(options), options);
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
