@@ -348,6 +348,25 @@ impl<'a> Block<'a> {
         Self { cursor, abbrev_width: 2, shared: Arc::default(), local: Vec::new() }
     }
 
+    /// The content of the function block at `range` of `bytes`, if it lies there.
+    pub(crate) fn body(bytes: &'a [u8], range: BodyRange) -> Option<Self> {
+        let from = bytes.get(range.start..)?;
+        let bits = (range.end - range.start) as u64 * 8;
+        let cursor = Cursor::new(from, range.start).inside(bits, BlockKind::FUNCTION).ok()?;
+        Some(Self { cursor, abbrev_width: range.abbrev_width, shared: Arc::default(), local: Vec::new() })
+    }
+
+    /// The same with the abbreviations that `info` has for blocks of `kind`.
+    pub(crate) fn with_abbrevs_of(self, kind: BlockKind, info: &BlockInfo) -> Self {
+        Self { shared: info.abbrevs(kind.0), ..self }
+    }
+
+    /// Bits from here to the end of the block.
+    pub(crate) fn size(&self) -> u64 {
+        self.cursor.remaining()
+    }
+
+    #[cold]
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {
         self.cursor.error(kind)
     }

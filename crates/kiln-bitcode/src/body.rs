@@ -277,6 +277,10 @@ pub struct Body {
     pub(crate) types: Vec<TypeId>,
     /// The constants of the body, numbered from `first_value + arguments`.
     pub(crate) constants: Constants,
+    /// Values used before their definition, with the type that the use demands.
+    pub(crate) forward: Vec<(u32, TypeId)>,
+    /// The fields of the record that is being read.
+    pub(crate) fields: Vec<u64>,
 }
 
 impl Body {

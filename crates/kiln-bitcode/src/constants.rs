@@ -58,6 +58,25 @@ enum Node {
 
 const _: () = assert!(size_of::<Node>() <= 16);
 
+impl Node {
+    fn has_operands(&self) -> bool {
+        !matches!(
+            self,
+            Node::Global(_)
+                | Node::Null
+                | Node::Undef
+                | Node::Poison
+                | Node::Int(_)
+                | Node::WideInt(_)
+                | Node::Float(_)
+                | Node::WideFloat(_)
+                | Node::Data(_)
+                | Node::String { .. }
+                | Node::InlineAsm(_)
+        )
+    }
+}
+
 /// All values of a module's scope.
 #[derive(Debug, Default)]
 pub(crate) struct Constants {
@@ -70,7 +89,13 @@ pub(crate) struct Constants {
     bytes: Vec<u8>,
     geps: Vec<Gep>,
     asms: Vec<InlineAsm>,
+    /// Whether any of them has operands.
+    has_operands: bool,
     has_block_address: bool,
+    /// 1 + how deep each constant is nested, once checked.
+    depths: Vec<u16>,
+    /// How many parts each constant has when written out, once checked.
+    sizes: Vec<u32>,
     /// Whose block addresses each constant holds, once checked; empty where there are none.
     labels: Vec<Labels>,
 }
@@ -119,8 +144,33 @@ impl Constants {
         self.nodes.len()
     }
 
+    #[inline]
     pub(crate) fn ty(&self, id: ConstantId) -> TypeId {
-        self.types[id.0 as usize]
+        self.types[(id.0 - self.base) as usize]
+    }
+
+    /// Their types, in order.
+    pub(crate) fn types(&self) -> &[TypeId] {
+        &self.types
+    }
+
+    /// Forgets all constants; the next one will have value number `base`.
+    pub(crate) fn restart(&mut self, base: u32) {
+        self.base = base;
+        self.nodes.clear();
+        self.types.clear();
+        self.operands.clear();
+        self.words.clear();
+        self.bytes.clear();
+        self.geps.clear();
+        self.asms.clear();
+        self.has_operands = false;
+        self.has_block_address = false;
+    }
+
+    /// Whether constant `id` of this table is an integer written as such.
+    pub(crate) fn is_integer(&self, id: ConstantId) -> bool {
+        matches!(self.nodes[(id.0 - self.base) as usize], Node::Int(_) | Node::WideInt(_) | Node::Null)
     }
 
     /// Gives the next value number to a function, global or alias.
@@ -202,7 +252,7 @@ impl Constants {
     }
 
     fn global(&self, id: ConstantId) -> Option<GlobalRef> {
-        match self.nodes.get(id.0 as usize) {
+        match self.nodes.get((id.0 - self.base) as usize) {
             Some(Node::Global(global)) => Some(*global),
             _ => None,
         }
@@ -256,6 +306,7 @@ impl Constants {
             if self.nodes.len() >= u32::MAX as usize {
                 return Err(block.error(ErrorKind::Limit { what: "constants", limit: u64::from(u32::MAX) }));
             }
+            self.has_operands |= node.has_operands();
             self.nodes.push(node);
             self.types.push(ty);
         }
@@ -432,10 +483,10 @@ impl Constants {
         Ok(Node::Data(span(start, self.bytes.len(), block)?))
     }
 
-    /// Calls `visit` for each operand of `id` that is itself a constant of this table.
-    fn for_operands<E>(&self, id: u32, mut visit: impl FnMut(ConstantId) -> Result<(), E>) -> Result<(), E> {
+    /// Calls `visit` for each operand of the constant at `index`.
+    fn for_operands<E>(&self, index: usize, mut visit: impl FnMut(ConstantId) -> Result<(), E>) -> Result<(), E> {
         let run = |start: u32, len: u32| Span { start, len }.of(&self.operands);
-        let operands = match self.nodes[id as usize] {
+        let operands = match self.nodes[index] {
             Node::Aggregate(span) | Node::PtrAuth(span) => span.of(&self.operands),
             Node::Gep(index) => &self.geps[index as usize].operands,
             Node::Binary { operands, .. } | Node::Compare { operands, .. } | Node::ExtractElement(operands) => {
@@ -451,28 +502,168 @@ impl Constants {
         operands.iter().try_for_each(|id| visit(*id))
     }
 
-    /// Checks what can only be checked when all constants are known: see the module's comment.
+    /// Checks what can only be checked when all constants of a module are known: see the module's comment.
     pub(crate) fn check(&mut self, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
-        let count = self.nodes.len() as u64;
-        for id in 0..self.nodes.len() as u32 {
-            self.for_operands(id, |operand| {
-                if u64::from(operand.0) < count {
+        self.check_within(None, types, block)
+    }
+
+    /// The same for the constants of a body, which may name those of its module.
+    pub(crate) fn check_local(
+        &mut self,
+        module: &Constants,
+        types: &TypeTable,
+        block: &Block<'_>,
+    ) -> Result<(), Error> {
+        if !self.has_operands {
+            return Ok(());
+        }
+        self.check_within(Some(module), types, block)
+    }
+
+    fn check_within(&mut self, outer: Option<&Constants>, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
+        let view = View { table: self, outer };
+        for index in 0..self.nodes.len() {
+            self.for_operands(index, |operand| {
+                if view.exists(operand) {
                     return Ok(());
                 }
+                let count = u64::from(self.base) + self.nodes.len() as u64;
                 let index = u64::from(operand.0);
                 Err(block.error(ErrorKind::BadReference { what: "constant", index, count }))
             })?;
-            self.check_types(id, types, block)?;
+            view.check_types(index, types, block)?;
         }
-        self.check_depth(block)
+        self.check_depth(outer, block)
     }
 
-    fn check_types(&self, id: u32, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
+    /// Refuses constants that contain themselves, are nested too deep, or are too large expressions when written out;
+    /// and notes which ones hold block addresses.
+    fn check_depth(&mut self, outer: Option<&Constants>, block: &Block<'_>) -> Result<(), Error> {
+        const UNSEEN: u16 = 0;
+        const OPEN: u16 = u16::MAX;
+        // 0: not seen, OPEN: being visited, else 1 + depth.
+        let mut depths = std::mem::take(&mut self.depths);
+        let mut sizes = std::mem::take(&mut self.sizes);
+        depths.clear();
+        depths.resize(self.nodes.len(), UNSEEN);
+        sizes.clear();
+        sizes.resize(self.nodes.len(), 1);
+        // Who holds labels of a body's own constants is of no interest.
+        let note_labels = self.has_block_address && outer.is_none();
+        let mut labels = vec![Labels::None; if note_labels { self.nodes.len() } else { 0 }];
+        let mut stack = Vec::new();
+        for root in 0..self.nodes.len() {
+            if depths[root] != UNSEEN {
+                continue;
+            }
+            stack.push(root);
+            while let Some(&index) = stack.last() {
+                let first_visit = depths[index] == UNSEEN;
+                if !first_visit && depths[index] != OPEN {
+                    stack.pop();
+                    continue;
+                }
+                depths[index] = OPEN;
+                let (mut deepest, mut size, before) = (0, 1u32, stack.len());
+                let mut holds = if note_labels { self.own_labels(index) } else { Labels::None };
+                self.for_operands(index, |operand| {
+                    let Some(own) = operand.0.checked_sub(self.base) else {
+                        let (depth, parts) = outer.map_or((1, 1), |outer| outer.extent(operand));
+                        deepest = deepest.max(depth);
+                        size = size.saturating_add(parts);
+                        return Ok(());
+                    };
+                    let own = own as usize;
+                    match depths[own] {
+                        UNSEEN if first_visit => stack.push(own),
+                        // On the second visit all operands are done, or an operand is an ancestor.
+                        UNSEEN | OPEN => {
+                            let constant = self.base + index as u32;
+                            return Err(block.error(ErrorKind::CyclicConstant { constant }));
+                        }
+                        depth => {
+                            deepest = deepest.max(depth);
+                            size = size.saturating_add(sizes[own]);
+                            holds = holds.with(labels.get(own).copied().unwrap_or_default());
+                        }
+                    }
+                    Ok(())
+                })?;
+                if stack.len() == before {
+                    let exceeds = |what, limit| Err(block.error(ErrorKind::Limit { what, limit }));
+                    if deepest >= MAX_DEPTH {
+                        return exceeds("nesting of constants", u64::from(MAX_DEPTH));
+                    }
+                    if size > MAX_EXPRESSION && !matches!(self.nodes[index], Node::Aggregate(_)) {
+                        return exceeds("size of a constant expression", u64::from(MAX_EXPRESSION));
+                    }
+                    depths[index] = deepest + 1;
+                    sizes[index] = size;
+                    if let Some(known) = labels.get_mut(index) {
+                        *known = holds;
+                    }
+                    stack.pop();
+                }
+            }
+        }
+        (self.depths, self.sizes, self.labels) = (depths, sizes, labels);
+        Ok(())
+    }
+
+    /// 1 + depth and number of parts of a constant that has been checked.
+    fn extent(&self, id: ConstantId) -> (u16, u32) {
+        (self.depths[id.0 as usize], self.sizes[id.0 as usize])
+    }
+
+    fn own_labels(&self, index: usize) -> Labels {
+        match self.get(ConstantId(self.base + index as u32)) {
+            Constant::BlockAddress { function, .. } => Labels::Of(function),
+            _ => Labels::None,
+        }
+    }
+
+    /// Whose block addresses `id` holds, however deep inside.
+    pub(crate) fn labels(&self, id: ConstantId) -> Labels {
+        self.labels.get(id.0 as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn has_block_address(&self) -> bool {
+        self.has_block_address
+    }
+}
+
+/// A table together with that of the module around it, if it is a body's.
+struct View<'c> {
+    table: &'c Constants,
+    outer: Option<&'c Constants>,
+}
+
+impl View<'_> {
+    /// The table that holds `id`.
+    fn holder(&self, id: ConstantId) -> &Constants {
+        if id.0 < self.table.base { self.outer.unwrap_or(self.table) } else { self.table }
+    }
+
+    /// Between the constants of a module and those of a body lie the arguments.
+    fn exists(&self, id: ConstantId) -> bool {
+        let holder = self.holder(id);
+        id.0.checked_sub(holder.base).is_some_and(|index| (index as usize) < holder.nodes.len())
+    }
+
+    fn ty(&self, id: ConstantId) -> TypeId {
+        self.holder(id).ty(id)
+    }
+
+    fn global(&self, id: ConstantId) -> Option<GlobalRef> {
+        self.holder(id).global(id)
+    }
+
+    fn check_types(&self, index: usize, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
         let mismatch = |what| Err(block.error(ErrorKind::TypeMismatch { what }));
-        match self.nodes[id as usize] {
+        match self.table.nodes[index] {
             Node::Aggregate(span) => {
-                let elements = span.of(&self.operands);
-                let fits = match &types.all()[self.types[id as usize].0 as usize] {
+                let elements = span.of(&self.table.operands);
+                let fits = match &types.all()[self.table.types[index].0 as usize] {
                     Type::Array { count, element } => {
                         *count == elements.len() as u64 && elements.iter().all(|e| self.ty(*e) == *element)
                     }
@@ -492,81 +683,6 @@ impl Constants {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Refuses constants that contain themselves, are nested too deep, or are too large expressions when written out;
-    /// and notes which ones hold block addresses.
-    fn check_depth(&mut self, block: &Block<'_>) -> Result<(), Error> {
-        const UNSEEN: u16 = 0;
-        const OPEN: u16 = u16::MAX;
-        // 0: not seen, OPEN: being visited, else 1 + depth.
-        let mut depths = vec![UNSEEN; self.nodes.len()];
-        let mut sizes = vec![1u32; self.nodes.len()];
-        let mut labels = vec![Labels::None; if self.has_block_address { self.nodes.len() } else { 0 }];
-        let mut stack = Vec::new();
-        for root in 0..self.nodes.len() as u32 {
-            if depths[root as usize] != UNSEEN {
-                continue;
-            }
-            stack.push(root);
-            while let Some(&id) = stack.last() {
-                let first_visit = depths[id as usize] == UNSEEN;
-                if !first_visit && depths[id as usize] != OPEN {
-                    stack.pop();
-                    continue;
-                }
-                depths[id as usize] = OPEN;
-                let (mut deepest, mut size, before) = (0, 1u32, stack.len());
-                let mut holds = if self.has_block_address { self.own_labels(id) } else { Labels::None };
-                self.for_operands(id, |operand| match depths[operand.0 as usize] {
-                    UNSEEN if first_visit => {
-                        stack.push(operand.0);
-                        Ok(())
-                    }
-                    // On the second visit all operands are done, or an operand is an ancestor.
-                    UNSEEN | OPEN => Err(block.error(ErrorKind::CyclicConstant { constant: id })),
-                    depth => {
-                        deepest = deepest.max(depth);
-                        size = size.saturating_add(sizes[operand.0 as usize]);
-                        holds = holds.with(labels.get(operand.0 as usize).copied().unwrap_or_default());
-                        Ok(())
-                    }
-                })?;
-                if stack.len() == before {
-                    let exceeds = |what, limit| Err(block.error(ErrorKind::Limit { what, limit }));
-                    if deepest >= MAX_DEPTH {
-                        return exceeds("nesting of constants", u64::from(MAX_DEPTH));
-                    }
-                    if size > MAX_EXPRESSION && !matches!(self.nodes[id as usize], Node::Aggregate(_)) {
-                        return exceeds("size of a constant expression", u64::from(MAX_EXPRESSION));
-                    }
-                    depths[id as usize] = deepest + 1;
-                    sizes[id as usize] = size;
-                    if let Some(known) = labels.get_mut(id as usize) {
-                        *known = holds;
-                    }
-                    stack.pop();
-                }
-            }
-        }
-        self.labels = labels;
-        Ok(())
-    }
-
-    fn own_labels(&self, id: u32) -> Labels {
-        match self.get(ConstantId(id)) {
-            Constant::BlockAddress { function, .. } => Labels::Of(function),
-            _ => Labels::None,
-        }
-    }
-
-    /// Whose block addresses `id` holds, however deep inside.
-    pub(crate) fn labels(&self, id: ConstantId) -> Labels {
-        self.labels.get(id.0 as usize).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn has_block_address(&self) -> bool {
-        self.has_block_address
     }
 }
 

@@ -115,6 +115,23 @@ pub enum ErrorKind {
         /// Function records that announce a body.
         definitions: usize,
     },
+    /// A function without a body, or one whose body lies outside the bytes given.
+    #[error("function {function} has no body here")]
+    NoBody {
+        /// Number of the function.
+        function: u32,
+    },
+    /// Instructions end inside a basic block, or go on behind the last one.
+    #[error("{closed} basic blocks end with a terminator, {blocks} are declared")]
+    UnterminatedBlock {
+        /// How many terminators were read.
+        closed: u32,
+        /// How many blocks the function declares.
+        blocks: u32,
+    },
+    /// A debug location that belongs to no instruction, or repeats none.
+    #[error("misplaced debug location")]
+    MisplacedLocation,
     /// The data layout string does not follow the language reference.
     #[error("malformed data layout: {part:?}")]
     BadDataLayout {

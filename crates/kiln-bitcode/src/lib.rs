@@ -3,6 +3,7 @@
 //! [`parse`] reads the tables of every module in a file: types, attributes, globals, functions, aliases, comdats, and
 //! the constants that initialisers are made of. Function bodies and metadata are located and skipped, so that loading
 //! costs what the tables cost, whatever the bodies hold. The result is immutable and shared by threads without a lock.
+//! [`Module::read_body`] decodes one body into arrays that are used again for the next.
 //!
 //! The caller checks with [`identify`] what a file is: this reader takes bitcode that LLVM 22 wrote (clang's, rustc's)
 //! and refuses every other producer by name, since older bitcode needs LLVM's upgrades and newer bitcode may mean
@@ -12,13 +13,15 @@
 //! the block; memory stays within a small multiple of the input's size, and trees of types and constants are bounded
 //! in depth, so that recursion over them is safe.
 //!
-//! Not here: verification of what LLVM's verifier checks, upgrades, metadata, and the meaning of function bodies.
+//! Not here: verification of what LLVM's verifier checks, upgrades, and metadata.
 
 #![forbid(unsafe_code)]
 
 mod attributes;
 mod bitstream;
 mod body;
+mod body_reader;
+mod classes;
 mod codes;
 mod constant;
 mod constants;
@@ -26,6 +29,7 @@ mod cursor;
 mod error;
 mod file;
 mod global;
+mod instructions;
 mod layout;
 mod module;
 mod reader;

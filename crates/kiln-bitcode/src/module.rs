@@ -5,6 +5,8 @@ use kiln_abi::{FunctionId, GlobalId};
 
 use crate::bitstream::BlockInfo;
 use crate::body::Body;
+use crate::body_reader::read_body;
+use crate::classes::Classes;
 use crate::constant::{Constant, ConstantId};
 use crate::constants::{Constants, Labels};
 use crate::error::Error;
@@ -47,9 +49,9 @@ pub struct Module {
     pub(crate) sync_scopes: Vec<Box<[u8]>>,
     pub(crate) hash: Option<[u32; 5]>,
     pub(crate) strtab: Arc<[u8]>,
-    /// Abbreviations of function bodies, for who decodes them.
-    #[expect(dead_code, reason = "function bodies are decoded by the baseline compiler")]
+    /// Abbreviations of function bodies.
     pub(crate) block_info: BlockInfo,
+    pub(crate) classes: Classes,
 }
 
 impl Module {
@@ -186,12 +188,28 @@ impl Module {
 
     /// Reads the body of `function` into `body`, replacing what it held; `bytes` are those the module was read from.
     ///
+    /// Whatever the input says, a body that is read has these properties:
+    ///
+    /// - Every block has instructions, of which the last one is a terminator and no other is. Phis come first. The
+    ///   targets of terminators are blocks of the function and never its entry.
+    /// - Every value operand exists, and has the type that its place demands: both sides of arithmetic and comparisons,
+    ///   addresses, conditions, indices, stored and returned values, arguments of a call by its function type, values
+    ///   of a phi by its type. Types of operands and results are right for the operation: conversions are between types
+    ///   that may be converted, indices lead to existing fields and parts, orderings and operations are allowed.
+    /// - Cases of a switch are integers; masks of shuffles are constants in range; clauses of a landing pad are
+    ///   constants.
+    /// - What is no argument of metadata is a value: nothing has the types `void`, `label` or a function's.
+    ///
+    /// Not checked, because it is the business of LLVM's verifier: that definitions dominate uses, that the entries of
+    /// a phi are its block's predecessors, that switches have distinct cases, that an unwind target begins with a
+    /// landing pad, that attributes fit, that a call's function type is the callee's, that inline assembly makes sense,
+    /// that operands of constant expressions have the right types, and that types which are stored have a size.
+    ///
     /// # Errors
     ///
     /// Any departure from the format, with its place; `body` is of no use then.
     pub fn read_body(&self, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
-        _ = (bytes, function, body);
-        Err(Error::new(crate::ErrorKind::NotBitcode, 0, crate::codes::BlockKind::FUNCTION))
+        read_body(self, bytes, function, body)
     }
 
     /// The constant `id`.

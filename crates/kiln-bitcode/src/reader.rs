@@ -7,6 +7,7 @@ use kiln_abi::{FunctionId, GlobalId};
 
 use crate::attributes::{self, AttributeList};
 use crate::bitstream::{Block, BlockInfo, BodyRange, Budget, Entry, Record, bytes_of};
+use crate::classes::Classes;
 use crate::codes::BlockKind;
 use crate::constant::{ConstantId, GlobalRef};
 use crate::constants::{Constants, Labels};
@@ -483,6 +484,7 @@ impl<'a> Reader<'a> {
             asm: self.asm.into(),
             layouts: Layouts::compute(types.all(), &self.data_layout),
             data_layout: self.data_layout,
+            classes: Classes::compute(types.all()),
             types,
             attribute_lists: self.attribute_lists.unwrap_or_default(),
             functions: self.functions,

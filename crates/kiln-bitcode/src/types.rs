@@ -282,11 +282,18 @@ impl TypeTable {
             STRUCT_NAMED => self.read_struct(Some(std::mem::take(name).into()), record, block)?,
             FUNCTION => {
                 let fields = record.require(2, block)?;
-                Type::Function {
-                    variadic: fields[0] != 0,
-                    result: self.get(fields[1], block)?,
-                    parameters: self.get_all(&fields[2..], block)?,
+                let result = self.get(fields[1], block)?;
+                let parameters = self.get_all(&fields[2..], block)?;
+                // FunctionType::isValidReturnType, FunctionType::isValidArgumentType
+                let returned =
+                    !matches!(self.types[result.0 as usize], Type::Function { .. } | Type::Label | Type::Metadata);
+                let taken = |ty: &TypeId| {
+                    !matches!(self.types[ty.0 as usize], Type::Function { .. } | Type::Void | Type::Opaque { .. })
+                };
+                if !returned || !parameters.iter().all(taken) {
+                    return Err(mismatch("function that takes or returns what has no values"));
                 }
+                Type::Function { variadic: fields[0] != 0, result, parameters }
             }
             TARGET_TYPE => {
                 let fields = record.require(1, block)?;

@@ -1,0 +1,341 @@
+//! The function block: from records to a [`Body`].
+//!
+//! One pass: a record becomes an instruction at once, with its operands turned into absolute value numbers. An operand
+//! whose number is not given away yet is a forward reference; the type that its place demands is kept in a list and
+//! compared at the end. Nothing is allocated per instruction, and a [`Body`] that is used again keeps all its memory.
+
+use kiln_abi::FunctionId;
+
+use crate::bitstream::{Block, Budget, Entry, Record};
+use crate::body::{Body, Instruction, Location, ValueId};
+use crate::classes::Classes;
+use crate::codes::BlockKind;
+use crate::constant::ConstantId;
+use crate::error::{Error, ErrorKind};
+use crate::module::Module;
+use crate::types::{Type, TypeId};
+
+const DECLAREBLOCKS: u32 = 1;
+const DEBUG_LOC_AGAIN: u32 = 33;
+const DEBUG_LOC: u32 = 35;
+const OPERAND_BUNDLE: u32 = 55;
+const BLOCKADDR_USERS: u32 = 60;
+const DEBUG_RECORD_VALUE: u32 = 61;
+const DEBUG_RECORD_DECLARE_VALUE: u32 = 66;
+
+/// Fields of a record, taken one after the other.
+pub(crate) struct Fields<'f> {
+    pub(crate) code: u32,
+    values: &'f [u64],
+    at: usize,
+}
+
+impl<'f> Fields<'f> {
+    /// The next field, if there is one.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<u64> {
+        let value = self.values.get(self.at).copied();
+        self.at += 1;
+        value
+    }
+
+    /// Those not taken yet.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'f [u64] {
+        self.values.get(self.at..).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.at += count;
+    }
+}
+
+/// Reads the body of `function` into `body`.
+pub(crate) fn read_body(module: &Module, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
+    body.function = None;
+    let range = module.function(function).body;
+    let Some((range, block)) = range.and_then(|range| Some((range, Block::body(bytes, range)?))) else {
+        return Err(Error::new(ErrorKind::NoBody { function: function.0 }, 0, BlockKind::FUNCTION));
+    };
+    let mut block = block.with_abbrevs_of(BlockKind::FUNCTION, &module.block_info);
+    let mut budget = Budget::for_input(range.end - range.start);
+    let mut record = Record { values: std::mem::take(&mut body.fields), ..Record::default() };
+    let mut reader = BodyReader::new(module, function, body, &block)?;
+    let outcome = reader.read(&mut block, &mut record, &mut budget);
+    body.fields = record.values;
+    outcome?;
+    body.function = Some(function);
+    Ok(())
+}
+
+pub(crate) struct BodyReader<'r> {
+    pub(crate) module: &'r Module,
+    pub(crate) classes: &'r Classes,
+    pub(crate) body: &'r mut Body,
+    /// Number of the next value.
+    pub(crate) next: u32,
+    /// How many blocks are closed by a terminator.
+    pub(crate) closed: u32,
+    /// How many blocks there are.
+    pub(crate) blocks: u32,
+    pub(crate) void: TypeId,
+    /// What the function returns.
+    pub(crate) result: TypeId,
+    /// First of the bundles that belong to the call to come.
+    pub(crate) pending_bundles: u32,
+    /// The pointer type that an `alloca` wanted last, and its address space.
+    pub(crate) last_pointer: Option<(u32, TypeId)>,
+}
+
+impl<'r> BodyReader<'r> {
+    fn new(module: &'r Module, function: FunctionId, body: &'r mut Body, block: &Block<'_>) -> Result<Self, Error> {
+        let Type::Function { result, parameters, .. } = module.ty(module.function(function).symbol.value_type) else {
+            return Err(block.error(ErrorKind::TypeMismatch { what: "function of another type" }));
+        };
+        let Some(void) = module.classes.void else {
+            return Err(block.error(ErrorKind::TypeMismatch { what: "code in a module without the type void" }));
+        };
+        let first = module.constants.len();
+        let next = u32::try_from(first + parameters.len());
+        let next = next.map_err(|_| block.error(ErrorKind::Limit { what: "values", limit: u64::from(u32::MAX) }))?;
+        body.blocks.clear();
+        body.instructions.clear();
+        body.operands.clear();
+        body.calls.clear();
+        body.bundles.clear();
+        body.locations.clear();
+        body.types.clear();
+        body.forward.clear();
+        body.constants.restart(next);
+        body.first_value = first as u32;
+        body.arguments = parameters.len() as u32;
+        body.types.extend_from_slice(parameters);
+        Ok(Self {
+            module,
+            classes: &module.classes,
+            body,
+            next,
+            closed: 0,
+            blocks: 0,
+            void,
+            result: *result,
+            pending_bundles: 0,
+            last_pointer: None,
+        })
+    }
+
+    fn read<'a>(&mut self, block: &mut Block<'a>, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
+        loop {
+            match block.next(budget)? {
+                Entry::End => return self.finish(block),
+                Entry::SubBlock(BlockKind::CONSTANTS) => self.read_constants(block, record, budget)?,
+                // Symbol table, attachments, metadata and orders of uses: skipped by their length word.
+                Entry::SubBlock(_) => _ = block.skip_block()?,
+                Entry::Record(abbrev) => {
+                    block.read_record(abbrev, record, budget)?;
+                    let mut fields = Fields { code: record.code, values: &record.values, at: 0 };
+                    self.read_record(&mut fields, block)?;
+                }
+            }
+        }
+    }
+
+    fn read_record(&mut self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(), Error> {
+        match fields.code {
+            DEBUG_LOC => self.read_location(fields, block),
+            DEBUG_LOC_AGAIN => self.repeat_location(block),
+            DECLAREBLOCKS => {
+                let count = self.need(fields, block)?;
+                // Each has at least a terminator of two bits.
+                if self.blocks != 0 || count == 0 || count > block.size() {
+                    return Err(block.error(ErrorKind::BadValue { what: "number of basic blocks", value: count }));
+                }
+                self.blocks = count as u32;
+                self.body.blocks.push(0);
+                Ok(())
+            }
+            OPERAND_BUNDLE => self.read_bundle(fields, block),
+            // Which functions take addresses of this one's blocks matters to who links modules.
+            BLOCKADDR_USERS | DEBUG_RECORD_VALUE..=DEBUG_RECORD_DECLARE_VALUE => Ok(()),
+            _ => {
+                if self.closed >= self.blocks {
+                    return Err(block.error(ErrorKind::UnterminatedBlock { closed: self.closed, blocks: self.blocks }));
+                }
+                self.read_instruction(fields, block)?;
+                let taken = fields.at;
+                if taken != fields.values.len() {
+                    let (code, len) = (fields.code, fields.values.len());
+                    return Err(block.error(ErrorKind::ShortRecord { code, len, needs: taken }));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn read_constants<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        record: &mut Record<'a>,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        // The numbers of constants follow those of the arguments.
+        if !self.body.instructions.is_empty() {
+            return Err(block.error(ErrorKind::MisplacedBlock));
+        }
+        let mut inner = block.enter(BlockKind::CONSTANTS, &self.module.block_info)?;
+        let before = self.body.constants.len();
+        self.body.constants.read(&mut inner, &self.module.types, record, budget)?;
+        let new = &self.body.constants.types()[before..];
+        self.body.types.extend_from_slice(new);
+        self.next = self.body.first_value + self.body.types.len() as u32;
+        Ok(())
+    }
+
+    fn finish(&mut self, block: &Block<'_>) -> Result<(), Error> {
+        if self.closed != self.blocks || self.blocks == 0 {
+            return Err(block.error(ErrorKind::UnterminatedBlock { closed: self.closed, blocks: self.blocks }));
+        }
+        if self.pending_bundles as usize != self.body.bundles.len() {
+            return Err(block.error(ErrorKind::TypeMismatch { what: "operand bundle without a call" }));
+        }
+        self.body.constants.check_local(&self.module.constants, &self.module.types, block)?;
+        for (value, ty) in &self.body.forward {
+            if *value >= self.next {
+                let (index, count) = (u64::from(*value), u64::from(self.next));
+                return Err(block.error(ErrorKind::BadReference { what: "value", index, count }));
+            }
+            if self.type_of(*value) != *ty {
+                return Err(block.error(ErrorKind::TypeMismatch { what: "operand that is defined later" }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next field, which must be there.
+    #[inline]
+    pub(crate) fn need(&self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<u64, Error> {
+        match fields.take() {
+            Some(value) => Ok(value),
+            None => {
+                let (code, len) = (fields.code, fields.values.len());
+                Err(block.error(ErrorKind::ShortRecord { code, len, needs: fields.at }))
+            }
+        }
+    }
+
+    /// The type of a value that exists already.
+    #[inline]
+    pub(crate) fn type_of(&self, value: u32) -> TypeId {
+        match value.checked_sub(self.body.first_value) {
+            Some(own) => self.body.types[own as usize],
+            None => self.module.constants.ty(ConstantId(value)),
+        }
+    }
+
+    /// Notes that `value` is used where only type `ty` will do.
+    #[inline]
+    pub(crate) fn expect_type(&mut self, value: u32, ty: TypeId, block: &Block<'_>) -> Result<(), Error> {
+        if value >= self.next {
+            self.body.forward.push((value, ty));
+            return Ok(());
+        }
+        if self.type_of(value) != ty {
+            return Err(block.error(ErrorKind::TypeMismatch { what: "operand of an instruction" }));
+        }
+        Ok(())
+    }
+
+    /// The next field as a value of type `ty`, counted back from the next value to be defined.
+    #[inline]
+    pub(crate) fn value(&mut self, ty: TypeId, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<u32, Error> {
+        let value = self.next.wrapping_sub(self.need(fields, block)? as u32);
+        self.expect_type(value, ty, block)?;
+        Ok(value)
+    }
+
+    /// The next field as a value of any type. A field with the type follows if the value is defined later.
+    #[inline]
+    pub(crate) fn typed(&mut self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(u32, TypeId), Error> {
+        let value = self.next.wrapping_sub(self.need(fields, block)? as u32);
+        if value < self.next {
+            return Ok((value, self.type_of(value)));
+        }
+        let ty = self.ty(fields, block)?;
+        // What is no value of the function can only be metadata.
+        if self.classes.class(ty) != crate::classes::Class::Metadata {
+            self.body.forward.push((value, ty));
+        }
+        Ok((value, ty))
+    }
+
+    /// The next field as a type.
+    #[inline]
+    pub(crate) fn ty(&self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<TypeId, Error> {
+        self.module.types.get(self.need(fields, block)?, block)
+    }
+
+    /// Adds an instruction whose operands are those pushed since `first`.
+    #[inline]
+    pub(crate) fn push(&mut self, mut instruction: Instruction, first: usize) {
+        instruction.first = first as u32;
+        instruction.count = (self.body.operands.len() - first) as u32;
+        if instruction.ty != self.void {
+            instruction.result = ValueId(self.next);
+            self.body.types.push(instruction.ty);
+            self.next += 1;
+        }
+        self.body.instructions.push(instruction);
+    }
+
+    /// `[line, column, scope, inlined at, is implicit, atom group, atom rank]`
+    fn read_location(&mut self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(), Error> {
+        let number = |value: u64| value.min(u64::from(u32::MAX)) as u32;
+        let (line, column) = (self.need(fields, block)?, self.need(fields, block)?);
+        let (scope, inlined_at) = (self.need(fields, block)?, self.need(fields, block)?);
+        let location = Location {
+            instruction: 0,
+            line: number(line),
+            column: number(column),
+            scope: number(scope),
+            inlined_at: number(inlined_at),
+        };
+        self.locate(location, block)
+    }
+
+    fn repeat_location(&mut self, block: &Block<'_>) -> Result<(), Error> {
+        match self.body.locations.last() {
+            Some(last) => self.locate(*last, block),
+            None => Err(block.error(ErrorKind::MisplacedLocation)),
+        }
+    }
+
+    /// Gives the last instruction a location.
+    fn locate(&mut self, location: Location, block: &Block<'_>) -> Result<(), Error> {
+        let Some(instruction) = self.body.instructions.len().checked_sub(1) else {
+            return Err(block.error(ErrorKind::MisplacedLocation));
+        };
+        let location = Location { instruction: instruction as u32, ..location };
+        match self.body.locations.last_mut() {
+            Some(last) if last.instruction == location.instruction => *last = location,
+            _ => self.body.locations.push(location),
+        }
+        Ok(())
+    }
+
+    /// `[tag, (value, type?)…]`
+    fn read_bundle(&mut self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(), Error> {
+        let tag = self.need(fields, block)?;
+        let count = self.module.bundle_tags.len() as u64;
+        if tag >= count {
+            return Err(block.error(ErrorKind::BadReference { what: "operand bundle tag", index: tag, count }));
+        }
+        let first = self.body.operands.len();
+        while !fields.rest().is_empty() {
+            self.push_any(fields, block)?;
+        }
+        let operands = (self.body.operands.len() - first) as u32;
+        self.body.bundles.push((tag as u32, first as u32, operands));
+        Ok(())
+    }
+}
