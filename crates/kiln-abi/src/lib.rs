@@ -13,4 +13,4 @@ pub mod x86_64;
 
 pub use addr::ExecutorAddr;
 pub use id::{FunctionId, GlobalId, ModuleDigest};
-pub use memory::{FdeEntry, Permission, Pipeline, Segment};
+pub use memory::{FdeEntry, Permission, Pipeline, Segment, Tier};

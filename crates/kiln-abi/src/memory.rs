@@ -25,6 +25,15 @@ pub enum Pipeline {
     Full,
 }
 
+/// Which compiler made a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// The one-pass compiler in the program's process.
+    Baseline,
+    /// LLVM, in the optimizer's process.
+    Optimizer,
+}
+
 /// A contiguous piece of memory that a link needs: the linker asks with it, the code cache answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Segment {

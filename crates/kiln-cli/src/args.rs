@@ -48,6 +48,15 @@ pub(crate) enum PipelineChoice {
     Full,
 }
 
+/// Which compiler makes functions when they are first called.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TierName {
+    /// Kiln's own, in this process; a function that it does not do is an error.
+    Baseline,
+    /// LLVM, in the optimizer's process.
+    Optimizer,
+}
+
 /// Where perf finds the names of compiled functions.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PerfChoice {
@@ -60,6 +69,16 @@ pub(crate) enum PerfChoice {
 /// Options that concern the process, whatever is loaded into it.
 #[derive(Args, Debug)]
 pub(crate) struct EngineOptions {
+    /// Have all functions compiled by this compiler. By default Kiln's own compiles what it can, and the optimizer is
+    /// started for the rest.
+    #[arg(long, value_enum, value_name = "TIER")]
+    pub(crate) tier: Option<TierName>,
+
+    /// Have each function compiled by one of both compilers at random, to find out whether they work together. The same
+    /// SEED chooses the same.
+    #[arg(long, value_name = "SEED", conflicts_with = "tier")]
+    pub(crate) mix: Option<u64>,
+
     /// Pipeline of the optimizer.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pipeline: PipelineChoice,

@@ -1,13 +1,19 @@
 //! What the subcommands have in common: engine options and error messages.
 
-use kiln::{Options, PerfFormat, Pipeline};
+use kiln::{Options, PerfFormat, Pipeline, Tier, TierChoice};
 
-use crate::args::{EngineOptions, PerfChoice, PipelineChoice};
+use crate::args::{EngineOptions, PerfChoice, PipelineChoice, TierName};
 use crate::{EXIT_KILN_FAILED, Status};
 
 /// The engine's options as the command line gives them.
 pub(crate) fn engine_options(options: &EngineOptions) -> Options {
     let mut engine = Options::default();
+    engine.tier = match (options.tier, options.mix) {
+        (Some(TierName::Baseline), _) => TierChoice::Only(Tier::Baseline),
+        (Some(TierName::Optimizer), _) => TierChoice::Only(Tier::Optimizer),
+        (None, Some(seed)) => TierChoice::Mix { seed },
+        (None, None) => TierChoice::BaselineFirst,
+    };
     engine.pipeline = match options.pipeline {
         PipelineChoice::Quick => Pipeline::Quick,
         PipelineChoice::Full => Pipeline::Full,

@@ -46,7 +46,8 @@ fn main() {
 fn lua(shop: &Workshop) -> Result<(Built, Run), Failed> {
     let built = real::named("lua").ok_or("no lua")?.build(shop, Level::O0)?;
     let script = shop.source("programs/lua/features.lua").display().to_string();
-    let run = Run { args: vec![script, "x".to_owned()], stdin: b"1 2\n3\n".to_vec(), ..Run::default() };
+    let options = vec!["--tier=optimizer".to_owned()];
+    let run = Run { options, args: vec![script, "x".to_owned()], stdin: b"1 2\n3\n".to_vec(), ..Run::default() };
     Ok((built, run))
 }
 
@@ -117,7 +118,7 @@ fn optimizer_stopped(shop: &Workshop, _: u64) -> Result<(), Failed> {
         marker = marker.display()
     );
     let mut run = with_optimizer(run, &wrapper(folder.path(), &script)?);
-    run.options = vec!["--compile-timeout".to_owned(), "2".to_owned()];
+    run.options.extend(["--compile-timeout".to_owned(), "2".to_owned()]);
     let ours = start(&built, &run)?;
     let stopped = fs::read_to_string(&marker)?.trim().parse().ok().and_then(Pid::from_raw);
     // Kiln should have killed it; if not, it must not outlive the test.
@@ -173,7 +174,7 @@ fn limited(shop: &Workshop, option: &str, values: &[&str], enough: &str) -> Resu
         let script = format!("set -o pipefail; (ulimit {option} {value} && exec \"$@\" 2>&1) | cat");
         let mut command = Command::new("bash");
         command.arg("-c").arg(script).arg("bash").arg(kiln()).arg("run");
-        command.args(["-l", "m"]).arg(real::whole(&built)).args(&run.args);
+        command.args(&run.options).args(["-l", "m"]).arg(real::whole(&built)).args(&run.args);
         command.env("KILN_OPTIMIZER", optimizer()).env("LANG", "C.UTF-8");
         let ours = process::run(command, &run.stdin, Duration::from_secs(60))?;
         let judged = if *value == enough {

@@ -368,6 +368,11 @@ impl<'a> Graph<'a> {
         &self.symbols
     }
 
+    /// The symbols with their ids.
+    pub fn symbols_with_ids(&self) -> impl Iterator<Item = (SymbolId, &Symbol<'a>)> {
+        self.symbols.iter().enumerate().map(|(index, symbol)| (SymbolId(index as u32), symbol))
+    }
+
     /// The bytes of a block so far, to be filled in; `None` for a zero block. Borrowed content is copied first.
     ///
     /// # Panics

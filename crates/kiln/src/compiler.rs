@@ -37,6 +37,17 @@ pub(crate) trait Install {
 /// Why a function has no code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
+    /// The first tier does not do it.
+    #[error("{0}")]
+    Baseline(kiln_baseline::CompileError),
+    /// Neither does the optimizer.
+    #[error("{refused}\n{source}")]
+    Nobody {
+        /// Why the first tier does not do it.
+        refused: kiln_baseline::CompileError,
+        /// Why the optimizer does not.
+        source: Box<Failure>,
+    },
     /// The optimizer could not be started.
     #[error("{0}")]
     NoOptimizer(String),
@@ -82,12 +93,15 @@ pub(crate) struct CompilerOptions {
     pub(crate) timeout: Duration,
     /// The pipeline of lazy requests.
     pub(crate) pipeline: Pipeline,
+    /// What comes along with them.
+    pub(crate) neighbours: Neighbours,
 }
 
 /// A module's bytes, which outlive every connection.
 #[derive(Clone, Copy, Debug)]
 struct Module {
-    digest: ModuleDigest,
+    /// Computed when an optimizer first hears of the module.
+    digest: Option<ModuleDigest>,
     bitcode: &'static [u8],
 }
 
@@ -164,10 +178,10 @@ impl Compiler {
     }
 
     /// Makes a module known. Its bytes are sent at once if the optimizer is there.
-    pub(crate) fn add_module(&self, digest: ModuleDigest, bitcode: &'static [u8]) -> ModuleId {
+    pub(crate) fn add_module(&self, bitcode: &'static [u8]) -> ModuleId {
         let mut state = self.lock();
         let module = ModuleId(state.modules.len() as u32);
-        state.modules.push(Module { digest, bitcode });
+        state.modules.push(Module { digest: None, bitcode });
         state.have.push(FunctionSet::default());
         if state.connection.is_some() && open_module(&mut state, module).is_err() {
             state.connection = None;
@@ -259,7 +273,7 @@ impl Compiler {
         let ticket = state.tickets.get_mut(&number).expect("the caller took the number from the table");
         let request = match &ticket.work {
             Work::Compile { module, function } => {
-                let neighbours = if ticket.attempts == 0 { Neighbours::default() } else { Neighbours::NONE };
+                let neighbours = if ticket.attempts == 0 { self.options.neighbours } else { Neighbours::NONE };
                 let pipeline = self.options.pipeline;
                 let compile = Compile { module: *module, roots: vec![*function], pipeline, neighbours };
                 connection.machine().compile(compile)
@@ -400,7 +414,7 @@ impl Compiler {
     }
 }
 
-const MISSING: &str = "kiln-optimizer compiles the program's functions. It is looked for in KILN_OPTIMIZER, beside `kiln` and \
+const MISSING: &str = "kiln-optimizer compiles functions that the first tier leaves out. It is looked for in KILN_OPTIMIZER, beside `kiln` and \
 on PATH; it is built by `cargo build --release -p kiln-optimizer`, which needs the packages llvm-22-dev, libpolly-22-dev and \
 libzstd-dev";
 
@@ -434,7 +448,8 @@ fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -
 
 fn open_module(state: &mut State, module: ModuleId) -> Result<(), String> {
     let index = module.0 as usize;
-    let Module { digest, bitcode } = state.modules[index];
+    let Module { digest, bitcode } = &mut state.modules[index];
+    let (digest, bitcode) = (*digest.get_or_insert_with(|| ModuleDigest(*blake3::hash(bitcode).as_bytes())), *bitcode);
     let have = state.have[index].clone();
     let connection = state.connection.as_mut().expect("connected by the caller");
     let bitcode = payload(bitcode).map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ use kiln_dispatch::{FunctionIndex, FunctionTable};
 use kiln_link::External;
 use kiln_remote::{Log, ModuleId, Spawner};
 
+use crate::baseline::{self, Baseline};
 use crate::code::{Bodies, Code};
 use crate::compiler::{Compiler, CompilerOptions, State};
 use crate::error::Error;
@@ -54,6 +55,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) cache: CodeCache,
+    pub(crate) baseline: Baseline,
     pub(crate) compiler: Compiler,
     pub(crate) code: Code,
     pub(crate) published: Mutex<Vec<Published>>,
@@ -77,7 +79,7 @@ pub(crate) struct Start {
 static FIRST: OnceLock<&'static Inner> = OnceLock::new();
 
 impl Engine {
-    /// Makes an engine. Its optimizer is started when the first bitcode is loaded, and gets ready in the background.
+    /// Makes an engine. Its optimizer is started when something needs it.
     ///
     /// # Errors
     ///
@@ -91,6 +93,7 @@ impl Engine {
             spawner,
             timeout: options.compile_timeout,
             pipeline: options.pipeline,
+            neighbours: options.neighbours(),
         });
         let mut cache_options = kiln_codecache::Options::new().low_2gib(options.low_2gib);
         cache_options = match options.perf {
@@ -105,6 +108,7 @@ impl Engine {
         let inner: &'static Inner = Box::leak(Box::new(Inner {
             options,
             cache,
+            baseline: Baseline::default(),
             compiler,
             code: Code::default(),
             published: Mutex::default(),
@@ -289,6 +293,7 @@ fn describe(address: ExecutorAddr) -> Option<String> {
 struct Guards {
     _modules: RwLockWriteGuard<'static, Vec<&'static LoadedModule>>,
     _session: MutexGuard<'static, Session>,
+    _baseline: MutexGuard<'static, baseline::State>,
     _published: MutexGuard<'static, Vec<Published>>,
     _code: MutexGuard<'static, Bodies>,
     _start: MutexGuard<'static, Start>,
@@ -309,6 +314,7 @@ impl Forking for Inner {
             compiler: inner.compiler.lock(),
             _modules: inner.modules(),
             _session: inner.session(),
+            _baseline: inner.baseline.lock(),
             _published: inner.published.lock().unwrap_or_else(PoisonError::into_inner),
             _code: inner.code.lock(),
             _start: inner.start(),

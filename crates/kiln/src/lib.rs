@@ -1,8 +1,9 @@
 //! Kiln: an adaptive JIT runtime for LLVM IR.
 //!
 //! An [`Engine`] loads bitcode, IR, objects, archives and shared libraries into this process, links them, and runs
-//! them. Functions of bitcode modules are compiled when they are first called, by an optimizer process that it starts;
-//! nothing of LLVM is in this process.
+//! them. Functions of bitcode modules are compiled when they are first called, by the thread that calls: straight from
+//! the bitcode, in one pass. What that compiler leaves out goes to an optimizer process, which is started then; nothing of
+//! LLVM is in this process.
 //!
 //! # Duties of the embedder
 //!
@@ -16,6 +17,7 @@
 //!
 //! It does not interpret, and it does not undo: a loaded module stays for the life of the process.
 
+mod baseline;
 mod code;
 mod compiler;
 mod debugger;
@@ -42,7 +44,7 @@ pub use function::{Function, Signature, Value, ValueKind};
 pub use input::Input;
 pub use inspect::inspect;
 pub use kiln_abi::ExecutorAddr;
-pub use options::{Options, PerfFormat, Pipeline};
+pub use options::{Options, PerfFormat, Pipeline, Tier, TierChoice};
 pub use statistics::{RegionUse, Statistics};
 
 /// The README's example, compiled as a test.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kiln_abi::{ExecutorAddr, FunctionId, ModuleDigest, Permission, Segment};
+use kiln_abi::{ExecutorAddr, FunctionId, Permission, Segment};
 use kiln_baseline::data::{self, ModuleData};
 use kiln_bitcode::{AliasId, Linkage};
 use kiln_codecache::{Place, Records};
@@ -112,7 +112,8 @@ fn open_bytes(
 ) -> Result<(), Error> {
     let name = path.display().to_string();
     let kind = input::kind(path, bytes).ok_or_else(|| Error::UnknownKind { path: path.to_owned() })?;
-    if matches!(kind, Kind::Bitcode | Kind::TextualIr | Kind::Source(_)) {
+    let early = inner.options.wants_optimizer_early();
+    if kind == Kind::TextualIr || early && matches!(kind, Kind::Bitcode | Kind::Source(_)) {
         // It gets ready while the rest is read.
         inner.compiler.start();
     }
@@ -188,14 +189,13 @@ fn normalize(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut Vec
 
 // ---- 2. modules ----------------------------------------------------------------------------------------------------
 
-/// Gives every module's functions stubs and sends it to the optimizer, which opens it meanwhile.
+/// Gives every module's functions stubs. An optimizer that runs already opens the module meanwhile.
 fn admit_all(inner: &'static Inner, opened: &mut [Opened]) -> Result<Vec<&'static LoadedModule>, Error> {
     let mut parsed = Vec::new();
     for input in opened {
         let Opened::Bitcode { name, bytes, modules } = input else { continue };
         for bitcode in modules.drain(..) {
-            let digest = ModuleDigest(*blake3::hash(bytes).as_bytes());
-            let id = inner.compiler.add_module(digest, bytes);
+            let id = inner.compiler.add_module(bytes);
             let module = LoadedModule::new(name.clone(), bytes, bitcode, id, |count| inner.table().allocate(count));
             parsed.push(&*Box::leak(Box::new(module.map_err(Error::Stubs)?)));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
+use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, symbol};
 use kiln_bitcode::{AliasId, AliasKind, GlobalRef, Linkage};
 use kiln_dispatch::FunctionIndex;
 use kiln_link::External;
@@ -99,6 +99,14 @@ impl LoadedModule {
         match name {
             Some(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
             _ => format!("function {}", function.0),
+        }
+    }
+
+    /// What people call the symbol of one of this module's objects.
+    pub(crate) fn symbol_name(&self, symbol: &[u8]) -> Vec<u8> {
+        match symbol::parse(symbol) {
+            Some(symbol::Id::Function(function)) => self.function_name(function).into_bytes(),
+            _ => symbol.to_vec(),
         }
     }
 

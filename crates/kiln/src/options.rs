@@ -3,7 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use kiln_abi::Pipeline;
+pub use kiln_abi::{Pipeline, Tier};
+use kiln_remote::Neighbours;
+
+/// Which compiler makes functions when they are first called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TierChoice {
+    /// The first tier, and the optimizer for functions that need something the first tier does not do.
+    #[default]
+    BaselineFirst,
+    /// This one for all. A function that the first tier does not do is an error then.
+    Only(Tier),
+    /// For each function one of both, at random: a run that finds out whether they work together.
+    Mix {
+        /// Decides; a run with the same seed takes the same ones.
+        seed: u64,
+    },
+}
 
 /// Where perf finds the names of compiled functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +34,8 @@ pub enum PerfFormat {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
+    /// Which compiler makes functions when they are first called.
+    pub tier: TierChoice,
     /// Pipeline of the optimizer.
     pub pipeline: Pipeline,
     /// The optimizer's binary. If `None`: `KILN_OPTIMIZER`, beside the executable, on `PATH`.
@@ -43,6 +61,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            tier: TierChoice::default(),
             pipeline: Pipeline::Quick,
             optimizer: None,
             compile_timeout: Duration::from_secs(60),
@@ -58,6 +77,19 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether the optimizer will be needed as soon as there is bitcode.
+    pub(crate) fn wants_optimizer_early(&self) -> bool {
+        matches!(self.tier, TierChoice::Only(Tier::Optimizer) | TierChoice::Mix { .. })
+    }
+
+    /// What comes along with a function that the optimizer is asked for: nothing where the first tier makes the others.
+    pub(crate) fn neighbours(&self) -> Neighbours {
+        match self.tier {
+            TierChoice::Only(Tier::Optimizer) => Neighbours::default(),
+            _ => Neighbours::NONE,
+        }
+    }
+
     /// The optimizer that these options mean, if there is one.
     pub(crate) fn find_optimizer(&self) -> Option<PathBuf> {
         const NAME: &str = "kiln-optimizer";

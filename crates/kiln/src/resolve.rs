@@ -7,15 +7,20 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use kiln_abi::symbol::{self, Id};
-use kiln_abi::{ExecutorAddr, FunctionId};
+use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Tier};
+use kiln_codecache::Published;
 use kiln_dispatch::{Claim, FunctionIndex, Resolve};
 use kiln_link::{External, Link, Scope};
 use kiln_remote::{Compiled, ModuleId};
 
+use crate::baseline::Plan;
 use crate::compiler::{Failure, Install};
 use crate::engine::Inner;
 use crate::module::LoadedModule;
 use crate::place::{self, Observed, Placed};
+
+/// Longest chain of functions that hold each the next one's label addresses.
+const OWNERS_MAX: u32 = 4;
 
 /// Exit status when a function that the program needs has no code.
 const EXIT_NO_CODE: i32 = 125;
@@ -42,18 +47,39 @@ impl Inner {
         let Some((module, function)) = self.function_at(index) else {
             return Err(Failure::Link(format!("stub {} belongs to no function", index.0)));
         };
-        loop {
-            match self.compiler.compile(module.id, function, self) {
-                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner)?,
-                result => break result?,
-            }
-        }
-        self.table().body(index).ok_or_else(|| Failure::Link("the optimizer's object does not define it".to_owned()))
+        self.compile_function(module, function, 0)?;
+        self.table().body(index).ok_or_else(|| Failure::Link("its compiler's output does not define it".to_owned()))
     }
 
-    /// Compiles the function that owns label addresses which another function or a global refers to.
-    pub(crate) fn compile_owner(&self, module: &LoadedModule, owner: FunctionId) -> Result<(), Failure> {
-        self.compiler.compile(module.id, owner, self)
+    /// Has `function` compiled by the tier that the options say, and installs it.
+    fn compile_function(&self, module: &LoadedModule, function: FunctionId, depth: u32) -> Result<(), Failure> {
+        let refused = match Plan::of(&self.options, module.id, function) {
+            Plan::Only(Tier::Optimizer) => None,
+            Plan::Only(Tier::Baseline) => return self.compile_baseline(module, function, depth),
+            Plan::BaselineFirst => match self.compile_baseline(module, function, depth) {
+                Err(Failure::Baseline(refused)) => Some(refused),
+                result => return result,
+            },
+        };
+        let result = loop {
+            match self.compiler.compile(module.id, function, self) {
+                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, depth)?,
+                result => break result,
+            }
+        };
+        match (result, refused) {
+            (Err(failure), Some(refused)) => Err(Failure::Nobody { refused, source: Box::new(failure) }),
+            (result, _) => result,
+        }
+    }
+
+    /// Compiles the function that owns label addresses to which a function refers that is the `depth`th in such a chain.
+    pub(crate) fn compile_owner(&self, module: &LoadedModule, owner: FunctionId, depth: u32) -> Result<(), Failure> {
+        // Two functions may hold each other's labels; which no compiler of C makes.
+        if depth == OWNERS_MAX {
+            return Err(Failure::NeedsOwner(owner));
+        }
+        self.compile_function(module, owner, depth + 1)
     }
 
     /// Ends the process: a call cannot return without its function.
@@ -92,16 +118,13 @@ impl Inner {
         let mut link =
             Link::new(kiln_link::Options { stubs: true, single_threaded: true, ..kiln_link::Options::default() });
         link.add_object(module.name.as_str(), &object);
-        let mut scope = ObjectScope { engine: self, module, needs_owner: None };
+        let mut scope = ObjectScope::new(self, module);
         let resolved = link.resolve(&mut scope);
         if let Some(owner) = scope.needs_owner {
             return Err(Failure::NeedsOwner(owner));
         }
         let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
-        let name = |symbol: &[u8]| match symbol::parse(symbol) {
-            Some(Id::Function(function)) => module.function_name(function).into_bytes(),
-            _ => symbol.to_vec(),
-        };
+        let name = |symbol: &[u8]| module.symbol_name(symbol);
         let observed = Observed {
             object: self.options.debugger.then_some(&object[..]),
             name: self.options.perf.is_some().then_some(&name),
@@ -110,35 +133,54 @@ impl Inner {
             .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
 
         let has_lines = *module.has_lines.get_or_init(|| crate::lines::has_lines(&object));
-        let mut bodies = Vec::with_capacity(compiled.functions.len());
-        let mut code = self.code.lock();
-        let mut symbols = Vec::with_capacity(compiled.functions.len());
+        let mut made = MadeBodies::default();
         for function in &compiled.functions {
             let name = symbol::name(Id::Function(*function));
-            let definition = linked.symbol(name.as_bytes());
-            let Some((index, definition)) = module.index_of(*function).zip(definition) else { continue };
-            let Some(body) = definition.location.address() else { continue };
-            if self.table().body(index).is_none() {
-                bodies.push((index, body));
-            }
-            symbols.push((body, definition.size, *function));
+            let Some(definition) = linked.symbol(name.as_bytes()) else { continue };
+            made.functions.extend(definition.location.address().map(|body| (*function, body, definition.size)));
         }
         for global in &compiled.globals {
             let name = symbol::name(Id::Global(*global));
-            if let Some(address) = linked.symbol(name.as_bytes()).and_then(|d| d.location.address()) {
-                module.bind_owned_global(*global, address);
-            }
+            let address = linked.symbol(name.as_bytes()).and_then(|d| d.location.address());
+            made.globals.extend(address.map(|address| (*global, address)));
         }
-        self.table().install(&bodies).map_err(|error| link_failure(&error))?;
         drop(linked);
-        let kept = has_lines.then(|| code.keep_object(object));
-        for (body, bytes, function) in symbols {
-            code.add(body, bytes, module.id, function, kept);
+        self.install_bodies(module, &made, has_lines.then_some(object), published)
+    }
+
+    /// Makes published code the code of its functions. `object` has its line tables.
+    pub(crate) fn install_bodies(
+        &self,
+        module: &LoadedModule,
+        made: &MadeBodies,
+        object: Option<Vec<u8>>,
+        published: Published,
+    ) -> Result<(), Failure> {
+        let mut code = self.code.lock();
+        let indices =
+            made.functions.iter().filter_map(|(function, body, _)| Some((module.index_of(*function)?, *body)));
+        let bodies: Vec<_> = indices.filter(|(index, _)| self.table().body(*index).is_none()).collect();
+        for (global, address) in &made.globals {
+            module.bind_owned_global(*global, *address);
+        }
+        self.table().install(&bodies).map_err(|error| Failure::Link(error.to_string()))?;
+        let kept = object.map(|object| code.keep_object(object));
+        for (function, body, bytes) in &made.functions {
+            code.add(*body, *bytes, module.id, *function, kept);
         }
         drop(code);
         self.published.lock().unwrap_or_else(PoisonError::into_inner).push(published);
         Ok(())
     }
+}
+
+/// What a link of compiled functions defines.
+#[derive(Debug, Default)]
+pub(crate) struct MadeBodies {
+    /// Functions, where they begin, and how long they are.
+    pub(crate) functions: Vec<(FunctionId, ExecutorAddr, u64)>,
+    /// Globals that belong to a version, because they hold label addresses.
+    pub(crate) globals: Vec<(GlobalId, ExecutorAddr)>,
 }
 
 /// Writes `message` and ends the process where it cannot go on. `exit` handlers are the program's code, which must not
@@ -152,14 +194,22 @@ pub(crate) fn end(message: &str) -> ! {
 }
 
 /// What the symbols of one module's objects mean.
-struct ObjectScope<'e> {
+pub(crate) struct ObjectScope<'e> {
     engine: &'e Inner,
     module: &'e LoadedModule,
     /// A function that must be compiled first, because it owns a table of label addresses.
     needs_owner: Option<FunctionId>,
 }
 
-impl ObjectScope<'_> {
+impl<'e> ObjectScope<'e> {
+    pub(crate) fn new(engine: &'e Inner, module: &'e LoadedModule) -> Self {
+        Self { engine, module, needs_owner: None }
+    }
+
+    pub(crate) fn needs_owner(&self) -> Option<FunctionId> {
+        self.needs_owner
+    }
+
     fn find(&mut self, name: &[u8]) -> Option<External> {
         let Some(id) = symbol::parse(name) else { return self.engine.session().find(name) };
         let module = self.module;
@@ -204,7 +254,7 @@ impl Scope for ObjectScope<'_> {
 
 impl Inner {
     /// `text` with the module's own names in place of id symbols.
-    fn in_names_of(&self, module: &LoadedModule, text: &str) -> String {
+    pub(crate) fn in_names_of(&self, module: &LoadedModule, text: &str) -> String {
         let mut named = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("kiln$") {

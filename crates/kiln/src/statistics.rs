@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kiln_abi::Permission;
 
+use crate::baseline::BaselineStatistics;
 use crate::compiler::CompilerStatistics;
 use crate::engine::Inner;
 
@@ -45,8 +46,10 @@ pub struct RegionUse {
 pub struct Statistics {
     /// Functions with bodies in loaded bitcode modules.
     pub functions_defined: u64,
-    /// Functions that were compiled.
+    /// Functions that were compiled, by whichever tier.
     pub functions_compiled: u64,
+    /// Of those, how many the first tier compiled.
+    pub functions_baseline: u64,
     /// IR instructions of those.
     pub instructions_compiled: u64,
     /// Requests to the optimizer.
@@ -61,17 +64,20 @@ pub struct Statistics {
     pub mappings: u64,
     phases: Phases,
     compiler: CompilerStatistics,
+    baseline: BaselineStatistics,
 }
 
 impl Statistics {
     pub(crate) fn of(inner: &Inner) -> Self {
         let compiler = inner.compiler.statistics();
+        let baseline = inner.baseline.statistics();
         let cache = inner.cache.stats();
         let functions_defined = inner.modules().iter().map(|module| module.defined.len() as u64).sum();
         Self {
             functions_defined,
-            functions_compiled: compiler.functions,
-            instructions_compiled: compiler.instructions,
+            functions_compiled: baseline.functions + compiler.functions,
+            functions_baseline: baseline.functions,
+            instructions_compiled: baseline.instructions + compiler.instructions,
             requests: compiler.requests,
             optimizer_restarts: compiler.restarts,
             waited: compiler.waited,
@@ -87,6 +93,7 @@ impl Statistics {
             mappings: cache.mappings as u64,
             phases: *inner.phases(),
             compiler,
+            baseline,
         }
     }
 }
@@ -111,10 +118,27 @@ impl fmt::Display for Statistics {
             milliseconds(phases.libraries),
             milliseconds(phases.link)
         )?;
+        let baseline = &self.baseline;
+        writeln!(
+            f,
+            "  first tier  {} functions, {} IR instructions: compiling {} ({:.0} ns per instruction), installing {}",
+            baseline.functions,
+            baseline.instructions,
+            milliseconds(baseline.compiling),
+            baseline.compiling.as_nanos() as f64 / baseline.instructions.max(1) as f64,
+            milliseconds(baseline.installing)
+        )?;
+        if !baseline.refused.is_empty() {
+            let functions: u64 = baseline.refused.values().sum();
+            writeln!(f, "              left {functions} to the optimizer after {}", milliseconds(baseline.refusing))?;
+        }
+        for (reason, functions) in &baseline.refused {
+            writeln!(f, "              {functions:4} because {reason}")?;
+        }
         let compiler = &self.compiler;
         writeln!(
             f,
-            "  first calls {} requests, {} waited, {} of it linking and installing {} KiB of objects",
+            "  requests    {}, {} waited, {} of it linking and installing {} KiB of objects",
             self.requests,
             milliseconds(self.waited),
             milliseconds(phases.install),

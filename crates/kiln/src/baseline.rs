@@ -1,0 +1,184 @@
+//! First calls without LLVM: the calling thread compiles the function itself.
+//!
+//! Compilers keep their memory between functions, so they wait on a stack for whoever needs one next; there are as many
+//! as threads have ever compiled at once. The lock of the stack is held for a push or a pop, never while anything is
+//! compiled, and always with signals blocked: whoever holds it cannot be interrupted by a first call of its own thread.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kiln_abi::symbol::{self, Id};
+use kiln_abi::{FunctionId, Tier};
+use kiln_baseline::{Code, CompileError};
+use kiln_link::{InputId, Link, SymbolId, SymbolPlace};
+use kiln_remote::ModuleId;
+
+use crate::compiler::Failure;
+use crate::engine::Inner;
+use crate::module::LoadedModule;
+use crate::options::{Options, TierChoice};
+use crate::place::{self, Observed, Placed};
+use crate::resolve::{MadeBodies, ObjectScope};
+
+/// The compilers of the first tier, and what they did.
+#[derive(Debug, Default)]
+pub(crate) struct Baseline {
+    state: Mutex<State>,
+}
+
+/// Everything behind the lock.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    idle: Vec<kiln_baseline::Compiler>,
+    statistics: BaselineStatistics,
+}
+
+/// What the first tier did so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BaselineStatistics {
+    pub(crate) functions: u64,
+    pub(crate) instructions: u64,
+    /// Reading bodies and generating code.
+    pub(crate) compiling: Duration,
+    /// The same, of functions that turned out to be beyond it.
+    pub(crate) refusing: Duration,
+    /// Linking, placing, publishing and installing.
+    pub(crate) installing: Duration,
+    /// What was left to the optimizer, and how many functions for that reason.
+    pub(crate) refused: BTreeMap<String, u64>,
+}
+
+impl Baseline {
+    /// The state's lock. A panic elsewhere is a bug that ends the process, so poisoning says nothing new.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn statistics(&self) -> BaselineStatistics {
+        self.lock().statistics.clone()
+    }
+
+    fn compile(&self, module: &LoadedModule, function: FunctionId) -> Result<Code, CompileError> {
+        let mut compiler = self.lock().idle.pop().unwrap_or_default();
+        let begin = Instant::now();
+        let code = compiler.compile(&module.bitcode, module.bytes, function);
+        let time = begin.elapsed();
+        let mut state = self.lock();
+        state.idle.push(compiler);
+        let statistics = &mut state.statistics;
+        match &code {
+            Ok(code) => {
+                statistics.compiling += time;
+                statistics.functions += 1;
+                statistics.instructions += u64::from(code.instructions);
+            }
+            Err(error) => {
+                statistics.refusing += time;
+                *statistics.refused.entry(error.to_string()).or_default() += 1;
+            }
+        }
+        code
+    }
+}
+
+/// Which compilers may make a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// The first tier, and the optimizer for what that does not do.
+    BaselineFirst,
+    /// One of them, or nobody.
+    Only(Tier),
+}
+
+impl Plan {
+    /// What `options` say about one function. A mix depends on nothing but the seed and the function's ids, so that a run
+    /// can be repeated.
+    pub(crate) fn of(options: &Options, module: ModuleId, function: FunctionId) -> Self {
+        match options.tier {
+            TierChoice::BaselineFirst => Plan::BaselineFirst,
+            TierChoice::Only(tier) => Plan::Only(tier),
+            TierChoice::Mix { seed } if coin(seed, module, function) => Plan::BaselineFirst,
+            TierChoice::Mix { .. } => Plan::Only(Tier::Optimizer),
+        }
+    }
+}
+
+/// A bit that looks random: the last steps of splitmix64 over all three.
+fn coin(seed: u64, module: ModuleId, function: FunctionId) -> bool {
+    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (u64::from(module.0) << 32 | u64::from(function.0));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) & 1 != 0
+}
+
+impl Inner {
+    /// Compiles `function` on this thread and installs it; `depth` counts the functions that wait for its labels.
+    pub(crate) fn compile_baseline(
+        &self,
+        module: &LoadedModule,
+        function: FunctionId,
+        depth: u32,
+    ) -> Result<(), Failure> {
+        let code = self.baseline.compile(module, function).map_err(Failure::Baseline)?;
+        let begin = Instant::now();
+        let result = loop {
+            match self.install_baseline(module, function, &code) {
+                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, depth)?,
+                result => break result,
+            }
+        };
+        self.baseline.lock().statistics.installing += begin.elapsed();
+        result
+    }
+
+    fn install_baseline(&self, module: &LoadedModule, function: FunctionId, code: &Code) -> Result<(), Failure> {
+        let mut link =
+            Link::new(kiln_link::Options { stubs: true, single_threaded: true, ..kiln_link::Options::default() });
+        let input = link.add_graph(&code.graph);
+        let mut scope = ObjectScope::new(self, module);
+        let resolved = link.resolve(&mut scope);
+        if let Some(owner) = scope.needs_owner() {
+            return Err(Failure::NeedsOwner(owner));
+        }
+        let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
+        let name = |symbol: &[u8]| module.symbol_name(symbol);
+        let observed = Observed { object: None, name: self.options.perf.is_some().then_some(&name) };
+        let Placed { linked, published, .. } = place::place(self, resolved, &observed)
+            .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
+        let defined = |id: SymbolId, input: InputId| {
+            let definition = linked.graph_symbol(input, id)?;
+            Some((definition.location.address()?, definition.size))
+        };
+        let mut made = MadeBodies::default();
+        for (id, symbol) in code.graph.symbols_with_ids() {
+            if !matches!(symbol.place, SymbolPlace::Defined { .. }) || symbol.name.is_empty() {
+                continue;
+            }
+            let Some((address, size)) = defined(id, input) else { continue };
+            match symbol::parse(&symbol.name) {
+                Some(Id::Function(id)) if id == function => made.functions.push((function, address, size)),
+                Some(Id::Global(global)) => made.globals.push((global, address)),
+                _ => {}
+            }
+        }
+        drop(linked);
+        self.install_bodies(module, &made, None, published)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_is_the_same_for_the_same_seed_and_takes_both_tiers() {
+        let options = |seed| Options { tier: TierChoice::Mix { seed }, ..Options::default() };
+        let plans =
+            |seed| -> Vec<Plan> { (0..1000).map(|f| Plan::of(&options(seed), ModuleId(0), FunctionId(f))).collect() };
+        assert_eq!(plans(1), plans(1));
+        assert_ne!(plans(1), plans(2));
+        let baseline = plans(1).iter().filter(|plan| **plan == Plan::BaselineFirst).count();
+        assert!((400..600).contains(&baseline), "{baseline} of 1000");
+    }
+}
