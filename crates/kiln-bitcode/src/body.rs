@@ -130,9 +130,9 @@ pub enum Opcode {
     AtomicRmw,
     /// no operands
     Fence,
-    /// callee V, arguments V… (`NONE` for metadata); `aux` indexes [`Body::calls`]
+    /// callee V, arguments V… (`NONE` for metadata); see [`Body::call`]
     Call,
-    /// callee V, normal B, unwind B, arguments V…; `aux` indexes [`Body::calls`]
+    /// callee V, normal B, unwind B, arguments V…; see [`Body::call`]
     Invoke,
     /// (kind N: 0 catch, 1 filter; V)…; flag [`Instruction::CLEANUP`]
     LandingPad,
@@ -150,10 +150,90 @@ pub enum Opcode {
     IndirectBr,
     /// nothing
     Unreachable,
-    /// callee V, default B, count of indirect destinations N, B…, arguments V…; `aux` indexes [`Body::calls`]
+    /// callee V, default B, count of indirect destinations N, B…, arguments V…; see [`Body::call`]
     CallBr,
     /// Parts of Windows' exception handling, which no Linux front end writes: operands as in the record
     Funclet,
+}
+
+impl Opcode {
+    /// Its name in textual IR; conditional branches are `br` too.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        const NAMES: [&str; Opcode::Funclet as usize + 1] = [
+            "fneg",
+            "add",
+            "sub",
+            "mul",
+            "udiv",
+            "sdiv",
+            "urem",
+            "srem",
+            "shl",
+            "lshr",
+            "ashr",
+            "and",
+            "or",
+            "xor",
+            "fadd",
+            "fsub",
+            "fmul",
+            "fdiv",
+            "frem",
+            "trunc",
+            "zext",
+            "sext",
+            "fptoui",
+            "fptosi",
+            "uitofp",
+            "sitofp",
+            "fptrunc",
+            "fpext",
+            "ptrtoint",
+            "ptrtoaddr",
+            "inttoptr",
+            "bitcast",
+            "addrspacecast",
+            "getelementptr",
+            "select",
+            "extractelement",
+            "insertelement",
+            "shufflevector",
+            "extractvalue",
+            "insertvalue",
+            "icmp",
+            "fcmp",
+            "phi",
+            "freeze",
+            "va_arg",
+            "alloca",
+            "load",
+            "store",
+            "cmpxchg",
+            "atomicrmw",
+            "fence",
+            "call",
+            "invoke",
+            "landingpad",
+            "resume",
+            "ret",
+            "br",
+            "br",
+            "switch",
+            "indirectbr",
+            "unreachable",
+            "callbr",
+            "funclet",
+        ];
+        NAMES[self as usize]
+    }
+
+    /// Whether it ends a block; [`Opcode::Funclet`] does only with some codes.
+    #[must_use]
+    pub fn is_terminator(self) -> bool {
+        use Opcode::*;
+        matches!(self, Ret | Br | CondBr | Switch | IndirectBr | Invoke | Resume | Unreachable | CallBr)
+    }
 }
 
 /// Orderings of atomic operations, as in the bitcode (`AtomicOrderingCodes`).
@@ -404,7 +484,8 @@ impl Body {
     }
 
     /// Number of the first value that an instruction makes.
-    fn first_result(&self) -> u32 {
+    #[must_use]
+    pub fn first_result(&self) -> u32 {
         self.first_constant() + self.constants.len() as u32
     }
 }

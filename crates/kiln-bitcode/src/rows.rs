@@ -7,6 +7,7 @@
 use std::fmt::{self, Write};
 
 use crate::attributes::{Attribute, AttributeList, AttributePlace, IntRange};
+use crate::body::{Body, ValueId};
 use crate::constant::{BinaryOp, Constant, ConstantId, GlobalRef};
 use crate::global::{Alias, AliasKind, Function, Global, Symbol, ThreadLocal};
 use crate::module::Module;
@@ -18,7 +19,7 @@ const MAX_ROW: usize = 64 << 20;
 /// The lines of `module`.
 pub fn rows(module: &Module) -> impl Iterator<Item = String> + '_ {
     let row = move |write: &dyn Fn(&mut Row<'_>) -> fmt::Result| {
-        let mut row = Row { module, out: String::new() };
+        let mut row = Row { module, body: None, out: String::new() };
         if write(&mut row).is_err() {
             row.out.push('…');
         }
@@ -62,13 +63,16 @@ pub fn rows(module: &Module) -> impl Iterator<Item = String> + '_ {
         .chain(indirect(AliasKind::Ifunc))
 }
 
-struct Row<'m> {
-    module: &'m Module,
-    out: String,
+/// One line in the making.
+pub(crate) struct Row<'m> {
+    pub(crate) module: &'m Module,
+    /// Whose constants the line may name, beside the module's.
+    pub(crate) body: Option<&'m Body>,
+    pub(crate) out: String,
 }
 
 impl Row<'_> {
-    fn put(&mut self, text: &str) -> fmt::Result {
+    pub(crate) fn put(&mut self, text: &str) -> fmt::Result {
         if self.out.len() + text.len() > MAX_ROW {
             return Err(fmt::Error);
         }
@@ -76,7 +80,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
         mut each: impl FnMut(&mut Self, T) -> fmt::Result,
@@ -90,7 +94,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    fn text(&mut self, bytes: &[u8]) -> fmt::Result {
+    pub(crate) fn text(&mut self, bytes: &[u8]) -> fmt::Result {
         self.put("\"")?;
         for &byte in bytes {
             match byte {
@@ -125,7 +129,7 @@ impl Row<'_> {
         self.text(module.module_asm())
     }
 
-    fn ty(&mut self, id: TypeId) -> fmt::Result {
+    pub(crate) fn ty(&mut self, id: TypeId) -> fmt::Result {
         let module = self.module;
         match module.ty(id) {
             Type::Void => self.put("void"),
@@ -185,7 +189,7 @@ impl Row<'_> {
         }
     }
 
-    fn global_ref(&mut self, global: GlobalRef) -> fmt::Result {
+    pub(crate) fn global_ref(&mut self, global: GlobalRef) -> fmt::Result {
         let module = self.module;
         let name = module.symbol_name(global);
         if !name.is_empty() {
@@ -204,8 +208,12 @@ impl Row<'_> {
     }
 
     /// A constant with its type.
-    fn constant(&mut self, id: ConstantId) -> fmt::Result {
-        self.ty(self.module.constant_type(id))?;
+    pub(crate) fn constant(&mut self, id: ConstantId) -> fmt::Result {
+        let ty = match self.body {
+            Some(body) => body.type_of(self.module, ValueId(id.0)),
+            None => self.module.constant_type(id),
+        };
+        self.ty(ty)?;
         self.put(" ")?;
         self.value(id)
     }
@@ -218,7 +226,11 @@ impl Row<'_> {
 
     fn value(&mut self, id: ConstantId) -> fmt::Result {
         let module = self.module;
-        match module.constant(id) {
+        let constant = match self.body {
+            Some(body) => body.constant(module, ValueId(id.0)).ok_or(fmt::Error)?,
+            None => module.constant(id),
+        };
+        match constant {
             Constant::Null => self.put("zero"),
             Constant::Undef => self.put("undef"),
             Constant::Poison => self.put("poison"),
@@ -320,7 +332,7 @@ impl Row<'_> {
         self.put(")")
     }
 
-    fn attributes(&mut self, list: &AttributeList) -> fmt::Result {
+    pub(crate) fn attributes(&mut self, list: &AttributeList) -> fmt::Result {
         self.put(" attributes=[")?;
         let mut groups: Vec<_> = list.groups().iter().filter(|group| !group.attributes().is_empty()).collect();
         groups.sort_by_key(|group| group.place());
@@ -332,7 +344,7 @@ impl Row<'_> {
             }
             let mut texts = Vec::new();
             for attribute in group.attributes() {
-                let mut text = Row { module: row.module, out: String::new() };
+                let mut text = Row { module: row.module, body: row.body, out: String::new() };
                 text.attribute(attribute)?;
                 texts.push(text.out);
             }

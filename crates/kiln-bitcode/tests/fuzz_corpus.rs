@@ -6,11 +6,14 @@
 #[path = "support/mutate.rs"]
 mod mutate;
 mod support;
+#[path = "support/walk.rs"]
+mod walk;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mutate::{Random, mutate};
+use kiln_bitcode::{Body, FunctionId};
+use mutate::{Random, flip, mutate};
 
 /// Counts what is allocated, to bound it.
 struct Counting;
@@ -37,7 +40,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Memory that reading `len` bytes may take: the reader's budget and the tables made of it.
+/// Memory that reading `len` bytes may take: the reader's budget and the tables made of it, those of a body included.
 fn bound(len: usize) -> usize {
     len * 128 + (4 << 20)
 }
@@ -50,6 +53,7 @@ fn damaged_files_are_refused_or_read() {
     assert!(small.len() >= 8);
     let mut random = Random(22);
     let (mut read, mut refused) = (0, 0);
+    let (mut bodies, mut bad_bodies) = (0, 0);
     for round in 0..20_000 {
         let other = small[random.below(small.len())];
         let bytes = mutate(&mut random, small[round % small.len()], other);
@@ -58,8 +62,13 @@ fn damaged_files_are_refused_or_read() {
         match kiln_bitcode::parse(&bytes) {
             Ok(modules) => {
                 read += 1;
-                let rows: usize = modules.iter().flat_map(kiln_bitcode::rows).map(|row| row.len()).sum();
-                assert!(rows > 0);
+                for module in &modules {
+                    let (rows, good) = walk::walk(module, &bytes, &mut Body::new());
+                    assert!(rows > 0);
+                    let all = module.functions().iter().filter(|function| function.body.is_some()).count();
+                    bodies += good;
+                    bad_bodies += all - good;
+                }
             }
             Err(error) => {
                 refused += 1;
@@ -73,6 +82,33 @@ fn damaged_files_are_refused_or_read() {
     }
     // Both must occur often, or the mutations test nothing.
     assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
+    assert!(bodies > 1000 && bad_bodies > 100, "{bodies} bodies read, {bad_bodies} refused");
+}
+
+/// Flipped bits inside of bodies, which the module's tables do not notice.
+#[test]
+fn damaged_bodies_are_refused_or_read() {
+    let mut random = Random(64);
+    let mut body = Body::new();
+    let (mut read, mut refused) = (0, 0);
+    for file in support::compile_modules(&support::scratch("fuzz-bodies")) {
+        let mut bytes = std::fs::read(file).unwrap();
+        let modules = kiln_bitcode::parse(&bytes).unwrap();
+        let module = &modules[0];
+        let ranges: Vec<_> =
+            (0..).map(FunctionId).zip(module.functions()).filter_map(|(id, f)| Some((id, f.body?))).collect();
+        for _ in 0..if ranges.is_empty() { 0 } else { 4_000 } {
+            let (id, range) = ranges[random.below(ranges.len())];
+            let before = bytes[range.start..range.end].to_vec();
+            flip(&mut random, &mut bytes[range.start..range.end]);
+            match walk::walk_body(module, &bytes, id, &mut body) {
+                Some(seen) => read += usize::from(seen > 0),
+                None => refused += 1,
+            }
+            bytes[range.start..range.end].copy_from_slice(&before);
+        }
+    }
+    assert!(read > 1000 && refused > 1000, "{read} bodies read, {refused} refused");
 }
 
 /// Every prefix of a file is refused: a module that lost its end is never taken for a whole one.

@@ -1,6 +1,7 @@
 //! Our reader against LLVM's: both must say the same of every module.
 //!
-//! `judge/llvm_rows.cpp` prints LLVM's view, [`kiln_bitcode::rows`] ours. Besides the sources in `modules`, every `.bc`
+//! `judge/llvm_rows.cpp` prints LLVM's view, [`kiln_bitcode::rows`] and
+//! [`kiln_bitcode::body_rows`] ours. Besides the sources in `modules`, every `.bc`
 //! file in the directory `KILN_TEST_PROGRAMS` is judged, if it is set.
 
 mod support;
@@ -8,6 +9,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kiln_bitcode::{Body, FunctionId, Module};
 use support::{compile_modules, run, scratch};
 
 /// Builds the judge, once for all tests.
@@ -24,12 +26,23 @@ fn judge() -> &'static Path {
     })
 }
 
+/// The lines of a module and of all its bodies.
+fn all_rows<'m>(module: &'m Module, bytes: &'m [u8]) -> impl Iterator<Item = String> + 'm {
+    let ids = (0..).map(FunctionId).zip(module.functions()).filter(|(_, function)| function.body.is_some());
+    let bodies = ids.flat_map(move |(id, _)| {
+        let mut body = Body::new();
+        module.read_body(bytes, id, &mut body).unwrap_or_else(|e| panic!("{id:?}: {e}"));
+        kiln_bitcode::body_rows(module, &body).collect::<Vec<_>>()
+    });
+    kiln_bitcode::rows(module).chain(bodies)
+}
+
 fn assert_same(file: &Path) -> usize {
     let theirs = run(Command::new(judge()).arg(file));
     let theirs = String::from_utf8(theirs).unwrap();
     let bytes = std::fs::read(file).unwrap();
     let modules = kiln_bitcode::parse(&bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let mut ours = modules.iter().flat_map(kiln_bitcode::rows);
+    let mut ours = modules.iter().flat_map(|module| all_rows(module, &bytes));
     let mut theirs = theirs.split_terminator('\n');
     for line in 1.. {
         match (ours.next(), theirs.next()) {

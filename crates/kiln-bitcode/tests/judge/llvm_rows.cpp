@@ -1,9 +1,9 @@
-// The judge of kiln_bitcode::rows: the same lines, from LLVM's own reader.
+// The judge of kiln_bitcode::rows and kiln_bitcode::body_rows: the same lines, from LLVM's own reader.
 //
 // usage: llvm_rows FILE.bc…
 //
 // Compiled at test time against the installed LLVM 22. Shares nothing with the reader it judges but the form of the
-// lines, which src/rows.rs describes.
+// lines, which src/rows.rs and src/body_rows.rs describe.
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Bitcode/BitcodeReader.h"
@@ -13,12 +13,15 @@
 #include "llvm/IR/ConstantRangeList.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/DataLayout.h"
+#include "llvm/IR/DebugInfoMetadata.h"
 #include "llvm/IR/DerivedTypes.h"
 #include "llvm/IR/Function.h"
 #include "llvm/IR/GlobalAlias.h"
 #include "llvm/IR/GlobalIFunc.h"
 #include "llvm/IR/GlobalVariable.h"
 #include "llvm/IR/InlineAsm.h"
+#include "llvm/IR/InstrTypes.h"
+#include "llvm/IR/Instructions.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Operator.h"
@@ -28,6 +31,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 using namespace llvm;
@@ -451,6 +455,240 @@ void printSymbols(const Module &M) {
     print(symbol("ifunc", I) + " target=" + constant(I.getResolver()));
 }
 
+// The instructions of one function.
+class BodyPrinter {
+public:
+  explicit BodyPrinter(const Function &F) : F(F) {
+    unsigned Blocks = 0, Results = 0, Arguments = 0;
+    for (const Argument &A : F.args())
+      Names[&A] = "%a" + std::to_string(Arguments++);
+    for (const BasicBlock &B : F) {
+      Names[&B] = "b" + std::to_string(Blocks++);
+      for (const Instruction &I : B)
+        if (!I.getType()->isVoidTy())
+          Names[&I] = "%" + std::to_string(Results++);
+    }
+  }
+
+  void print() {
+    ::print("body " + globalRef(&F) + " blocks=" + std::to_string(F.size()) +
+            " arguments=" + std::to_string(F.arg_size()));
+    for (const BasicBlock &B : F)
+      for (const Instruction &I : B)
+        ::print(row(I));
+  }
+
+private:
+  const Function &F;
+  std::unordered_map<const Value *, std::string> Names;
+
+  std::string operand(const Value *V) {
+    if (auto It = Names.find(V); It != Names.end())
+      return isa<BasicBlock>(V) ? It->second : type(V->getType()) + " " + It->second;
+    if (isa<MetadataAsValue>(V))
+      return "metadata";
+    if (auto *A = dyn_cast<InlineAsm>(V))
+      return type(A->getType()) + " (asm " +
+             std::to_string(A->hasSideEffects() | A->isAlignStack() << 1 |
+                            (A->getDialect() == InlineAsm::AD_Intel) << 2 | A->canThrow() << 3) +
+             " " + text(A->getAsmString()) + " " + text(A->getConstraintString()) + ")";
+    if (auto *C = dyn_cast<Constant>(V))
+      return constant(C);
+    die("an operand that has no form");
+  }
+
+  std::string list(ArrayRef<const Value *> Operands) {
+    std::string Out;
+    for (size_t I = 0; I != Operands.size(); ++I)
+      Out += (I ? ", " : "") + operand(Operands[I]);
+    return Out;
+  }
+
+  static std::string number(const char *Key, uint64_t N) {
+    return N ? std::string(" ") + Key + "=" + std::to_string(N) : "";
+  }
+
+  static unsigned ordering(AtomicOrdering O) {
+    switch (O) {
+    case AtomicOrdering::NotAtomic:              return 0;
+    case AtomicOrdering::Unordered:              return 1;
+    case AtomicOrdering::Monotonic:              return 2;
+    case AtomicOrdering::Acquire:                return 3;
+    case AtomicOrdering::Release:                return 4;
+    case AtomicOrdering::AcquireRelease:         return 5;
+    case AtomicOrdering::SequentiallyConsistent: return 6;
+    }
+    die("an ordering that has no form");
+  }
+
+  static std::string access(bool Volatile, bool Atomic, AtomicOrdering O, SyncScope::ID Scope) {
+    std::string Out = number("ordering", ordering(O));
+    if (Volatile)
+      Out += " volatile";
+    if (Atomic && Scope == SyncScope::SingleThread)
+      Out += " singlethread";
+    return Out;
+  }
+
+  static std::string align(Align A) { return " align=" + std::to_string(Log2(A) + 1); }
+
+  static unsigned flags(const Instruction &I) {
+    if (isa<OverflowingBinaryOperator>(I))
+      return I.hasNoUnsignedWrap() | I.hasNoSignedWrap() << 1;
+    if (auto *T = dyn_cast<TruncInst>(&I))
+      return T->hasNoUnsignedWrap() | T->hasNoSignedWrap() << 1;
+    if (isa<PossiblyExactOperator>(I))
+      return I.isExact();
+    if (auto *D = dyn_cast<PossiblyDisjointInst>(&I))
+      return D->isDisjoint();
+    if (isa<PossiblyNonNegInst>(I))
+      return I.hasNonNeg();
+    if (auto *C = dyn_cast<ICmpInst>(&I))
+      return C->hasSameSign();
+    if (auto *G = dyn_cast<GetElementPtrInst>(&I))
+      return G->isInBounds() | G->hasNoUnsignedSignedWrap() << 1 | G->hasNoUnsignedWrap() << 2;
+    return 0;
+  }
+
+  static unsigned fastMath(const Instruction &I) {
+    if (!isa<FPMathOperator>(I))
+      return 0;
+    FastMathFlags M = I.getFastMathFlags();
+    return M.allowReassoc() | M.noNaNs() << 1 | M.noInfs() << 2 | M.noSignedZeros() << 3 |
+           M.allowReciprocal() << 4 | M.allowContract() << 5 | M.approxFunc() << 6;
+  }
+
+  std::string call(const CallBase &C) {
+    unsigned Tail = 0;
+    if (auto *Call = dyn_cast<CallInst>(&C))
+      Tail = Call->getTailCallKind();
+    std::string Out = " fn=" + type(C.getFunctionType()) + " cc=" + std::to_string(C.getCallingConv()) +
+                      " tail=" + std::to_string(Tail) + attributes(C.getAttributes());
+    for (unsigned I = 0; I != C.getNumOperandBundles(); ++I) {
+      OperandBundleUse Bundle = C.getOperandBundleAt(I);
+      std::vector<const Value *> Inputs(Bundle.Inputs.begin(), Bundle.Inputs.end());
+      Out += " bundle " + text(Bundle.getTagName()) + "(" + list(Inputs) + ")";
+    }
+    return Out;
+  }
+
+  std::string row(const Instruction &I) {
+    std::string Name = I.getOpcodeName();
+    std::string Extra, Operands;
+    std::vector<const Value *> Values(I.value_op_begin(), I.value_op_end());
+    auto Plain = [&](ArrayRef<const Value *> List) { Operands = list(List); };
+    auto Append = [&](const std::string &Text) { Operands += (Operands.empty() ? "" : ", ") + Text; };
+    Plain(Values);
+    if (auto *C = dyn_cast<CmpInst>(&I)) {
+      Extra += number("sub", C->getPredicate());
+    } else if (auto *G = dyn_cast<GetElementPtrInst>(&I)) {
+      Extra += " of=" + type(G->getSourceElementType());
+    } else if (auto *A = dyn_cast<AllocaInst>(&I)) {
+      Extra += align(A->getAlign()) + " of=" + type(A->getAllocatedType());
+      if (A->isUsedWithInAlloca() || A->isSwiftError())
+        Extra += " special";
+    } else if (auto *L = dyn_cast<LoadInst>(&I)) {
+      Extra += align(L->getAlign()) + access(L->isVolatile(), L->isAtomic(), L->getOrdering(), L->getSyncScopeID());
+    } else if (auto *S = dyn_cast<StoreInst>(&I)) {
+      Extra += align(S->getAlign()) + access(S->isVolatile(), S->isAtomic(), S->getOrdering(), S->getSyncScopeID());
+      Plain({S->getPointerOperand(), S->getValueOperand()});
+    } else if (auto *X = dyn_cast<AtomicCmpXchgInst>(&I)) {
+      Extra += number("sub", ordering(X->getFailureOrdering())) + align(X->getAlign()) +
+               access(X->isVolatile(), true, X->getSuccessOrdering(), X->getSyncScopeID());
+      if (X->isWeak())
+        Extra += " weak";
+    } else if (auto *R = dyn_cast<AtomicRMWInst>(&I)) {
+      Extra += number("sub", R->getOperation()) + align(R->getAlign()) +
+               access(R->isVolatile(), true, R->getOrdering(), R->getSyncScopeID());
+    } else if (auto *E = dyn_cast<FenceInst>(&I)) {
+      Extra += access(false, true, E->getOrdering(), E->getSyncScopeID());
+    } else if (auto *V = dyn_cast<ShuffleVectorInst>(&I)) {
+      Plain({V->getOperand(0), V->getOperand(1), V->getShuffleMaskForBitcode()});
+    } else if (auto *V = dyn_cast<ExtractValueInst>(&I)) {
+      for (unsigned Index : V->indices())
+        Append(std::to_string(Index));
+    } else if (auto *V = dyn_cast<InsertValueInst>(&I)) {
+      for (unsigned Index : V->indices())
+        Append(std::to_string(Index));
+    } else if (auto *P = dyn_cast<PHINode>(&I)) {
+      Operands = "";
+      for (unsigned N = 0; N != P->getNumIncomingValues(); ++N) {
+        Append(operand(P->getIncomingValue(N)));
+        Append(operand(P->getIncomingBlock(N)));
+      }
+    } else if (auto *L = dyn_cast<LandingPadInst>(&I)) {
+      if (L->isCleanup())
+        Extra += " cleanup";
+      Operands = "";
+      for (unsigned N = 0; N != L->getNumClauses(); ++N) {
+        Append(L->isFilter(N) ? "1" : "0");
+        Append(operand(L->getClause(N)));
+      }
+    } else if (auto *B = dyn_cast<BranchInst>(&I)) {
+      if (B->isConditional())
+        Plain({B->getCondition(), B->getSuccessor(0), B->getSuccessor(1)});
+    } else if (auto *S = dyn_cast<SwitchInst>(&I)) {
+      Plain({S->getCondition(), S->getDefaultDest()});
+      for (auto &Case : S->cases()) {
+        Append(operand(Case.getCaseValue()));
+        Append(operand(Case.getCaseSuccessor()));
+      }
+    } else if (auto *C = dyn_cast<CallBase>(&I)) {
+      Extra += call(*C);
+      Plain({C->getCalledOperand()});
+      if (auto *Invoke = dyn_cast<InvokeInst>(C)) {
+        Append(operand(Invoke->getNormalDest()));
+        Append(operand(Invoke->getUnwindDest()));
+      } else if (auto *Br = dyn_cast<CallBrInst>(C)) {
+        Append(operand(Br->getDefaultDest()));
+        Append(std::to_string(Br->getNumIndirectDests()));
+        for (unsigned N = 0; N != Br->getNumIndirectDests(); ++N)
+          Append(operand(Br->getIndirectDest(N)));
+      }
+      for (const Value *A : C->args())
+        Append(operand(A));
+    } else if (auto *R = dyn_cast<CleanupReturnInst>(&I)) {
+      Name = "funclet";
+      Extra += " sub=48";
+      Plain({R->getCleanupPad()});
+      if (R->hasUnwindDest())
+        Append(operand(R->getUnwindDest()));
+    } else if (auto *R = dyn_cast<CatchReturnInst>(&I)) {
+      Name = "funclet";
+      Extra += " sub=49";
+      Plain({R->getCatchPad(), R->getSuccessor()});
+    } else if (auto *P = dyn_cast<FuncletPadInst>(&I)) {
+      Name = "funclet";
+      Extra += isa<CatchPadInst>(P) ? " sub=50" : " sub=51";
+      Plain({P->getParentPad()});
+      Append(std::to_string(P->arg_size()));
+      for (unsigned N = 0; N != P->arg_size(); ++N)
+        Append(operand(P->getArgOperand(N)));
+    } else if (auto *S = dyn_cast<CatchSwitchInst>(&I)) {
+      Name = "funclet";
+      Extra += " sub=52";
+      Plain({S->getParentPad()});
+      Append(std::to_string(S->getNumHandlers()));
+      for (const BasicBlock *B : S->handlers())
+        Append(operand(B));
+      if (S->hasUnwindDest())
+        Append(operand(S->getUnwindDest()));
+    }
+    std::string At;
+    if (const DebugLoc &L = I.getDebugLoc())
+      At = " at=" + std::to_string(L.getLine()) + ":" + std::to_string(L.getCol()) + (L.getInlinedAt() ? ":inlined" : "");
+    auto It = Names.find(&I);
+    return Names[I.getParent()] + " " + (It == Names.end() ? "-" : It->second) + " " + Name + " " + type(I.getType()) +
+           number("flags", flags(I)) + number("fast", fastMath(I)) + Extra + ": " + Operands + At;
+  }
+};
+
+void printBodies(const Module &M) {
+  for (const Function &F : M)
+    if (!F.isDeclaration())
+      BodyPrinter(F).print();
+}
+
 } // namespace
 
 int main(int Argc, char **Argv) {
@@ -470,6 +708,7 @@ int main(int Argc, char **Argv) {
       if (Error E = (*M)->materializeAll())
         die(std::string(Argv[I]) + ": " + toString(std::move(E)));
       printSymbols(**M);
+      printBodies(**M);
     }
   }
 }

@@ -50,3 +50,11 @@ pub(crate) fn mutate(random: &mut Random, bytes: &[u8], other: &[u8]) -> Vec<u8>
     }
     bytes
 }
+
+/// Flips one to three bits.
+pub(crate) fn flip(random: &mut Random, bytes: &mut [u8]) {
+    for _ in 0..=random.below(3) {
+        let at = random.below(bytes.len());
+        bytes[at] ^= 1 << random.below(8);
+    }
+}
