@@ -38,6 +38,8 @@ mod index;
 #[cfg(not(loom))]
 mod memory;
 #[cfg(not(loom))]
+pub mod scan;
+#[cfg(not(loom))]
 mod stack;
 #[cfg_attr(loom, allow(dead_code, reason = "the loom build keeps the state machine and leaves out the table"))]
 mod state;

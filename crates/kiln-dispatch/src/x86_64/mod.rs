@@ -11,4 +11,4 @@ mod trampoline;
 mod xstate;
 
 pub(crate) use entry::{ENTRY_BYTES, entry_code};
-pub(crate) use trampoline::trampoline;
+pub(crate) use trampoline::{SAVED_BELOW_PROGRAM_SP, program_sp_slot, trampoline};

@@ -20,7 +20,9 @@
 //!    the bits once more, and sleep on the counter. The partner, step 6, clears its bit before it looks for sleepers,
 //!    and locked instructions are full barriers: either we see the bit or it sees us and counts up, and then the
 //!    system call, which compares the counter, does not fall asleep.
-//! 3. On the new stack, save the vector and x87 state and set the modes that compiled Rust expects.
+//! 3. On the new stack, save the vector and x87 state and set the modes that compiled Rust expects. The program's stack
+//!    pointer goes where XSAVE and FXSAVE leave 48 bytes to software (Intel SDM vol. 1 §13.4.1): scans of stacks look for
+//!    it there.
 //! 4. Call [`enter`]. It returns where to go.
 //! 5. Restore the vector and x87 state.
 //! 6. Back on the caller's stack, give the engine's stack back, and wake a sleeper if there is one.
@@ -41,7 +43,9 @@
 use crate::chunk::Chunk;
 use crate::fork;
 use crate::index::FunctionIndex;
+use crate::x86_64::xstate::XSTATE;
 use kiln_abi::ExecutorAddr;
+use std::sync::atomic::Ordering;
 
 /// Where stubs that lead nowhere go, or `None` if this is not the machine for it.
 pub(crate) fn trampoline() -> Option<ExecutorAddr> {
@@ -53,6 +57,18 @@ pub(crate) fn trampoline() -> Option<ExecutorAddr> {
     }
     #[cfg(not(target_arch = "x86_64"))]
     None
+}
+
+/// Offset in the XSAVE area of the program's stack pointer: bytes 464 to 511 are for software.
+const FOR_SOFTWARE: u64 = 464;
+
+/// What the trampoline saves on the program's stack below the address that it keeps as the program's stack pointer.
+pub(crate) const SAVED_BELOW_PROGRAM_SP: u64 = 88;
+
+/// Where the trampoline keeps the program's stack pointer of the thread on the stack of the engine that ends at `end`.
+pub(crate) fn program_sp_slot(end: u64) -> u64 {
+    // Relaxed: written before there is a stub.
+    ((end - XSTATE.bytes.load(Ordering::Relaxed)) & !63) + FOR_SOFTWARE
 }
 
 /// Step 4: asks the resolver, with what the C library keeps per thread as the program left it afterwards.
@@ -93,7 +109,7 @@ extern "C" fn resolve(chunk: &'static Chunk, resolver_return: ExecutorAddr) -> E
 
 #[cfg(target_arch = "x86_64")]
 mod host {
-    use super::enter;
+    use super::{FOR_SOFTWARE, enter};
     use crate::stack::{Control, POOL, Pool, STRIDE};
     use crate::x86_64::xstate::{XSTATE, XState};
     use std::mem::offset_of;
@@ -187,6 +203,7 @@ mod host {
         mov     rsp, rax
         sub     rsp, [rip + {XSTATE} + {XSTATE_BYTES}]
         and     rsp, -64
+        mov     [rsp + {FOR_SOFTWARE}], rbp
         mov     eax, [rip + {XSTATE} + {XSTATE_MASK}]
         mov     edx, [rip + {XSTATE} + {XSTATE_MASK} + 4]
         mov     ecx, eax
@@ -289,6 +306,7 @@ mod host {
         RETURNED = const offset_of!(Control, returned),
         SLEEPERS = const offset_of!(Control, sleepers),
         XSTATE = sym XSTATE,
+        FOR_SOFTWARE = const FOR_SOFTWARE,
         XSTATE_MASK = const offset_of!(XState, mask),
         XSTATE_BYTES = const offset_of!(XState, bytes),
         enter = sym enter,

@@ -1,0 +1,122 @@
+//! What all scans of a process share, in memory that a forked child finds wiped.
+//!
+//! A child is born without the other threads, so a scan that one of them had begun does not exist there, and neither do
+//! its timers. Zero is the right value of everything here.
+
+use super::sys::{self, Errno};
+use super::{Tid, signal::Cell};
+use crate::sys::{futex_wait, futex_wake_all};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+/// Threads that can be asked at a time.
+pub(super) const CELLS: usize = 64;
+
+/// Children on our memory that can be watched at a time.
+const WATCHED: usize = 32;
+
+/// Shared state of all scans of a process.
+#[repr(C)]
+pub(super) struct Control {
+    /// The process that this state is of, 0 if nobody has asked yet. A child of `vfork` sees its parent's.
+    process: AtomicI32,
+    lock: AtomicU32,
+    /// Counts answers; scanners sleep on it.
+    pub(super) answers: AtomicU32,
+    /// Processes that run on our memory; 0 is a free place.
+    watched: [AtomicI32; WATCHED],
+    /// Children that found no place: they are never forgotten.
+    unwatched: AtomicU32,
+    /// Number of the last request.
+    pub(super) requests: AtomicU64,
+    pub(super) cells: [Cell; CELLS],
+}
+
+static CONTROL: AtomicPtr<Control> = AtomicPtr::new(ptr::null_mut());
+
+/// The shared state, made if there is none.
+pub(super) fn control() -> Result<&'static Control, Errno> {
+    if let Some(control) = existing() {
+        return Ok(control);
+    }
+    let memory = sys::map(size_of::<Control>())?;
+    let new: *mut Control = memory.cast();
+    // SAFETY: whole pages of the new mapping, which hold nothing but a `Control`.
+    if let Err(errno) = unsafe { sys::wipe_on_fork(memory, size_of::<Control>()) } {
+        // SAFETY: nobody was told of the mapping.
+        unsafe { sys::unmap(memory, size_of::<Control>()) };
+        return Err(errno);
+    }
+    // Release: partner of the Acquire in `existing`. Who comes second takes what the first made.
+    if CONTROL.compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed).is_err() {
+        // SAFETY: nobody was told of the mapping.
+        unsafe { sys::unmap(memory, size_of::<Control>()) };
+    }
+    Ok(existing().expect("one of the two was stored"))
+}
+
+/// The shared state, if somebody made it.
+pub(super) fn existing() -> Option<&'static Control> {
+    // SAFETY: null or a zeroed, page-aligned, never unmapped `Control`, for which zero is valid.
+    unsafe { CONTROL.load(Ordering::Acquire).as_ref() }
+}
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const WAITED_FOR: u32 = 2;
+
+/// The right to scan, until dropped.
+pub(super) struct Turn<'a>(&'a Control);
+
+impl Control {
+    /// Whether the calling process is the one whose threads these are, and not the child of a `vfork`.
+    pub(super) fn is_of(&self, process: i32) -> bool {
+        // Relaxed: the value is a number, nothing is reached through it.
+        let owner = self.process.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed);
+        owner.is_ok_and(|_| true) || owner == Err(process)
+    }
+
+    /// Waits until nobody else scans. All signals are blocked, or a handler might wait for the thread it interrupted.
+    pub(super) fn turn(&self) -> Turn<'_> {
+        // Acquire: partner of the Release in `drop`; what the last scan left in the cells is seen.
+        if self.lock.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            // If the other's swap comes first, ours finds it free; if ours comes first, the other's finds a waiter.
+            while self.lock.swap(WAITED_FOR, Ordering::Acquire) != FREE {
+                futex_wait(&self.lock, WAITED_FOR);
+            }
+        }
+        Turn(self)
+    }
+
+    /// Remembers a process that runs on our memory.
+    pub(super) fn watch(&self, child: i32) {
+        let free = |place: &AtomicI32| place.compare_exchange(0, child, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !self.watched.iter().any(free) {
+            self.unwatched.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A process that runs on our memory. Those that do not any more are forgotten.
+    pub(super) fn sharing_child(&self) -> Option<Option<Tid>> {
+        for place in &self.watched {
+            let child = place.load(Ordering::Relaxed);
+            if child == 0 {
+                continue;
+            }
+            if sys::shares_memory(child) != Some(false) {
+                return Some(Some(Tid(child)));
+            }
+            // Only scans free places, and there is one at a time.
+            place.store(0, Ordering::Relaxed);
+        }
+        (self.unwatched.load(Ordering::Relaxed) != 0).then_some(None)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.0.lock.swap(FREE, Ordering::Release) == WAITED_FOR {
+            futex_wake_all(&self.0.lock);
+        }
+    }
+}

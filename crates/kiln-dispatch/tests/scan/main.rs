@@ -1,0 +1,8 @@
+//! Scans for threads that may be in retired bodies, against threads in every state that there is.
+//!
+//! A scan looks at all threads of its process, so every test has a process of its own: `rig::alone`.
+#![cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
+
+mod asleep;
+mod rig;
+mod running;
