@@ -63,6 +63,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alone;
 mod archive;
 mod debug;
 mod eh_frame;
@@ -84,6 +85,7 @@ mod symbols;
 mod unit;
 mod x86_64;
 
+pub use alone::{Alone, Branch, PlacedAlone, Unfit};
 pub use debug::{DebugError, DebugObject};
 pub use error::{Advice, Error, ErrorKind, Errors, Site};
 pub use graph::{

@@ -9,9 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiln_abi::symbol::{self, Id};
-use kiln_abi::{FunctionId, Tier};
+use kiln_abi::{ExecutorAddr, FunctionId, Tier};
 use kiln_baseline::{Code, CompileError};
-use kiln_link::{InputId, Link, SymbolId, SymbolPlace};
+use kiln_codecache::{Place, Records};
+use kiln_link::{Binding, Link, Placement, SymbolId, SymbolPlace};
 use kiln_remote::ModuleId;
 
 use crate::compiler::Failure;
@@ -133,6 +134,12 @@ impl Inner {
     }
 
     fn install_baseline(&self, module: &LoadedModule, function: FunctionId, code: &Code) -> Result<(), Failure> {
+        // Profilers want the names of a link.
+        if self.options.perf.is_none()
+            && let Some(result) = self.install_alone(module, function, code)
+        {
+            return result;
+        }
         let mut link =
             Link::new(kiln_link::Options { stubs: true, single_threaded: true, ..kiln_link::Options::default() });
         let input = link.add_graph(&code.graph);
@@ -146,25 +153,56 @@ impl Inner {
         let observed = Observed { object: None, name: self.options.perf.is_some().then_some(&name) };
         let Placed { linked, published, .. } = place::place(self, resolved, &observed)
             .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
-        let defined = |id: SymbolId, input: InputId| {
-            let definition = linked.graph_symbol(input, id)?;
-            Some((definition.location.address()?, definition.size))
-        };
-        let mut made = MadeBodies::default();
-        for (id, symbol) in code.graph.symbols_with_ids() {
-            if !matches!(symbol.place, SymbolPlace::Defined { .. }) || symbol.name.is_empty() {
-                continue;
-            }
-            let Some((address, size)) = defined(id, input) else { continue };
-            match symbol::parse(&symbol.name) {
-                Some(Id::Function(id)) if id == function => made.functions.push((function, address, size)),
-                Some(Id::Global(global)) => made.globals.push((global, address)),
-                _ => {}
-            }
-        }
+        let made = made(code, function, |id| linked.graph_symbol(input, id)?.location.address());
         drop(linked);
         self.install_bodies(module, &made, None, published)
     }
+
+    /// The short way for code that refers only to what is placed already; `None` where it takes the long one.
+    fn install_alone(&self, module: &LoadedModule, function: FunctionId, code: &Code) -> Option<Result<(), Failure>> {
+        let mut scope = ObjectScope::new(self, module);
+        let alone = code.graph.lay_out_alone(&mut scope);
+        if let Some(owner) = scope.needs_owner() {
+            return Some(Err(Failure::NeedsOwner(owner)));
+        }
+        let alone = alone.ok()?;
+        let wanted: Vec<_> = alone.segments().iter().map(|segment| (*segment, Place::Anywhere)).collect();
+        let failed = |error: kiln_codecache::Error| Some(Err(Failure::Link(error.to_string())));
+        let mut reservation = match self.cache.reserve(&wanted) {
+            Ok(reservation) => reservation,
+            Err(error) => return failed(error),
+        };
+        let addresses: Vec<_> = (0..wanted.len()).map(|index| reservation.segment(index)).collect();
+        let working = addresses.into_iter().zip(reservation.working_all());
+        let mut placements: Vec<_> =
+            working.map(|(address, working)| Placement { address, working, zeroed: false }).collect();
+        let mut placed = alone.place(&mut placements, false).ok()?;
+        drop(placements);
+        let published = match reservation.publish(Records::new().unwind(std::mem::take(&mut placed.unwind))) {
+            Ok(published) => published,
+            Err(error) => return failed(error),
+        };
+        let made = made(code, function, |id| placed.address(&code.graph, id));
+        Some(self.install_bodies(module, &made, None, published))
+    }
+}
+
+/// What compiled code defines of its module: the function, and globals that belong to it.
+fn made(code: &Code, function: FunctionId, address: impl Fn(SymbolId) -> Option<ExecutorAddr>) -> MadeBodies {
+    let mut made = MadeBodies::default();
+    let defined = code
+        .graph
+        .symbols_with_ids()
+        .filter(|(_, symbol)| matches!(symbol.place, SymbolPlace::Defined { .. }) && symbol.binding != Binding::Local);
+    for (id, symbol) in defined {
+        let Some(address) = address(id) else { continue };
+        match symbol::parse(&symbol.name) {
+            Some(Id::Function(id)) if id == function => made.functions.push((function, address, symbol.size)),
+            Some(Id::Global(global)) => made.globals.push((global, address)),
+            _ => {}
+        }
+    }
+    made
 }
 
 #[cfg(test)]
