@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Link objects, archives and shared libraries in memory, in a linker's order, and run `main`.
     Link(LinkOptions),
+    /// Find the function that Kiln's own compiler translates wrongly: run the program again and again, with fewer and
+    /// fewer functions compiled by it, and compare the output with that of a run where LLVM compiles all.
+    Bisect(BisectOptions),
     /// Print what a module, object or archive holds.
     Inspect(InspectOptions),
     /// Print a completion script for a shell.
@@ -78,6 +81,10 @@ pub(crate) struct EngineOptions {
     /// SEED chooses the same.
     #[arg(long, value_name = "SEED", conflicts_with = "tier")]
     pub(crate) mix: Option<u64>,
+
+    /// Have the functions with these numbers compiled by Kiln's own compiler and all others by the optimizer.
+    #[arg(long, value_name = "FROM..TO", hide = true, value_parser = parse_range, conflicts_with_all = ["tier", "mix"])]
+    pub(crate) tier_range: Option<(u32, u32)>,
 
     /// Pipeline of the optimizer.
     #[arg(long, value_enum, default_value_t)]
@@ -158,6 +165,25 @@ pub(crate) struct LinkOptions {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct BisectOptions {
+    /// What the program reads as standard input; nothing by default.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) stdin: Option<PathBuf>,
+
+    /// Load a shared library or archive, as `kiln run -l` does.
+    #[arg(short = 'l', value_name = "LIB", allow_hyphen_values = true)]
+    pub(crate) libraries: Vec<String>,
+
+    /// Load MORE too, as `kiln run -i` does.
+    #[arg(short = 'i', value_name = "MORE", value_hint = ValueHint::FilePath)]
+    pub(crate) more: Vec<PathBuf>,
+
+    /// The program and its arguments.
+    #[arg(value_name = "PROGRAM", value_hint = ValueHint::FilePath, required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct InspectOptions {
     /// The file to look into.
     #[arg(value_hint = ValueHint::FilePath)]
@@ -206,6 +232,12 @@ fn takes_value(long: &[u8]) -> bool {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn parse_range(text: &str) -> Result<(u32, u32), String> {
+    let (from, to) = text.split_once("..").ok_or_else(|| format!("{text:?} is not FROM..TO"))?;
+    let number = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
+    Ok((number(from)?, number(to)?))
 }
 
 fn parse_defsym(text: &str) -> Result<(String, u64), String> {

@@ -7,6 +7,7 @@
 #![no_main]
 
 mod args;
+mod bisect;
 mod inspect;
 mod link;
 mod report;
@@ -57,6 +58,7 @@ fn outcome() -> Outcome {
     match cli.command {
         Command::Run(options) => run::run(options),
         Command::Link(options) => link::link(options),
+        Command::Bisect(options) => Outcome::Done(bisect::bisect(&options)),
         Command::Inspect(options) => Outcome::Done(inspect::inspect(&options)),
         Command::Completions { shell } => Outcome::Done(args::completions(shell)),
     }

@@ -9,6 +9,7 @@ use crate::{EXIT_KILN_FAILED, Status};
 pub(crate) fn engine_options(options: &EngineOptions) -> Options {
     let mut engine = Options::default();
     engine.tier = match (options.tier, options.mix) {
+        _ if let Some((from, to)) = options.tier_range => TierChoice::Range { from, to },
         (Some(TierName::Baseline), _) => TierChoice::Only(Tier::Baseline),
         (Some(TierName::Optimizer), _) => TierChoice::Only(Tier::Optimizer),
         (None, Some(seed)) => TierChoice::Mix { seed },

@@ -12,6 +12,7 @@ use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId, Tier};
 use kiln_baseline::{Code, CompileError};
 use kiln_codecache::{Place, Records};
+use kiln_dispatch::FunctionIndex;
 use kiln_link::{Binding, Link, Placement, SymbolId, SymbolPlace};
 use kiln_remote::ModuleId;
 
@@ -93,14 +94,15 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    /// What `options` say about one function. A mix depends on nothing but the seed and the function's ids, so that a run
+    /// What `options` say about one function, with its number in the session. A mix depends on nothing but the seed and the function's ids, so that a run
     /// can be repeated.
-    pub(crate) fn of(options: &Options, module: ModuleId, function: FunctionId) -> Self {
+    pub(crate) fn of(options: &Options, module: ModuleId, function: FunctionId, index: FunctionIndex) -> Self {
         match options.tier {
             TierChoice::BaselineFirst => Plan::BaselineFirst,
             TierChoice::Only(tier) => Plan::Only(tier),
             TierChoice::Mix { seed } if coin(seed, module, function) => Plan::BaselineFirst,
-            TierChoice::Mix { .. } => Plan::Only(Tier::Optimizer),
+            TierChoice::Range { from, to } if (from..to).contains(&index.0) => Plan::BaselineFirst,
+            TierChoice::Mix { .. } | TierChoice::Range { .. } => Plan::Only(Tier::Optimizer),
         }
     }
 }
@@ -212,8 +214,9 @@ mod tests {
     #[test]
     fn a_mix_is_the_same_for_the_same_seed_and_takes_both_tiers() {
         let options = |seed| Options { tier: TierChoice::Mix { seed }, ..Options::default() };
-        let plans =
-            |seed| -> Vec<Plan> { (0..1000).map(|f| Plan::of(&options(seed), ModuleId(0), FunctionId(f))).collect() };
+        let plans = |seed| -> Vec<Plan> {
+            (0..1000).map(|f| Plan::of(&options(seed), ModuleId(0), FunctionId(f), FunctionIndex(f))).collect()
+        };
         assert_eq!(plans(1), plans(1));
         assert_ne!(plans(1), plans(2));
         let baseline = plans(1).iter().filter(|plan| **plan == Plan::BaselineFirst).count();

@@ -160,6 +160,20 @@ impl Engine {
         Ok(Function::new(address))
     }
 
+    /// The names of all functions with bodies in loaded bitcode, in the order of their numbers in the session.
+    #[must_use]
+    pub fn function_names(&self) -> Vec<String> {
+        let modules = self.inner.modules();
+        let numbers = modules.iter().map(|module| module.first.0 + module.defined.len() as u32);
+        let mut names = vec![String::new(); numbers.max().unwrap_or(0) as usize];
+        for module in modules.iter() {
+            for (number, function) in (module.first.0 as usize..).zip(&module.defined) {
+                names[number] = module.function_name(*function);
+            }
+        }
+        names
+    }
+
     /// The program, ready to run: `main` and its `arguments` (the program's name first).
     ///
     /// # Errors

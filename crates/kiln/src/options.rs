@@ -19,6 +19,13 @@ pub enum TierChoice {
         /// Decides; a run with the same seed takes the same ones.
         seed: u64,
     },
+    /// The first tier for functions with these numbers, the optimizer for all others: to find the one that is wrong.
+    Range {
+        /// The first of them, as in [`Engine::function_names`](crate::Engine::function_names).
+        from: u32,
+        /// The first that is not one of them.
+        to: u32,
+    },
 }
 
 /// Where perf finds the names of compiled functions.
@@ -79,7 +86,7 @@ impl Default for Options {
 impl Options {
     /// Whether the optimizer will be needed as soon as there is bitcode.
     pub(crate) fn wants_optimizer_early(&self) -> bool {
-        matches!(self.tier, TierChoice::Only(Tier::Optimizer) | TierChoice::Mix { .. })
+        matches!(self.tier, TierChoice::Only(Tier::Optimizer) | TierChoice::Mix { .. } | TierChoice::Range { .. })
     }
 
     /// What comes along with a function that the optimizer is asked for: nothing where the first tier makes the others.

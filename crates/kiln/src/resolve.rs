@@ -53,7 +53,8 @@ impl Inner {
 
     /// Has `function` compiled by the tier that the options say, and installs it.
     fn compile_function(&self, module: &LoadedModule, function: FunctionId, depth: u32) -> Result<(), Failure> {
-        let refused = match Plan::of(&self.options, module.id, function) {
+        let index = module.index_of(function).unwrap_or(FunctionIndex(u32::MAX));
+        let refused = match Plan::of(&self.options, module.id, function, index) {
             Plan::Only(Tier::Optimizer) => None,
             Plan::Only(Tier::Baseline) => return self.compile_baseline(module, function, depth),
             Plan::BaselineFirst => match self.compile_baseline(module, function, depth) {
