@@ -1,11 +1,18 @@
 //! The compiler's face: one function in, one link graph out.
 
-use kiln_bitcode::{FunctionId, Module};
+use kiln_bitcode::{Body, FunctionId, Module};
 use kiln_link::Graph;
+
+use crate::analysis::Analysis;
+use crate::x86_64;
 
 /// Compiles functions, one after the other, and keeps its memory between them.
 #[derive(Debug, Default)]
-pub struct Compiler {}
+pub struct Compiler {
+    body: Body,
+    analysis: Analysis,
+    memory: x86_64::Memory,
+}
 
 /// A compiled function.
 #[derive(Debug)]
@@ -70,7 +77,12 @@ impl Compiler {
     ///
     /// [`CompileError::Unsupported`] if the optimizer should do it.
     pub fn compile(&mut self, module: &Module, bytes: &[u8], function: FunctionId) -> Result<Code, CompileError> {
-        let _ = (module, bytes, function);
-        Err(CompileError::Unsupported { what: Unsupported::Instruction("any instruction") })
+        module
+            .read_body(bytes, function, &mut self.body)
+            .map_err(|error| CompileError::Body { message: error.to_string() })?;
+        self.analysis.run(&self.body);
+        let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory)
+            .map_err(|what| CompileError::Unsupported { what })?;
+        Ok(Code { graph, instructions: self.body.instructions().len() as u32 })
     }
 }

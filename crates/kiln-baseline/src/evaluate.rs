@@ -3,7 +3,7 @@
 //! LLVM's own code generator lowers a constant expression to a symbol, a difference of symbols, or a number
 //! (`AsmPrinter::lowerConstant`); so does this, with the same operations.
 
-use kiln_bitcode::{BinaryOp, CastOp, Constant, ConstantId, GlobalRef, Module, Type, TypeId};
+use kiln_bitcode::{BinaryOp, Body, CastOp, Constant, ConstantId, GlobalRef, Module, Type, TypeId, ValueId};
 
 use crate::error::ErrorKind;
 
@@ -18,8 +18,52 @@ pub(crate) enum Value {
     Difference { plus: GlobalRef, minus: GlobalRef, offset: i64 },
 }
 
-/// The value of `id`, which is no aggregate.
+/// Where constants are found by their ids: a module, or a function's body and its module.
+pub(crate) trait Source {
+    /// The module.
+    fn module(&self) -> &Module;
+    /// The constant `id`.
+    fn constant(&self, id: ConstantId) -> Constant<'_>;
+    /// Its type.
+    fn constant_type(&self, id: ConstantId) -> TypeId;
+}
+
+impl Source for Module {
+    fn module(&self) -> &Module {
+        self
+    }
+
+    fn constant(&self, id: ConstantId) -> Constant<'_> {
+        Module::constant(self, id)
+    }
+
+    fn constant_type(&self, id: ConstantId) -> TypeId {
+        Module::constant_type(self, id)
+    }
+}
+
+impl Source for (&Module, &Body) {
+    fn module(&self) -> &Module {
+        self.0
+    }
+
+    fn constant(&self, id: ConstantId) -> Constant<'_> {
+        // Arguments and results are no part of a constant; the reader has checked that.
+        self.1.constant(self.0, ValueId(id.0)).unwrap_or(Constant::Poison)
+    }
+
+    fn constant_type(&self, id: ConstantId) -> TypeId {
+        self.1.type_of(self.0, ValueId(id.0))
+    }
+}
+
+/// The value of the module's constant `id`, which is no aggregate.
 pub(crate) fn evaluate(module: &Module, id: ConstantId) -> Result<Value, ErrorKind> {
+    evaluate_in(module, id)
+}
+
+/// The value of constant `id` of `module`, which is no aggregate.
+pub(crate) fn evaluate_in<S: Source>(module: &S, id: ConstantId) -> Result<Value, ErrorKind> {
     let refuse = |what| Err(ErrorKind::Inexpressible { what, constant: id });
     match module.constant(id) {
         Constant::Null | Constant::Undef | Constant::Poison => Ok(Value::Number(0)),
@@ -34,12 +78,12 @@ pub(crate) fn evaluate(module: &Module, id: ConstantId) -> Result<Value, ErrorKi
         Constant::Gep(gep) => {
             let (base, indices) = gep.operands.split_first().ok_or(ErrorKind::Unsized)?;
             let offset = gep_offset(module, gep.source, indices)?;
-            add(evaluate(module, *base)?, i128::from(offset))
+            add(evaluate_in(module, *base)?, i128::from(offset))
                 .ok_or(ErrorKind::Inexpressible { what: "an address difference of addresses", constant: id })
         }
         Constant::Cast { op, value } => cast(module, id, op, value),
         Constant::Binary { op, left, right, .. } => {
-            let (left, right) = (evaluate(module, left)?, evaluate(module, right)?);
+            let (left, right) = (evaluate_in(module, left)?, evaluate_in(module, right)?);
             binary(op, left, right).ok_or(ErrorKind::Inexpressible { what: "arithmetic on addresses", constant: id })
         }
         Constant::BlockAddress { .. } => refuse("the address of a label"),
@@ -90,9 +134,9 @@ fn number_operation(op: BinaryOp, left: i128, right: i128) -> Option<i128> {
     })
 }
 
-fn cast(module: &Module, id: ConstantId, op: CastOp, operand: ConstantId) -> Result<Value, ErrorKind> {
-    let value = evaluate(module, operand)?;
-    let bits = |ty: TypeId| module.layout_of(ty).map_or(64, |layout| layout.bits);
+fn cast<S: Source>(module: &S, id: ConstantId, op: CastOp, operand: ConstantId) -> Result<Value, ErrorKind> {
+    let value = evaluate_in(module, operand)?;
+    let bits = |ty: TypeId| module.module().layout_of(ty).map_or(64, |layout| layout.bits);
     let from = bits(module.constant_type(operand));
     match (op, value) {
         (CastOp::ZExt | CastOp::IntToPtr | CastOp::PtrToInt | CastOp::PtrToAddr, Value::Number(number)) => {
@@ -125,24 +169,25 @@ fn sign_extend(number: i128, bits: u64) -> i128 {
 }
 
 /// Bytes that the indices of a `getelementptr` step over.
-fn gep_offset(module: &Module, source: TypeId, indices: &[ConstantId]) -> Result<i64, ErrorKind> {
+fn gep_offset<S: Source>(module: &S, source: TypeId, indices: &[ConstantId]) -> Result<i64, ErrorKind> {
     let mut ty = source;
     let mut offset = 0i64;
     for (position, index) in indices.iter().enumerate() {
-        let Value::Number(number) = evaluate(module, *index)? else {
+        let Value::Number(number) = evaluate_in(module, *index)? else {
             return Err(ErrorKind::Inexpressible { what: "an address as an index", constant: *index });
         };
-        let bits = module.layout_of(module.constant_type(*index)).map_or(64, |layout| layout.bits);
+        let bits = module.module().layout_of(module.constant_type(*index)).map_or(64, |layout| layout.bits);
         let number = sign_extend(number, bits) as i64;
-        let size = |ty: TypeId| module.layout_of(ty).map(|layout| layout.size as i64).ok_or(ErrorKind::Unsized);
+        let size =
+            |ty: TypeId| module.module().layout_of(ty).map(|layout| layout.size as i64).ok_or(ErrorKind::Unsized);
         if position == 0 {
             offset = offset.wrapping_add(number.wrapping_mul(size(ty)?));
             continue;
         }
-        match module.ty(ty) {
+        match module.module().ty(ty) {
             Type::Struct { fields, .. } => {
                 let field = usize::try_from(number).map_err(|_| ErrorKind::Unsized)?;
-                let start = module.field_offsets(ty).get(field).ok_or(ErrorKind::Unsized)?;
+                let start = module.module().field_offsets(ty).get(field).ok_or(ErrorKind::Unsized)?;
                 offset = offset.wrapping_add(*start as i64);
                 ty = *fields.get(field).ok_or(ErrorKind::Unsized)?;
             }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod analysis;
 mod compiler;
 pub mod data;
 mod error;

@@ -26,6 +26,14 @@ pub struct SymbolId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub(crate) u32);
 
+impl BlockId {
+    /// The position of the block in the order of [`Graph::add_block`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 impl SymbolId {
     /// The position of the symbol in the order of [`Graph::add_symbol`].
     #[must_use]
@@ -371,6 +379,21 @@ impl<'a> Graph<'a> {
     /// The symbols with their ids.
     pub fn symbols_with_ids(&self) -> impl Iterator<Item = (SymbolId, &Symbol<'a>)> {
         self.symbols.iter().enumerate().map(|(index, symbol)| (SymbolId(index as u32), symbol))
+    }
+
+    /// Name and kind of every section, in the order of their ids.
+    pub fn sections(&self) -> impl Iterator<Item = (&[u8], SectionKind)> {
+        self.sections.iter().map(|section| (&*section.name, section.kind))
+    }
+
+    /// Every block in the order of their ids: the position of its section, its content and its alignment.
+    pub fn blocks(&self) -> impl Iterator<Item = (usize, &Content<'a>, u64)> {
+        self.blocks.iter().map(|block| (block.section.0 as usize, &block.content, block.align))
+    }
+
+    /// Every relocation: the position of its block, the offset in it, kind, symbol and addend.
+    pub fn edges(&self) -> impl Iterator<Item = (usize, u64, RelocationKind, SymbolId, i64)> {
+        self.edges.iter().map(|edge| (edge.block.0 as usize, edge.offset, edge.kind, edge.symbol, edge.addend))
     }
 
     /// The bytes of a block so far, to be filled in; `None` for a zero block. Borrowed content is copied first.

@@ -736,6 +736,13 @@ impl Encoder {
         self.references.push(Reference { offset, target, kind, addend: -4 });
     }
 
+    /// `call target` wherever it falls: part of a sequence that the linker knows.
+    pub(crate) fn unaligned_call(&mut self, target: Target) {
+        self.code.extend_from_slice(&[0xe8, 0, 0, 0, 0]);
+        let offset = self.position() - 4;
+        self.references.push(Reference { offset, target, kind: RelocationKind::PLT32, addend: -4 });
+    }
+
     /// Bytes as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.code.extend_from_slice(bytes);

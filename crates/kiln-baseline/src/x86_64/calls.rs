@@ -1,0 +1,639 @@
+//! Calls: arguments to their places, results from theirs; tail calls; what exceptions do.
+
+use kiln_bitcode::{
+    AttributeKind, AttributeList, AttributePlace, BlockId, Constant, GlobalRef, Instruction, Opcode, TailKind, ValueId,
+};
+use kiln_link::RelocationKind;
+
+use super::abi::{Kind, Part as AbiPart, Place as AbiPlace, Signature};
+use super::encoder::{Alu, Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
+use super::generator::{Generator, Place, Result, Site};
+use super::registers::{CALLER_SAVED, NO_PART, NO_REG, SCRATCH, XMM0, bit};
+use crate::compiler::Unsupported;
+
+/// `byval` copies up to this size are made by moves.
+const COPY_INLINE_MAX: u32 = 128;
+
+/// What is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Callee {
+    Direct(Target),
+    Reg(Gpr),
+    Mem(Mem),
+}
+
+/// A jump that leaves the function for good, made where the frame is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tail {
+    pub(crate) label: Label,
+    /// A symbol, or R11 if there is none.
+    pub(crate) target: Option<Target>,
+}
+
+impl Generator<'_> {
+    pub(crate) fn call(&mut self, index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
+        let callee = ValueId(operands[0]);
+        match self.constant(callee) {
+            Some(Constant::Global(GlobalRef::Function(function))) => {
+                let module = self.module;
+                let name = module.str(module.function(function).symbol.name);
+                if name.starts_with(b"llvm.") {
+                    return self.intrinsic(name, instruction, &operands[1..]);
+                }
+            }
+            Some(Constant::InlineAsm(asm)) => {
+                let asm = asm.clone();
+                return self.inline_asm(&asm, instruction, &operands[1..]);
+            }
+            _ => {}
+        }
+        let tail = self.tail_kind(index, instruction)?;
+        self.make_call(instruction, callee, &operands[1..], None, tail)
+    }
+
+    /// Whether the call is followed by nothing but the return of its result, and may replace it.
+    fn tail_kind(&mut self, index: u32, instruction: &Instruction) -> Result<TailKind> {
+        let body = self.body;
+        let call = body.call(instruction);
+        if !matches!(call.tail, TailKind::Tail | TailKind::Must) {
+            return Ok(TailKind::None);
+        }
+        let next = body.instruction(index + 1);
+        let returned = body.operands(next).first().copied();
+        let same = returned == (instruction.result != ValueId::NONE).then_some(instruction.result.0);
+        let follows = next.opcode == Opcode::Ret && (same || returned.is_none());
+        let disabled = self.module.function(self.function).attributes.string(b"disable-tail-calls") == Some(b"true");
+        match (follows && !disabled, call.tail) {
+            (true, kind) => Ok(kind),
+            (false, TailKind::Must) => Err(Unsupported::Instruction("musttail")),
+            _ => Ok(TailKind::None),
+        }
+    }
+
+    pub(crate) fn invoke(&mut self, _index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
+        let callee = ValueId(operands[0]);
+        let (normal, unwind) = (BlockId(operands[1]), BlockId(operands[2]));
+        if let Some(Constant::Global(GlobalRef::Function(function))) = self.constant(callee)
+            && self.module.str(self.module.function(function).symbol.name).starts_with(b"llvm.")
+        {
+            return Err(Unsupported::Instruction("invoke of an intrinsic"));
+        }
+        if matches!(self.constant(callee), Some(Constant::InlineAsm(_))) {
+            return Err(Unsupported::Instruction("invoke of inline assembly"));
+        }
+        let body = self.body;
+        let pad = body.block_instructions(unwind).find(|at| body.instruction(*at).opcode != Opcode::Phi);
+        let pad = pad.filter(|at| body.instruction(*at).opcode == Opcode::LandingPad);
+        let pad = pad.ok_or(Unsupported::Instruction("an unwind destination without landing pad"))?;
+        let stub = self.asm.label();
+        self.make_call(instruction, callee, &operands[3..], Some((stub, pad)), TailKind::None)?;
+        let stack = self.outgoing;
+        self.flow_into(normal)?;
+        let to = self.labels[self.flow.position[normal.0 as usize] as usize];
+        self.asm.jmp(to);
+        // The exception's registers are not touched on the way.
+        self.asm.bind(stub);
+        if stack > 0 {
+            self.asm.lea(RSP, &Mem::reg(RSP, stack as i32));
+        }
+        self.flow_into(unwind)?;
+        let to = self.labels[self.flow.position[unwind.0 as usize] as usize];
+        self.asm.jmp(to);
+        Ok(())
+    }
+
+    pub(crate) fn landing_pad(&mut self, instruction: &Instruction) -> Result<()> {
+        let result = self.result(instruction)?;
+        self.claim(RAX.0)?;
+        self.claim(RDX.0)?;
+        if self.type_parts(instruction.ty)?.1 != 2 {
+            return Err(Unsupported::Type("an unusual landing pad"));
+        }
+        self.bind(result, 0, RAX.0);
+        self.bind(result, 1, RDX.0);
+        Ok(())
+    }
+
+    pub(crate) fn resume(&mut self, value: ValueId) -> Result<()> {
+        self.claim(RDI.0)?;
+        self.load_into(RDI.0, value, 0)?;
+        let target = self.library("_Unwind_Resume");
+        let start = self.asm.position();
+        self.asm.branch(0xe8, target, RelocationKind::PLT32);
+        self.sites.push(Site { start, end: self.asm.position(), pad: None });
+        self.asm.ud2();
+        Ok(())
+    }
+
+    /// Calls a function of the run-time library whose arguments are in place. The results' registers are free then.
+    pub(crate) fn call_library(&mut self, name: &'static str) -> Result<()> {
+        let target = self.library(name);
+        self.save_around_call();
+        self.asm.branch(0xe8, target, RelocationKind::PLT32);
+        self.free_after_call();
+        Ok(())
+    }
+
+    /// Stores what is wanted after this instruction and does not survive a call.
+    pub(crate) fn save_around_call(&mut self) {
+        self.save_registers(CALLER_SAVED);
+    }
+
+    /// Nothing is in a register that calls destroy.
+    pub(crate) fn free_after_call(&mut self) {
+        self.registers.free |= self.registers.temps;
+        self.registers.temps = 0;
+        self.registers.pinned = 0;
+    }
+
+    /// Puts part `at` of `value` into `reg`, which is taken until the call.
+    pub(crate) fn place(&mut self, reg: u8, value: ValueId, at: u32) -> Result<()> {
+        if let Some(part) = self.part_of(value, at) {
+            let known = self.parts[part as usize];
+            let index = known.value as usize;
+            if known.reg == reg
+                && self.registers.pinned & bit(reg) == 0
+                && (known.stored || self.values[index].uses == 1 && !self.flow.lives[index].crosses())
+            {
+                self.parts[part as usize].reg = NO_REG;
+                self.registers.owners[reg as usize] = NO_PART;
+                self.registers.free |= bit(reg);
+                return self.claim(reg);
+            }
+        }
+        self.claim(reg)?;
+        self.load_into(reg, value, at)
+    }
+
+    fn attribute_lists(&self, instruction: &Instruction, callee: ValueId) -> [Option<&AttributeList>; 2] {
+        let call = self.body.call(instruction);
+        let module = self.module;
+        let own = (call.attributes as usize).checked_sub(1).and_then(|at| module.attribute_lists().get(at));
+        let callee = match self.constant(callee) {
+            Some(Constant::Global(GlobalRef::Function(function))) => Some(&module.function(function).attributes),
+            _ => None,
+        };
+        [own, callee]
+    }
+
+    /// Finds the places of arguments and results, in `self.signature`.
+    fn classify_call(&mut self, instruction: &Instruction, callee: ValueId, arguments: &[u32]) -> Result<Signature> {
+        let body = self.body;
+        let call = *body.call(instruction);
+        if body.bundles(&call).next().is_some() {
+            return Err(Unsupported::Attribute("operand bundles"));
+        }
+        let kiln_bitcode::Type::Function { parameters, .. } = self.module.ty(call.ty) else {
+            return Err(Unsupported::Instruction("a call without function type"));
+        };
+        self.extra.clear();
+        for argument in &arguments[parameters.len().min(arguments.len())..] {
+            self.extra.push(body.type_of(self.module, ValueId(*argument)));
+        }
+        let mut signature = std::mem::take(self.signature);
+        let module = self.module;
+        let lists = self.attribute_lists(instruction, callee);
+        let mut given: [&AttributeList; 2] = [&module.function(self.function).attributes; 2];
+        let mut count = 0;
+        for list in lists.into_iter().flatten() {
+            given[count] = list;
+            count += 1;
+        }
+        if given[..count].iter().any(|list| list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some())
+            && !self.frame.keep_slots
+        {
+            return Err(Unsupported::Instruction(super::generator::RETURNS_TWICE));
+        }
+        signature
+            .classify(module, call.ty, self.extra, u32::from(call.convention), &given[..count], self.vectors)
+            .map_err(Unsupported::Attribute)?;
+        Ok(signature)
+    }
+
+    fn make_call(
+        &mut self,
+        instruction: &Instruction,
+        callee: ValueId,
+        arguments: &[u32],
+        pad: Option<(Label, u32)>,
+        tail: TailKind,
+    ) -> Result<()> {
+        let signature = self.classify_call(instruction, callee, arguments)?;
+        let done = self.make_call_with(&signature, instruction, callee, arguments, pad, tail);
+        *self.signature = signature;
+        done
+    }
+
+    fn make_call_with(
+        &mut self,
+        signature: &Signature,
+        instruction: &Instruction,
+        callee: ValueId,
+        arguments: &[u32],
+        pad: Option<(Label, u32)>,
+        tail: TailKind,
+    ) -> Result<()> {
+        if signature.stack_align > 16 {
+            return Err(Unsupported::Attribute("an argument on the stack with a large alignment"));
+        }
+        let mut argument = u32::MAX;
+        let mut at = 0;
+        for part in &signature.arguments {
+            at = if part.argument == argument { at + 1 } else { 0 };
+            argument = part.argument;
+            self.check_part(ValueId(arguments[argument as usize]), at, part)?;
+        }
+        if !signature.demoted {
+            for (at, part) in (0u32..).zip(&signature.results) {
+                if matches!(part.place, AbiPlace::X87(_) | AbiPlace::Stack(_)) {
+                    return Err(Unsupported::Attribute("a result in an x87 register"));
+                }
+                self.check_type_part(instruction.ty, at, part)?;
+            }
+        }
+        let tail = self.check_tail(signature, tail)?;
+        let outgoing = signature.stack_bytes.next_multiple_of(16);
+        if outgoing > 0 {
+            if outgoing > 1 << 16 {
+                return Err(Unsupported::Attribute("very many arguments on the stack"));
+            }
+            self.adjust_stack(-(outgoing as i32));
+            self.place_on_stack(signature, arguments)?;
+        }
+        let mut returned_at = None;
+        if signature.demoted {
+            let layout = *self.module.layout_of(instruction.ty).ok_or(Unsupported::Type("a type without size"))?;
+            if layout.abi_align > 16 {
+                return Err(Unsupported::Attribute("a result in memory with a large alignment"));
+            }
+            let home = self.frame.object(layout.size, 16);
+            returned_at = Some(home);
+            self.claim(RDI.0)?;
+            self.asm.lea(RDI, &Mem::frame(home));
+        }
+        let mut argument = u32::MAX;
+        let mut at = 0;
+        for part in &signature.arguments {
+            at = if part.argument == argument { at + 1 } else { 0 };
+            argument = part.argument;
+            let value = ValueId(arguments[argument as usize]);
+            match part.place {
+                AbiPlace::General(reg) => {
+                    self.place(reg, value, at)?;
+                    if !self.body.is_constant(value) || !matches!(part.kind, Kind::Integer { bits: 32.., .. }) {
+                        self.extend_for(Gpr(reg), part.kind);
+                    }
+                }
+                AbiPlace::Vector(reg) => self.place(reg + XMM0, value, at)?,
+                _ => {}
+            }
+        }
+        if signature.variadic {
+            self.claim(RAX.0)?;
+            self.asm.mov_imm(RAX, u64::from(signature.vector_registers));
+        }
+        let callee = self.callee(callee)?;
+        if tail {
+            self.tail_jump(callee);
+            return Ok(());
+        }
+        // What this call reads last need not be kept.
+        let body = self.body;
+        let operands = body.operands(instruction);
+        self.change_uses(instruction, operands, -1);
+        self.save_around_call();
+        self.change_uses(instruction, operands, 1);
+        let start = self.asm.position();
+        match callee {
+            Callee::Direct(target) => self.asm.branch(0xe8, target, RelocationKind::PLT32),
+            Callee::Reg(reg) => self.asm.rr(Op::one(0xff), 2, reg.0),
+            Callee::Mem(mem) => self.asm.rm(Op::one(0xff), 2, &mem),
+        }
+        self.sites.push(Site { start, end: self.asm.position(), pad });
+        if outgoing > 0 {
+            self.adjust_stack(outgoing as i32);
+        }
+        self.outgoing = outgoing;
+        self.free_after_call();
+        self.take_results(signature, instruction, returned_at)
+    }
+
+    fn change_uses(&mut self, instruction: &Instruction, operands: &[u32], by: i32) {
+        let (first, values) = (self.first_value, &mut *self.values);
+        crate::analysis::for_values(instruction, operands, |value| {
+            if let Some(index) = value.0.checked_sub(first) {
+                let uses = &mut values[index as usize].uses;
+                *uses = uses.wrapping_add_signed(by);
+            }
+        });
+    }
+
+    fn take_results(&mut self, signature: &Signature, instruction: &Instruction, home: Option<i32>) -> Result<()> {
+        if self.is_void(instruction.ty) {
+            return Ok(());
+        }
+        let result = self.result(instruction)?;
+        if self.values[self.value_index(result) as usize].uses == 0 {
+            return Ok(());
+        }
+        if let Some(home) = home {
+            let (first, count) = self.type_parts(instruction.ty)?;
+            for at in 0..count {
+                let part = self.types.get(first + at);
+                let reg = self.load_memory(&Mem::frame(home), part)?;
+                self.bind_or_drop(result, at, reg);
+            }
+            return Ok(());
+        }
+        let register = |place: AbiPlace| match place {
+            AbiPlace::General(reg) => reg,
+            AbiPlace::Vector(reg) => reg + XMM0,
+            _ => unreachable!("checked before the call"),
+        };
+        for part in &signature.results {
+            self.claim(register(part.place))?;
+        }
+        for (at, part) in (0u32..).zip(&signature.results) {
+            self.bind(result, at, register(part.place));
+        }
+        Ok(())
+    }
+
+    /// Moves RSP without touching flags or registers.
+    fn adjust_stack(&mut self, by: i32) {
+        self.asm.lea(RSP, &Mem::reg(RSP, by));
+    }
+
+    fn place_on_stack(&mut self, signature: &Signature, arguments: &[u32]) -> Result<()> {
+        let mut argument = u32::MAX;
+        let mut at = 0;
+        for part in &signature.arguments {
+            at = if part.argument == argument { at + 1 } else { 0 };
+            argument = part.argument;
+            let AbiPlace::Stack(offset) = part.place else { continue };
+            let value = ValueId(arguments[argument as usize]);
+            let to = Mem::reg(RSP, offset as i32);
+            if let Kind::ByVal { size } = part.kind {
+                self.copy_argument(value, to, size)?;
+                continue;
+            }
+            let bytes = match part.kind {
+                Kind::Integer { .. } => 8,
+                Kind::Float { bits } => bits / 8,
+                _ => 16,
+            };
+            match part.kind {
+                Kind::Integer { extend: super::abi::Extend::None, bits } if self.body.is_constant(value) => {
+                    let _ = bits;
+                    self.load_into(SCRATCH.0, value, at)?;
+                    self.asm.store(&to, SCRATCH, 8);
+                }
+                Kind::Integer { .. } => {
+                    let reg = self.take_gpr(value, at)?;
+                    self.extend_for(reg, part.kind);
+                    self.asm.store(&to, reg, 8);
+                    self.unhold(reg.0);
+                }
+                _ => {
+                    let reg = self.read_xmm(value, at)?;
+                    self.asm.store_xmm(&to, reg, bytes);
+                    self.release_pin(reg.0 + XMM0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_argument(&mut self, value: ValueId, to: Mem, size: u32) -> Result<()> {
+        if size <= COPY_INLINE_MAX {
+            let from = self.address(value)?;
+            let from = self.steady(from)?;
+            self.copy_block(&to, &from, size);
+            self.free_pins();
+            return Ok(());
+        }
+        for reg in [RDI, RSI, RCX] {
+            self.claim(reg.0)?;
+        }
+        self.load_into(RSI.0, value, 0)?;
+        self.asm.lea(RDI, &to);
+        self.asm.mov_imm(RCX, u64::from(size));
+        self.asm.raw(&[0xf3, 0xa4]); // rep movsb
+        self.free_pins();
+        Ok(())
+    }
+
+    fn free_pins(&mut self) {
+        self.registers.free |= self.registers.temps;
+        self.registers.temps = 0;
+        self.registers.pinned = 0;
+    }
+
+    /// What to call, without a register that holds an argument.
+    fn callee(&mut self, callee: ValueId) -> Result<Callee> {
+        if let Some(constant) = self.constant(callee) {
+            if let Constant::Global(base) = constant {
+                return Ok(Callee::Direct(self.symbol(base)));
+            }
+            self.load_into(SCRATCH.0, callee, 0)?;
+            return Ok(Callee::Reg(SCRATCH));
+        }
+        if let Some(part) = self.part_of(callee, 0) {
+            let known = self.parts[part as usize];
+            if known.reg != NO_REG {
+                return Ok(Callee::Reg(Gpr(known.reg)));
+            }
+            if known.stored {
+                return Ok(Callee::Mem(self.slot_mem(part)));
+            }
+            return Err(Unsupported::Instruction("a use of a value that is nowhere"));
+        }
+        if let Place::Deferred(_) = self.values[self.value_index(callee) as usize].place {
+            return Err(Unsupported::Instruction("a call of an address that was put off"));
+        }
+        self.load_into(SCRATCH.0, callee, 0)?;
+        Ok(Callee::Reg(SCRATCH))
+    }
+
+    // ---- tail calls ---------------------------------------------------------------------------------------------
+
+    fn check_tail(&self, signature: &Signature, tail: TailKind) -> Result<bool> {
+        if tail == TailKind::None {
+            return Ok(false);
+        }
+        let extends = |part: &AbiPart| match part.kind {
+            Kind::Integer { bits, extend } => (bits, Some(extend)),
+            _ => (0, None),
+        };
+        let same = self.own.results.is_empty()
+            || self.own.results.len() == signature.results.len()
+                && self
+                    .own
+                    .results
+                    .iter()
+                    .zip(&signature.results)
+                    .all(|(a, b)| a.place == b.place && extends(a) == extends(b));
+        let possible = same
+            && signature.stack_bytes == 0
+            && !signature.demoted
+            && !self.own.demoted
+            && self.own.sret.is_none()
+            && !self.frame.keep_slots;
+        match (possible, tail) {
+            (false, TailKind::Must) => Err(Unsupported::Instruction("musttail")),
+            (possible, _) => Ok(possible),
+        }
+    }
+
+    /// The arguments are in place; the frame goes, and the callee returns to the caller.
+    fn tail_jump(&mut self, callee: Callee) {
+        let target = match callee {
+            Callee::Direct(target) => Some(target),
+            Callee::Reg(reg) => {
+                if reg != SCRATCH {
+                    self.asm.mov(SCRATCH, reg);
+                }
+                None
+            }
+            Callee::Mem(mem) => {
+                self.asm.load(SCRATCH, &mem, 8);
+                None
+            }
+        };
+        let label = self.asm.label();
+        self.asm.jmp(label);
+        self.tails.push(Tail { label, target });
+        self.ended = true;
+    }
+
+    // ---- assembly -----------------------------------------------------------------------------------------------
+
+    pub(crate) fn inline_asm(
+        &mut self,
+        asm: &kiln_bitcode::InlineAsm,
+        instruction: &Instruction,
+        arguments: &[u32],
+    ) -> Result<()> {
+        let template: &[u8] = &asm.template;
+        let constraints: &[u8] = &asm.constraints;
+        let plain = constraints.split(|b| *b == b',').all(|c| c.is_empty() || c.starts_with(b"~{"));
+        let trimmed = template.trim_ascii();
+        if arguments.is_empty() && self.is_void(instruction.ty) && plain {
+            // Clobbers of registers that calls preserve would have to be kept.
+            let clobbers_only_state = constraints
+                .split(|b| *b == b',')
+                .all(|c| matches!(c, b"" | b"~{memory}" | b"~{dirflag}" | b"~{fpsr}" | b"~{flags}" | b"~{cc}"));
+            if clobbers_only_state {
+                let bytes: Option<&[u8]> = match trimmed {
+                    b"" => Some(&[]),
+                    b"nop" => Some(&[0x90]),
+                    b"pause" | b"rep; nop" | b"rep nop" => Some(&[0xf3, 0x90]),
+                    b"mfence" => Some(&[0x0f, 0xae, 0xf0]),
+                    b"lfence" => Some(&[0x0f, 0xae, 0xe8]),
+                    b"sfence" => Some(&[0x0f, 0xae, 0xf8]),
+                    b"ud2" => Some(&[0x0f, 0x0b]),
+                    b"int3" | b"int $$3" => Some(&[0xcc]),
+                    _ => None,
+                };
+                if let Some(bytes) = bytes {
+                    self.asm.raw(bytes);
+                    return Ok(());
+                }
+                if is_alignment(trimmed) {
+                    return Ok(());
+                }
+            }
+        }
+        if trimmed.is_empty() {
+            return self.empty_asm(constraints, instruction, arguments);
+        }
+        self.known_asm(trimmed, constraints, instruction, arguments)
+    }
+
+    /// A barrier with inputs, whose values are of no consequence.
+    fn empty_asm(&mut self, constraints: &[u8], instruction: &Instruction, arguments: &[u32]) -> Result<()> {
+        let _ = arguments;
+        let inputs_only = constraints.split(|b| *b == b',').all(|c| {
+            matches!(
+                c,
+                b"r" | b"m"
+                    | b"*m"
+                    | b"=*m"
+                    | b"r,m"
+                    | b"imr"
+                    | b"rm"
+                    | b"g"
+                    | b"X"
+                    | b"~{memory}"
+                    | b"~{dirflag}"
+                    | b"~{fpsr}"
+                    | b"~{flags}"
+                    | b"~{cc}"
+            )
+        });
+        if self.is_void(instruction.ty) && inputs_only {
+            return Ok(());
+        }
+        if matches!(
+            constraints,
+            b"=r,0,~{dirflag},~{fpsr},~{flags}"
+                | b"=r,0"
+                | b"=r,0,~{memory},~{dirflag},~{fpsr},~{flags}"
+                | b"=r,0,~{memory}"
+                | b"=&r,0,~{memory},~{dirflag},~{fpsr},~{flags}"
+                | b"=&r,0,~{memory}"
+        ) && arguments.len() == 1
+            && self.type_parts(instruction.ty)?.1 == 1
+        {
+            let result = self.result(instruction)?;
+            return self.copy_parts(result, 0, ValueId(arguments[0]), 0, 1);
+        }
+        Err(Unsupported::Instruction("inline assembly"))
+    }
+
+    /// `cpuid`, `xgetbv`, `rdtsc` in the forms that headers and libraries use.
+    fn known_asm(
+        &mut self,
+        template: &[u8],
+        constraints: &[u8],
+        instruction: &Instruction,
+        arguments: &[u32],
+    ) -> Result<()> {
+        let _ = RDX;
+        let constraints = constraints.strip_suffix(b",~{dirflag},~{fpsr},~{flags}").unwrap_or(constraints);
+        let (code, inputs, outputs): (&[u8], &[u8], &[u8]) = match (template, constraints) {
+            (b"cpuid", b"={ax},={bx},={cx},={dx},0,2") => (&[0x0f, 0xa2], &[0, 1], &[0, 3, 1, 2]),
+            (b"cpuid", b"={ax},={bx},={cx},={dx},0") => (&[0x0f, 0xa2], &[0], &[0, 3, 1, 2]),
+            (b"cpuid", b"={ax},={cx},={dx},{ax},~{bx}" | b"={ax},={cx},={dx},{ax},~{ebx}") => {
+                (&[0x0f, 0xa2], &[0], &[0, 1, 2])
+            }
+            (b"cpuid", b"={ax},={bx},={cx},={dx},{ax},{cx}") => (&[0x0f, 0xa2], &[0, 1], &[0, 3, 1, 2]),
+            (b"xgetbv", b"={ax},={dx},{cx}") => (&[0x0f, 0x01, 0xd0], &[1], &[0, 2]),
+            (b"rdtsc", b"={ax},={dx}") => (&[0x0f, 0x31], &[], &[0, 2]),
+            _ => return Err(Unsupported::Instruction("inline assembly")),
+        };
+        let result = self.result(instruction)?;
+        if inputs.len() != arguments.len() || self.type_parts(instruction.ty)?.1 as usize != outputs.len() {
+            return Err(Unsupported::Instruction("inline assembly"));
+        }
+        for (reg, value) in inputs.iter().zip(arguments) {
+            self.place(*reg, ValueId(*value), 0)?;
+        }
+        for reg in [0u8, 1, 2, 3] {
+            if self.registers.temps & bit(reg) == 0 && (template == b"cpuid" || outputs.contains(&reg)) {
+                self.claim(reg)?;
+            }
+        }
+        self.asm.raw(code);
+        for (at, reg) in (0u32..).zip(outputs) {
+            self.bind(result, at, *reg);
+        }
+        let _ = Alu::Add;
+        Ok(())
+    }
+}
+
+/// Alignment of code is advice.
+fn is_alignment(template: &[u8]) -> bool {
+    template.strip_prefix(b".p2align ").is_some_and(|rest| rest.iter().all(|b| b.is_ascii_digit() || *b == b' '))
+}

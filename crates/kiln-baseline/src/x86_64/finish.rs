@@ -1,0 +1,240 @@
+//! The function's ends: prologue, epilogue, tables, and the graph.
+
+use kiln_abi::symbol::{self, Id};
+use kiln_bitcode::{AttributeKind, AttributePlace, Constant, FunctionId, Module};
+use kiln_link::{Binding, Content, Graph, RelocationKind, SectionKind, Symbol, SymbolId};
+
+use super::eh::{self, FrameRows};
+use super::encoder::{Alu, Cond, Gpr, Mem, RBP, RSP, Reference, Target};
+use super::frame::{saved, saved_at};
+use super::generator::{Generator, Result};
+use super::memory::PROBE_BYTES;
+use super::registers::SCRATCH;
+use super::symbols::Name;
+use crate::compiler::Unsupported;
+
+/// Room before the body for the longest prologue.
+pub(crate) const PROLOGUE_MAX: usize = 128;
+
+/// Refuses functions with properties that this compiler does not give them.
+pub(crate) fn check_function(module: &Module, function: FunctionId) -> Result<()> {
+    let function = module.function(function);
+    let refuse = |what| Err(Unsupported::Attribute(what));
+    let attributes = &function.attributes;
+    for (kind, what) in [
+        (AttributeKind::NAKED, "naked"),
+        (AttributeKind::STACK_PROTECT, "ssp"),
+        (AttributeKind::STACK_PROTECT_REQ, "sspreq"),
+        (AttributeKind::STACK_PROTECT_STRONG, "sspstrong"),
+        (AttributeKind::SAFE_STACK, "safestack"),
+        (AttributeKind::SHADOW_CALL_STACK, "shadowcallstack"),
+        (AttributeKind::ALIGN_STACK, "alignstack"),
+        (AttributeKind::PRESPLIT_COROUTINE, "presplitcoroutine"),
+        (AttributeKind::SPECULATIVE_LOAD_HARDENING, "speculative_load_hardening"),
+        (AttributeKind::FN_RET_THUNK_EXTERN, "fn_ret_thunk_extern"),
+        (AttributeKind::STRICT_FP, "strictfp"),
+    ] {
+        if attributes.get(AttributePlace::Function, kind).is_some() {
+            return refuse(what);
+        }
+    }
+    for (key, what) in [
+        (&b"split-stack"[..], "split-stack"),
+        (b"patchable-function", "patchable-function"),
+        (b"patchable-function-entry", "patchable-function-entry"),
+        (b"patchable-function-prefix", "patchable-function-prefix"),
+        (b"stackrealign", "stackrealign"),
+        (b"kcfi-target", "kcfi-target"),
+        (b"fentry-call", "fentry-call"),
+        (b"instrument-function-entry-inlined", "instrument-function-entry-inlined"),
+        (b"instrument-function-exit-inlined", "instrument-function-exit-inlined"),
+        (b"indirect-tls-seg-refs", "indirect-tls-seg-refs"),
+    ] {
+        if attributes.string(key).is_some() {
+            return refuse(what);
+        }
+    }
+    if attributes.string(b"probe-stack").is_some_and(|how| how != b"inline-asm") {
+        return refuse("a stack probe of its own");
+    }
+    if function.gc.is_some() {
+        return refuse("garbage collection");
+    }
+    if function.prefix.is_some() || function.prologue.is_some() {
+        return refuse("data before the code");
+    }
+    Ok(())
+}
+
+impl Generator<'_> {
+    /// Emits what comes behind the body and before it; where the function starts in the encoder, and how its frame is
+    /// made.
+    pub(crate) fn finish(&mut self) -> Result<Graph<'static>> {
+        let used = self.registers.used;
+        let mut leaves = [(0u32, 0u32); 8];
+        let mut leave_count = 0;
+        let mut many = Vec::new();
+        let mut leave = |from: u32, to: u32| {
+            if leave_count < leaves.len() {
+                leaves[leave_count] = (from, to);
+                leave_count += 1;
+            } else {
+                many.push((from, to));
+            }
+        };
+        let epilogue = self.epilogue;
+        self.asm.bind(epilogue);
+        self.restore(used);
+        self.asm.raw(&[0xc9]);
+        let from = self.asm.position();
+        self.asm.raw(&[0xc3]);
+        leave(from, self.asm.position());
+        for at in 0..self.tails.len() {
+            let tail = self.tails[at];
+            self.asm.bind(tail.label);
+            self.restore(used);
+            self.asm.raw(&[0xc9]);
+            let from = self.asm.position();
+            match tail.target {
+                Some(target) => self.asm.branch(0xe9, target, RelocationKind::PLT32),
+                None => self.jump_register(SCRATCH),
+            }
+            leave(from, self.asm.position());
+        }
+        let code_end = self.asm.position();
+        self.emit_tables();
+        self.asm.resolve_jumps();
+
+        let (prologue, pushed, framed, saved_from) = self.prologue(used);
+        let start = PROLOGUE_MAX - prologue.len();
+        self.asm.code[start..PROLOGUE_MAX].copy_from_slice(&prologue);
+        let start = start as u32;
+        self.fill_sites(start)?;
+
+        let kept: Vec<(u8, i32)> = saved(used).map(|reg| (reg.0, saved_at(reg.0))).collect();
+        let mut epilogues: Vec<(u32, u32)> = leaves[..leave_count].to_vec();
+        epilogues.extend(many);
+        for (from, to) in &mut epilogues {
+            *from -= start;
+            *to -= start;
+        }
+        let rows =
+            FrameRows { code_bytes: code_end - start, pushed, framed, saved_from, saved: &kept, epilogues: &epilogues };
+        self.graph(start, &rows)
+    }
+
+    fn restore(&mut self, used: u32) {
+        for reg in saved(used) {
+            self.asm.load(reg, &Mem::frame(saved_at(reg.0)), 8);
+        }
+    }
+
+    /// Jump tables, then constants.
+    fn emit_tables(&mut self) {
+        let tables = std::mem::take(self.tables);
+        for (label, entries) in &tables {
+            let pad = self.asm.code.len().next_multiple_of(4) - self.asm.code.len();
+            self.asm.code.resize(self.asm.code.len() + pad, 0xcc);
+            self.asm.bind(*label);
+            let table = self.asm.position();
+            for entry in entries {
+                let distance = self.asm.offset_of(*entry).wrapping_sub(table);
+                self.asm.code.extend_from_slice(&distance.to_le_bytes());
+            }
+        }
+        *self.tables = tables;
+    }
+
+    /// The bytes of the prologue, and where its steps end.
+    fn prologue(&mut self, used: u32) -> (Vec<u8>, u32, u32, u32) {
+        let mut asm = super::encoder::Encoder::default();
+        asm.push(RBP);
+        let pushed = asm.position();
+        asm.mov(RBP, RSP);
+        let framed = asm.position();
+        let bytes = self.frame.bytes();
+        if bytes >= PROBE_BYTES {
+            // Every page is touched in order, or a guard page could be jumped over.
+            asm.lea(SCRATCH, &Mem::reg(RSP, -(bytes as i32 & !(PROBE_BYTES as i32 - 1))));
+            let again = asm.label();
+            asm.bind(again);
+            asm.alu_ri(Alu::Sub, RSP, PROBE_BYTES as i32, 8);
+            asm.alu_mi(Alu::Or, &Mem::reg(RSP, 0), 0, 8);
+            asm.alu_rr(Alu::Cmp, RSP, SCRATCH, 8);
+            asm.jcc(Cond::NE, again);
+            let rest = bytes & (PROBE_BYTES - 1);
+            if rest > 0 {
+                asm.alu_ri(Alu::Sub, RSP, rest as i32, 8);
+            }
+        } else {
+            asm.alu_ri(Alu::Sub, RSP, bytes as i32, 8);
+        }
+        for reg in saved(used) {
+            let reg: Gpr = reg;
+            asm.store(&Mem::frame(saved_at(reg.0)), reg, 8);
+        }
+        let saved_from = asm.position();
+        let pad = asm.code.len().next_multiple_of(16) - asm.code.len();
+        asm.nops(pad);
+        (asm.code, pushed, framed, saved_from)
+    }
+
+    fn graph(&mut self, start: u32, rows: &FrameRows<'_>) -> Result<Graph<'static>> {
+        let pool = self.asm.code.len().next_multiple_of(16);
+        if !self.pool.bytes.is_empty() {
+            self.asm.code.resize(pool, 0xcc);
+            self.asm.code.extend_from_slice(&self.pool.bytes);
+        }
+        let references = std::mem::take(&mut self.asm.references);
+        for Reference { offset, target, addend, .. } in &references {
+            let place = match target {
+                Target::Pool(at) => pool as u32 + at,
+                Target::Label(label) => self.asm.offset_of(*label),
+                Target::Symbol(_) => continue,
+            };
+            let distance = (i64::from(place) - i64::from(*offset) + addend) as i32;
+            self.asm.code[*offset as usize..*offset as usize + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+        let mut graph = Graph::new("");
+        let text = graph.add_section(".text", SectionKind::Code);
+        let block = graph.add_block(text, Content::from(self.asm.code[start as usize..].to_vec()), 16);
+        let name = symbol::name(Id::Function(self.function));
+        let mut own = Symbol::function(name, block, 0);
+        own.size = u64::from(rows.code_bytes);
+        let own = graph.add_symbol(own);
+        let personality = match self.module.function(self.function).personality {
+            Some(personality) if !self.exceptions.is_empty() => match self.module.constant(personality) {
+                Constant::Global(base) => match self.symbol(base) {
+                    Target::Symbol(index) => Some(index),
+                    _ => None,
+                },
+                _ => return Err(Unsupported::Attribute("an unusual personality")),
+            },
+            None if !self.exceptions.is_empty() => {
+                return Err(Unsupported::Attribute("landing pads without personality"));
+            }
+            _ => None,
+        };
+        let symbols: Vec<SymbolId> = self
+            .symbols
+            .names
+            .iter()
+            .map(|name| match name {
+                Name::Module(Id::Function(function)) if *function == self.function => own,
+                Name::Module(id) => graph.add_symbol(Symbol::undefined(symbol::name(*id))),
+                Name::Weak(id) => graph.add_symbol(Symbol::undefined(symbol::name(*id)).with_binding(Binding::Weak)),
+                Name::Library(name) => graph.add_symbol(Symbol::undefined(*name)),
+            })
+            .collect();
+        for Reference { offset, target, kind, addend } in &references {
+            if let Target::Symbol(index) = target {
+                graph.add_edge(block, u64::from(offset - start), *kind, symbols[*index as usize], *addend);
+            }
+        }
+        self.asm.references = references;
+        let code = graph.add_symbol(Symbol::local(block, 0));
+        let exceptions = personality.map(|index| (&*self.exceptions, symbols[index as usize]));
+        eh::attach(&mut graph, code, rows, exceptions, &|ty| symbols[ty as usize]);
+        Ok(graph)
+    }
+}

@@ -1,0 +1,417 @@
+//! Floating-point arithmetic, and conversions of all kinds.
+
+use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
+use kiln_link::RelocationKind;
+
+use super::arithmetic::{Parity, Test};
+use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Target, Xmm};
+use super::generator::{Generator, Result};
+use super::parts::Bank;
+use super::registers::XMM0;
+use crate::compiler::Unsupported;
+
+/// `addss` and its relatives; `double` and vectors differ by prefix.
+pub(crate) fn sse(opcode: u8, bytes: u8) -> Op {
+    if bytes == 4 { Op::two(opcode).pf3() } else { Op::two(opcode).pf2() }
+}
+
+/// The same for a whole register.
+pub(crate) fn packed(opcode: u8, bytes: u8) -> Op {
+    if bytes == 4 { Op::two(opcode) } else { Op::two(opcode).p66() }
+}
+
+impl Generator<'_> {
+    pub(crate) fn float_bytes(&self, ty: TypeId) -> Result<u8> {
+        match self.module.ty(ty) {
+            Type::Float => Ok(4),
+            Type::Double => Ok(8),
+            Type::Half => Err(Unsupported::Type("half")),
+            Type::BFloat => Err(Unsupported::Type("bfloat")),
+            Type::X86Fp80 => Err(Unsupported::Type("x86_fp80")),
+            Type::Fp128 => Err(Unsupported::Type("fp128")),
+            _ => Err(Unsupported::Type("an unusual type")),
+        }
+    }
+
+    /// A constant of the pool.
+    pub(crate) fn pool_mem(&mut self, value: u128, size: u8) -> Mem {
+        let at = self.pool.add(value, size);
+        Mem::rip(Target::Pool(at), RelocationKind::PC32, 0)
+    }
+
+    pub(crate) fn float_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
+        let opcode = match instruction.opcode {
+            Opcode::FAdd => 0x58,
+            Opcode::FMul => 0x59,
+            Opcode::FSub => 0x5c,
+            Opcode::FDiv => 0x5e,
+            _ => {
+                let bytes = self.float_bytes(instruction.ty)?;
+                return self.float_call(instruction, if bytes == 4 { "fmodf" } else { "fmod" }, &[left, right]);
+            }
+        };
+        if matches!(self.module.ty(instruction.ty), Type::Vector { .. }) {
+            return self.vector_float_binary(instruction, opcode, left, right);
+        }
+        let bytes = self.float_bytes(instruction.ty)?;
+        let result = self.result(instruction)?;
+        let reg = self.float_op(sse(opcode, bytes), left, right, bytes)?;
+        self.bind_xmm(result, 0, reg);
+        Ok(())
+    }
+
+    /// `op left, right`
+    pub(crate) fn float_op(&mut self, op: Op, left: ValueId, right: ValueId, bytes: u8) -> Result<Xmm> {
+        if let Some(part) = self.part_of(right, 0) {
+            let known = self.parts[part as usize];
+            if known.reg == super::registers::NO_REG && known.stored && right != left {
+                let mem = self.slot_mem(part);
+                let to = self.take_xmm(left, 0)?;
+                self.asm.rm(op, to.0, &mem);
+                return Ok(to);
+            }
+        } else if self.body.is_constant(right) {
+            let ty = self.ty(right);
+            let part = self.scalar(ty)?;
+            if let super::operands::Bits::Number(number) = self.constant_bits(right, part)? {
+                let mem = self.pool_mem(number, bytes);
+                let to = self.take_xmm(left, 0)?;
+                self.asm.rm(op, to.0, &mem);
+                return Ok(to);
+            }
+        }
+        let from = self.read_xmm(right, 0)?;
+        let to = self.take_xmm(left, 0)?;
+        self.asm.rr(op, to.0, from.0);
+        Ok(to)
+    }
+
+    /// A call of a function of one type, `double f(double, ...)`, of the run-time library.
+    pub(crate) fn float_call(
+        &mut self,
+        instruction: &Instruction,
+        name: &'static str,
+        arguments: &[ValueId],
+    ) -> Result<()> {
+        let result = self.result(instruction)?;
+        for (reg, value) in (0u8..).zip(arguments) {
+            self.place(reg + XMM0, *value, 0)?;
+        }
+        self.call_library_keeping(instruction, name)?;
+        self.claim(XMM0)?;
+        self.bind(result, 0, XMM0);
+        Ok(())
+    }
+
+    /// Calls a library function; operands of this instruction that are not used later are not saved.
+    pub(crate) fn call_library_keeping(&mut self, instruction: &Instruction, name: &'static str) -> Result<()> {
+        let _ = instruction;
+        self.call_library(name)
+    }
+
+    pub(crate) fn negate(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let (bytes, is_vector) = match self.module.ty(instruction.ty) {
+            Type::Vector { element, .. } => {
+                self.single_xmm(instruction.ty)?;
+                (self.float_bytes(*element)?, true)
+            }
+            _ => (self.float_bytes(instruction.ty)?, false),
+        };
+        let _ = is_vector;
+        let sign = if bytes == 4 { 0x8000_0000_8000_0000u64 } else { 1 << 63 };
+        let result = self.result(instruction)?;
+        let mem = self.pool_mem(u128::from(sign) | u128::from(sign) << 64, 16);
+        let reg = self.take_xmm(value, 0)?;
+        // xorps
+        self.asm.rm(Op::two(0x57), reg.0, &mem);
+        self.bind_xmm(result, 0, reg);
+        Ok(())
+    }
+
+    /// The flags for a predicate of `fcmp`. `ucomis` sets CF, ZF and PF together where a NaN takes part.
+    pub(crate) fn float_flags(&mut self, predicate: u8, left: ValueId, right: ValueId) -> Result<Test> {
+        let ty = self.ty(left);
+        let bytes = self.float_bytes(ty)?;
+        let (swap, cond, parity) = match predicate {
+            1 => (false, Cond::E, Parity::AndOrdered),
+            2 => (false, Cond::A, Parity::None),
+            3 => (false, Cond::AE, Parity::None),
+            4 => (true, Cond::A, Parity::None),
+            5 => (true, Cond::AE, Parity::None),
+            6 => (false, Cond::NE, Parity::None),
+            7 => (false, Cond::NP, Parity::None),
+            8 => (false, Cond::P, Parity::None),
+            9 => (false, Cond::E, Parity::None),
+            10 => (true, Cond::B, Parity::None),
+            11 => (true, Cond::BE, Parity::None),
+            12 => (false, Cond::B, Parity::None),
+            13 => (false, Cond::BE, Parity::None),
+            14 => (false, Cond::NE, Parity::OrUnordered),
+            _ => return Err(Unsupported::Instruction("fcmp with a constant result")),
+        };
+        let (left, right) = if swap { (right, left) } else { (left, right) };
+        let a = self.read_xmm(left, 0)?;
+        let b = self.read_xmm(right, 0)?;
+        let op = if bytes == 4 { Op::two(0x2e) } else { Op::two(0x2e).p66() };
+        self.asm.rr(op, a.0, b.0);
+        Ok(Test { cond, parity })
+    }
+
+    // ---- conversions --------------------------------------------------------------------------------------------
+
+    pub(crate) fn convert(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let from = self.ty(value);
+        let to = instruction.ty;
+        let is_vector = |ty: TypeId| matches!(self.module.ty(ty), Type::Vector { .. });
+        let vectors = is_vector(from) || is_vector(to);
+        match instruction.opcode {
+            Opcode::Freeze => {
+                let result = self.result(instruction)?;
+                let count = self.type_parts(to)?.1;
+                self.copy_parts(result, 0, value, 0, count)
+            }
+            Opcode::BitCast => self.bitcast(instruction, value),
+            _ if vectors => self.vector_convert(instruction, value),
+            Opcode::Trunc => {
+                let result = self.result(instruction)?;
+                let count = self.type_parts(to)?.1;
+                self.copy_parts(result, 0, value, 0, count)
+            }
+            Opcode::ZExt | Opcode::SExt | Opcode::PtrToInt | Opcode::IntToPtr | Opcode::PtrToAddr => {
+                self.widen(instruction, value)
+            }
+            Opcode::FpTrunc | Opcode::FpExt => {
+                let (from, to) = (self.float_bytes(from)?, self.float_bytes(to)?);
+                let result = self.result(instruction)?;
+                let source = self.read_xmm(value, 0)?;
+                let reg = self.alloc_xmm()?;
+                if from == to {
+                    self.asm.movaps(reg, source);
+                } else {
+                    self.clear(reg);
+                    self.asm.rr(sse(0x5a, from), reg.0, source.0);
+                }
+                self.bind_xmm(result, 0, reg);
+                Ok(())
+            }
+            Opcode::FpToSi => self.float_to_integer(instruction, value, true),
+            Opcode::FpToUi => self.float_to_integer(instruction, value, false),
+            Opcode::SiToFp => self.integer_to_float(instruction, value, true),
+            Opcode::UiToFp => self.integer_to_float(instruction, value, false),
+            _ => Err(Unsupported::Instruction("addrspacecast")),
+        }
+    }
+
+    /// Between integers and pointers, narrower or wider.
+    fn widen(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let source = self.ty(value);
+        let (Some(from), Some(to)) = (self.integer_bits(source), self.integer_bits(instruction.ty)) else {
+            return Err(Unsupported::Type("an unusual type"));
+        };
+        let result = self.result(instruction)?;
+        let signed = instruction.opcode == Opcode::SExt;
+        if to <= from {
+            let count = self.type_parts(instruction.ty)?.1;
+            return self.copy_parts(result, 0, value, 0, count);
+        }
+        if to > 64 {
+            // Two words.
+            if from > 64 {
+                let (low, high) = self.take_wide(value, from, signed)?;
+                self.bind(result, 0, low.0);
+                self.bind(result, 1, high.0);
+                return Ok(());
+            }
+            let low =
+                if signed { self.take_sign_extended(value, 0, true)? } else { self.take_zero_extended(value, 0)? };
+            let high = self.alloc_gpr()?;
+            if signed {
+                self.asm.mov(high, low);
+                self.asm.shift_imm(Shift::Sar, high, 63, 8);
+            } else {
+                self.asm.mov_imm(high, 0);
+            }
+            self.bind(result, 0, low.0);
+            self.bind(result, 1, high.0);
+            return Ok(());
+        }
+        let known = self.part_of(value, 0).map(|part| self.parts[part as usize]);
+        let reg = match (from, known) {
+            // Extension and copy in one.
+            (8 | 16 | 32, Some(known)) => {
+                let bytes = (from / 8) as u8;
+                if known.reg == super::registers::NO_REG && known.stored {
+                    let part = self.part_of(value, 0).expect("it has parts");
+                    let mem = self.slot_mem(part);
+                    let reg = self.alloc_gpr()?;
+                    match (signed, bytes) {
+                        (false, _) => self.asm.load(reg, &mem, bytes),
+                        (true, 4) => self.asm.rm(Op::one(0x63).w(), reg.0, &mem),
+                        (true, 1) => self.asm.rm(Op::two(0xbe).w_if(to > 32), reg.0, &mem),
+                        (true, _) => self.asm.rm(Op::two(0xbf).w_if(to > 32), reg.0, &mem),
+                    }
+                    reg
+                } else {
+                    let source = self.read_gpr(value, 0)?;
+                    let last = self.values[self.value_index(value) as usize].uses == 1;
+                    let reg = if last { self.take_gpr(value, 0)? } else { self.alloc_gpr()? };
+                    if signed {
+                        self.asm.movsx(reg, source, bytes, to > 32);
+                    } else {
+                        self.asm.movzx(reg, source, bytes);
+                    }
+                    reg
+                }
+            }
+            _ if signed => self.take_sign_extended(value, 0, to > 32)?,
+            _ => self.take_zero_extended(value, 0)?,
+        };
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    fn bitcast(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let source = self.ty(value);
+        let from = self.type_parts(source)?;
+        let to = self.type_parts(instruction.ty)?;
+        let result = self.result(instruction)?;
+        let same = from.1 == to.1
+            && (0..from.1).all(|at| {
+                let (a, b) = (self.types.get(from.0 + at), self.types.get(to.0 + at));
+                a.bank == b.bank && (a.bank == Bank::Xmm || a.bits == b.bits)
+            });
+        if same {
+            return self.copy_parts(result, 0, value, 0, to.1);
+        }
+        let (a, b) = (self.types.get(from.0), self.types.get(to.0));
+        match (from.1, to.1, a.bank, b.bank) {
+            (1, 1, Bank::Gpr, Bank::Xmm) if matches!(a.bits, 32 | 64) => {
+                let reg = self.read_gpr(value, 0)?;
+                let to = self.alloc_xmm()?;
+                self.asm.gpr_to_xmm(to, reg, a.bytes == 8);
+                self.bind_xmm(result, 0, to);
+            }
+            (1, 1, Bank::Xmm, Bank::Gpr) if matches!(b.bits, 32 | 64) => {
+                let reg = self.read_xmm(value, 0)?;
+                let to = self.alloc_gpr()?;
+                self.asm.xmm_to_gpr(to, reg, b.bytes == 8);
+                self.bind(result, 0, to.0);
+            }
+            (1, 2, Bank::Xmm, Bank::Gpr) => {
+                let reg = self.read_xmm(value, 0)?;
+                let (low, high) = (self.alloc_gpr()?, self.alloc_gpr()?);
+                let other = self.alloc_xmm()?;
+                self.asm.xmm_to_gpr(low, reg, true);
+                // pshufd other, reg, 0xee
+                self.asm.rr_i8(Op::two(0x70).p66(), other.0, reg.0, 0xee);
+                self.asm.xmm_to_gpr(high, other, true);
+                self.bind(result, 0, low.0);
+                self.bind(result, 1, high.0);
+            }
+            (2, 1, Bank::Gpr, Bank::Xmm) => {
+                let (low, high) = (self.read_gpr(value, 0)?, self.read_gpr(value, 1)?);
+                let (to, other) = (self.alloc_xmm()?, self.alloc_xmm()?);
+                self.asm.gpr_to_xmm(to, low, true);
+                self.asm.gpr_to_xmm(other, high, true);
+                // punpcklqdq
+                self.asm.rr(Op::two(0x6c).p66(), to.0, other.0);
+                self.bind_xmm(result, 0, to);
+            }
+            _ => return Err(Unsupported::Instruction("an unusual bitcast")),
+        }
+        Ok(())
+    }
+
+    /// Breaks the dependence on what the register held before: `xorps reg, reg`.
+    pub(crate) fn clear(&mut self, reg: Xmm) {
+        self.asm.rr(Op::two(0x57), reg.0, reg.0);
+    }
+
+    /// As LLVM does it, which programs can tell where the number does not fit: by 32 bits up to `i32` and `u16`, by 64 up
+    /// to `i64` and `u32`, `u64` in two steps.
+    fn float_to_integer(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
+        let source = self.ty(value);
+        let bytes = self.float_bytes(source)?;
+        let bits = self.integer_bits(instruction.ty).ok_or(Unsupported::Type("an unusual type"))?;
+        let result = self.result(instruction)?;
+        if bits > 64 {
+            return Err(Unsupported::Instruction("a conversion to a wide integer"));
+        }
+        let from = self.read_xmm(value, 0)?;
+        let reg = self.alloc_gpr()?;
+        let wide = if signed { bits > 32 } else { bits > 31 };
+        // cvttsd2si
+        if signed || bits < 64 {
+            self.asm.rr(sse(0x2c, bytes).w_if(wide), reg.0, from.0);
+            self.bind(result, 0, reg.0);
+            return Ok(());
+        }
+        // Above 2^63 the first conversion gives the sign bit alone; the second is of what is above it.
+        let limit = if bytes == 4 { u128::from(0x5f00_0000u32) } else { 0x43e0_0000_0000_0000 };
+        let mem = self.pool_mem(limit, bytes);
+        let above = self.alloc_xmm()?;
+        let high = self.alloc_gpr()?;
+        let mask = self.alloc_gpr()?;
+        self.asm.rr(sse(0x2c, bytes).w(), reg.0, from.0);
+        self.asm.movaps(above, from);
+        self.asm.rm(sse(0x5c, bytes), above.0, &mem);
+        self.asm.rr(sse(0x2c, bytes).w(), high.0, above.0);
+        self.asm.mov(mask, reg);
+        self.asm.shift_imm(Shift::Sar, mask, 63, 8);
+        self.asm.alu_rr(Alu::And, high, mask, 8);
+        self.asm.alu_rr(Alu::Or, reg, high, 8);
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    fn integer_to_float(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
+        let bytes = self.float_bytes(instruction.ty)?;
+        let source = self.ty(value);
+        let bits = self.integer_bits(source).ok_or(Unsupported::Type("an unusual type"))?;
+        let result = self.result(instruction)?;
+        if bits > 64 {
+            return Err(Unsupported::Instruction("a conversion from a wide integer"));
+        }
+        let to = self.alloc_xmm()?;
+        if signed {
+            let wide = bits > 32;
+            let reg = if matches!(bits, 32 | 64) {
+                self.read_gpr(value, 0)?
+            } else {
+                self.take_sign_extended(value, 0, wide)?
+            };
+            self.clear(to);
+            self.asm.rr(sse(0x2a, bytes).w_if(wide), to.0, reg.0);
+            self.bind_xmm(result, 0, to);
+            return Ok(());
+        }
+        let reg = self.take_zero_extended(value, 0)?;
+        self.clear(to);
+        if bits < 64 {
+            self.asm.rr(sse(0x2a, bytes).w(), to.0, reg.0);
+            self.bind_xmm(result, 0, to);
+            return Ok(());
+        }
+        // Half of it, with the lost bit kept for rounding, and twice the result.
+        let half = self.alloc_gpr()?;
+        self.asm.test(reg, reg, 8);
+        let large = self.asm.skip(Cond::S);
+        self.asm.rr(sse(0x2a, bytes).w(), to.0, reg.0);
+        let done = self.asm.skip_always();
+        self.asm.land(large);
+        self.asm.mov(half, reg);
+        self.asm.shift_imm(Shift::Shr, half, 1, 8);
+        self.asm.alu_ri(Alu::And, reg, 1, 4);
+        self.asm.alu_rr(Alu::Or, half, reg, 8);
+        self.asm.rr(sse(0x2a, bytes).w(), to.0, half.0);
+        self.asm.rr(sse(0x58, bytes), to.0, to.0);
+        self.asm.land(done);
+        self.bind_xmm(result, 0, to);
+        Ok(())
+    }
+
+    /// Copies an integer to where it may be changed, with nothing above its bits.
+    pub(crate) fn clean(&mut self, value: ValueId) -> Result<Gpr> {
+        self.take_zero_extended(value, 0)
+    }
+}

@@ -1,0 +1,938 @@
+//! Calls of `llvm.*`.
+
+use kiln_bitcode::{Constant, GlobalRef, Instruction, Type, TypeId, ValueId};
+use kiln_link::RelocationKind;
+
+use super::arithmetic::Test;
+use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Shift, Xmm};
+use super::floats::sse;
+use super::generator::{Generator, Place, Result};
+use super::registers::{SCRATCH, XMM0};
+use crate::compiler::Unsupported;
+
+/// Blocks of memory up to this size are copied by moves: LLVM's own limit at -O2.
+const COPY_INLINE_MAX: u64 = 64;
+/// And filled.
+const FILL_INLINE_MAX: u64 = 128;
+
+/// The name without `llvm.` and the types that end it.
+fn base(name: &[u8]) -> &[u8] {
+    let mut rest = &name[5..];
+    while let Some(dot) = rest.iter().rposition(|b| *b == b'.') {
+        let last = &rest[dot + 1..];
+        let is_type = match last {
+            [b'p' | b'i' | b'f', digits @ ..] if !digits.is_empty() => digits.iter().all(u8::is_ascii_digit),
+            [b'v', b'0'..=b'9', ..] | [b'n', b'x', b'v', ..] | [b's', b'l', b'_', ..] | b"bf16" => true,
+            _ => false,
+        };
+        if !is_type {
+            break;
+        }
+        rest = &rest[..dot];
+    }
+    rest
+}
+
+impl Generator<'_> {
+    pub(crate) fn intrinsic(&mut self, name: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<()> {
+        let value = |at: usize| ValueId(operands[at]);
+        let unsupported = || Err(Unsupported::Intrinsic(String::from_utf8_lossy(name).into_owned()));
+        let is_vector = matches!(self.module.ty(instruction.ty), Type::Vector { .. });
+        let base = base(name);
+        if is_vector {
+            return match self.vector_intrinsic(base, instruction, operands)? {
+                true => Ok(()),
+                false => unsupported(),
+            };
+        }
+        match base {
+            b"lifetime.start"
+            | b"lifetime.end"
+            | b"assume"
+            | b"experimental.noalias.scope.decl"
+            | b"donothing"
+            | b"invariant.end"
+            | b"sideeffect"
+            | b"var.annotation"
+            | b"prefetch"
+            | b"va_end"
+            | b"dbg.value"
+            | b"dbg.declare"
+            | b"dbg.label"
+            | b"dbg.assign"
+            | b"pseudoprobe" => Ok(()),
+            b"memcpy" | b"memcpy.inline" => self.copy_call(instruction, operands, "memcpy", base == b"memcpy.inline"),
+            b"memmove" => self.copy_call(instruction, operands, "memmove", false),
+            b"memset" | b"memset.inline" => self.fill_call(instruction, operands, base == b"memset.inline"),
+            b"expect"
+            | b"expect.with.probability"
+            | b"ssa.copy"
+            | b"launder.invariant.group"
+            | b"strip.invariant.group"
+            | b"annotation"
+            | b"ptr.annotation"
+            | b"preserve.static.offset" => {
+                let result = self.result(instruction)?;
+                let count = self.type_parts(instruction.ty)?.1;
+                self.copy_parts(result, 0, value(0), 0, count)
+            }
+            b"trap" => {
+                self.asm.ud2();
+                Ok(())
+            }
+            b"debugtrap" => {
+                self.asm.raw(&[0xcc]);
+                Ok(())
+            }
+            b"x86.sse2.pause" => {
+                self.asm.raw(&[0xf3, 0x90]);
+                Ok(())
+            }
+            b"x86.sse2.mfence" => {
+                self.asm.raw(&[0x0f, 0xae, 0xf0]);
+                Ok(())
+            }
+            b"x86.sse2.lfence" => {
+                self.asm.raw(&[0x0f, 0xae, 0xe8]);
+                Ok(())
+            }
+            b"x86.sse.sfence" => {
+                self.asm.raw(&[0x0f, 0xae, 0xf8]);
+                Ok(())
+            }
+            b"is.constant" => self.constant_result(instruction, 0),
+            b"objectsize" => {
+                let least = self.number(value(1)).is_some_and(|n| n & 1 != 0);
+                self.constant_result(instruction, if least { 0 } else { u64::MAX })
+            }
+            b"umin" => self.extreme(instruction, value(0), value(1), Cond::B, false),
+            b"umax" => self.extreme(instruction, value(0), value(1), Cond::A, false),
+            b"smin" => self.extreme(instruction, value(0), value(1), Cond::L, true),
+            b"smax" => self.extreme(instruction, value(0), value(1), Cond::G, true),
+            b"scmp" => self.three_way(instruction, value(0), value(1), true),
+            b"ucmp" => self.three_way(instruction, value(0), value(1), false),
+            b"abs" => self.absolute(instruction, value(0)),
+            b"bswap" => self.byte_swap(instruction, value(0)),
+            b"bitreverse" => self.bit_reverse(instruction, value(0)),
+            b"ctlz" => self.count_zeros(instruction, value(0), true),
+            b"cttz" => self.count_zeros(instruction, value(0), false),
+            b"ctpop" => self.population(instruction, value(0)),
+            b"fshl" => self.funnel(instruction, operands, true),
+            b"fshr" => self.funnel(instruction, operands, false),
+            b"uadd.with.overflow" => self.overflow(instruction, value(0), value(1), Alu::Add, false),
+            b"sadd.with.overflow" => self.overflow(instruction, value(0), value(1), Alu::Add, true),
+            b"usub.with.overflow" => self.overflow(instruction, value(0), value(1), Alu::Sub, false),
+            b"ssub.with.overflow" => self.overflow(instruction, value(0), value(1), Alu::Sub, true),
+            b"umul.with.overflow" => self.multiply_overflow(instruction, value(0), value(1), false),
+            b"smul.with.overflow" => self.multiply_overflow(instruction, value(0), value(1), true),
+            b"uadd.sat" => self.saturate(instruction, value(0), value(1), Alu::Add, false),
+            b"sadd.sat" => self.saturate(instruction, value(0), value(1), Alu::Add, true),
+            b"usub.sat" => self.saturate(instruction, value(0), value(1), Alu::Sub, false),
+            b"ssub.sat" => self.saturate(instruction, value(0), value(1), Alu::Sub, true),
+            b"va_start" => self.va_start(value(0)),
+            b"va_copy" => {
+                let to = self.address(value(0))?;
+                let to = self.steady(to)?;
+                let from = self.address(value(1))?;
+                let from = self.steady(from)?;
+                self.copy_block(&to, &from, 24);
+                Ok(())
+            }
+            b"stacksave" => {
+                let result = self.result(instruction)?;
+                let reg = self.alloc_gpr()?;
+                self.asm.mov(reg, RSP);
+                self.bind(result, 0, reg.0);
+                Ok(())
+            }
+            b"stackrestore" => {
+                let reg = self.read_gpr(value(0), 0)?;
+                self.asm.mov(RSP, reg);
+                Ok(())
+            }
+            b"frameaddress" if self.number(value(0)) == Some(0) => {
+                let result = self.result(instruction)?;
+                let reg = self.alloc_gpr()?;
+                self.asm.mov(reg, RBP);
+                self.bind(result, 0, reg.0);
+                Ok(())
+            }
+            b"returnaddress" if self.number(value(0)) == Some(0) => {
+                let result = self.result(instruction)?;
+                let reg = self.alloc_gpr()?;
+                self.asm.load(reg, &Mem::frame(8), 8);
+                self.bind(result, 0, reg.0);
+                Ok(())
+            }
+            b"readcyclecounter" => {
+                let result = self.result(instruction)?;
+                self.claim(RAX.0)?;
+                self.claim(RDX.0)?;
+                self.asm.raw(&[0x0f, 0x31]); // rdtsc
+                self.asm.shift_imm(Shift::Shl, RDX, 32, 8);
+                self.asm.alu_rr(Alu::Or, RAX, RDX, 8);
+                self.bind(result, 0, RAX.0);
+                Ok(())
+            }
+            b"eh.typeid.for" => self.type_id(instruction, value(0)),
+            b"threadlocal.address" => self.thread_local_address(instruction, value(0)),
+            b"load.relative" => {
+                let result = self.result(instruction)?;
+                let reg = self.take_gpr(value(0), 0)?;
+                let offset = self.take_sign_extended(value(1), 0, true)?;
+                let mem = Mem { index: Some((offset, 0)), ..Mem::reg(reg, 0) };
+                // movsxd
+                self.asm.rm(Op::one(0x63).w(), offset.0, &mem);
+                self.asm.alu_rr(Alu::Add, reg, offset, 8);
+                self.bind(result, 0, reg.0);
+                Ok(())
+            }
+            b"ptrmask" => {
+                let result = self.result(instruction)?;
+                let mask = self.read_gpr(value(1), 0)?;
+                let reg = self.take_gpr(value(0), 0)?;
+                self.asm.alu_rr(Alu::And, reg, mask, 8);
+                self.bind(result, 0, reg.0);
+                Ok(())
+            }
+            b"fabs" => self.sign_bits(instruction, value(0), None),
+            b"copysign" => self.sign_bits(instruction, value(0), Some(value(1))),
+            b"sqrt" => {
+                let bytes = self.float_bytes(instruction.ty)?;
+                let result = self.result(instruction)?;
+                let from = self.read_xmm(value(0), 0)?;
+                let to = self.alloc_xmm()?;
+                self.clear(to);
+                self.asm.rr(sse(0x51, bytes), to.0, from.0);
+                self.bind_xmm(result, 0, to);
+                Ok(())
+            }
+            b"fmuladd" => {
+                let bytes = self.float_bytes(instruction.ty)?;
+                let attributes = &self.module.function(self.function).attributes;
+                let features = attributes.string(b"target-features").unwrap_or_default();
+                if self.vectors != super::abi::Vectors::Sse || features.split(|b| *b == b',').any(|f| f == b"+fma") {
+                    return unsupported();
+                }
+                let result = self.result(instruction)?;
+                let addend = self.read_xmm(value(2), 0)?;
+                let reg = self.float_op(sse(0x59, bytes), value(0), value(1), bytes)?;
+                self.asm.rr(sse(0x58, bytes), reg.0, addend.0);
+                self.bind_xmm(result, 0, reg);
+                Ok(())
+            }
+            _ => match self.library_function(base, instruction.ty)? {
+                Some((function, count)) => {
+                    let arguments: Vec<ValueId> = operands[..count].iter().map(|v| ValueId(*v)).collect();
+                    self.float_call(instruction, function, &arguments)
+                }
+                None => unsupported(),
+            },
+        }
+    }
+
+    /// Functions of the mathematical library that LLVM calls for an intrinsic, and how many arguments they take
+    /// (llvm/IR/RuntimeLibcalls.td).
+    fn library_function(&self, base: &[u8], ty: TypeId) -> Result<Option<(&'static str, usize)>> {
+        let single = match self.module.ty(ty) {
+            Type::Float => true,
+            Type::Double => false,
+            _ => return Ok(None),
+        };
+        let (double, float, count) = match base {
+            b"floor" => ("floor", "floorf", 1),
+            b"ceil" => ("ceil", "ceilf", 1),
+            b"trunc" => ("trunc", "truncf", 1),
+            b"round" => ("round", "roundf", 1),
+            b"roundeven" => ("roundeven", "roundevenf", 1),
+            b"rint" => ("rint", "rintf", 1),
+            b"nearbyint" => ("nearbyint", "nearbyintf", 1),
+            b"fma" => ("fma", "fmaf", 3),
+            b"pow" => ("pow", "powf", 2),
+            b"exp" => ("exp", "expf", 1),
+            b"exp2" => ("exp2", "exp2f", 1),
+            b"log" => ("log", "logf", 1),
+            b"log2" => ("log2", "log2f", 1),
+            b"log10" => ("log10", "log10f", 1),
+            b"sin" => ("sin", "sinf", 1),
+            b"cos" => ("cos", "cosf", 1),
+            b"tan" => ("tan", "tanf", 1),
+            b"asin" => ("asin", "asinf", 1),
+            b"acos" => ("acos", "acosf", 1),
+            b"atan" => ("atan", "atanf", 1),
+            b"atan2" => ("atan2", "atan2f", 2),
+            b"sinh" => ("sinh", "sinhf", 1),
+            b"cosh" => ("cosh", "coshf", 1),
+            b"tanh" => ("tanh", "tanhf", 1),
+            b"minnum" => ("fmin", "fminf", 2),
+            b"maxnum" => ("fmax", "fmaxf", 2),
+            _ => return Ok(None),
+        };
+        Ok(Some((if single { float } else { double }, count)))
+    }
+
+    pub(crate) fn constant_result(&mut self, instruction: &Instruction, number: u64) -> Result<()> {
+        let result = self.result(instruction)?;
+        let reg = self.alloc_gpr()?;
+        self.asm.mov_imm(reg, number);
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    // ---- memory -------------------------------------------------------------------------------------------------
+
+    fn copy_call(
+        &mut self,
+        instruction: &Instruction,
+        operands: &[u32],
+        name: &'static str,
+        always_inline: bool,
+    ) -> Result<()> {
+        let (to, from, size) = (ValueId(operands[0]), ValueId(operands[1]), ValueId(operands[2]));
+        if let Some(bytes) = self.number(size)
+            && (bytes <= COPY_INLINE_MAX || always_inline && bytes <= 4096)
+        {
+            let to = self.address(to)?;
+            let from = self.address(from)?;
+            if name == "memcpy" {
+                self.copy_block(&to, &from, bytes as u32);
+                return Ok(());
+            }
+            if bytes <= COPY_INLINE_MAX {
+                return self.move_block(&to, &from, bytes as u32);
+            }
+        }
+        if always_inline {
+            return Err(Unsupported::Instruction("a long copy without call"));
+        }
+        self.place(RDI.0, to, 0)?;
+        self.place(RSI.0, from, 0)?;
+        self.place(RDX.0, size, 0)?;
+        self.extend_size(RDX, size);
+        self.call_memory(instruction, operands, name)
+    }
+
+    fn extend_size(&mut self, reg: Gpr, size: ValueId) {
+        if self.integer_bits(self.ty(size)) == Some(32) && !self.body.is_constant(size) {
+            self.asm.mov32(reg, reg);
+        }
+    }
+
+    /// A call that uses its operands last is not a reason to keep them.
+    fn call_memory(&mut self, instruction: &Instruction, operands: &[u32], name: &'static str) -> Result<()> {
+        let _ = (instruction, operands);
+        let target = self.library(name);
+        self.save_around_call_of(operands);
+        let start = self.asm.position();
+        self.asm.branch(0xe8, target, RelocationKind::PLT32);
+        self.sites.push(super::generator::Site { start, end: self.asm.position(), pad: None });
+        self.free_after_call();
+        Ok(())
+    }
+
+    /// As [`Generator::save_around_call`], for an instruction that reads `operands` now.
+    fn save_around_call_of(&mut self, operands: &[u32]) {
+        for by in [-1i32, 1] {
+            for value in operands {
+                if *value != ValueId::NONE.0
+                    && let Some(index) = value.checked_sub(self.first_value)
+                {
+                    let uses = &mut self.values[index as usize].uses;
+                    *uses = uses.wrapping_add_signed(by);
+                }
+            }
+            if by < 0 {
+                self.save_around_call();
+            }
+        }
+    }
+
+    /// Reads everything before it writes anything: the places may overlap.
+    fn move_block(&mut self, to: &Mem, from: &Mem, size: u32) -> Result<()> {
+        let mut pieces = [(0u8, 0u32, 0u8); 16];
+        let mut count = 0;
+        let mut at = 0;
+        while at < size {
+            let step: u8 = match size - at {
+                16.. => 16,
+                8.. => 8,
+                4.. => 4,
+                2.. => 2,
+                _ => 1,
+            };
+            let place = from.plus(at as i32);
+            let reg = if step == 16 {
+                let reg = self.alloc_xmm()?;
+                self.asm.load_xmm(reg, &place, 16);
+                reg.0 + XMM0
+            } else {
+                let reg = self.alloc_gpr()?;
+                self.asm.load(reg, &place, step);
+                reg.0
+            };
+            pieces[count] = (reg, at, step);
+            count += 1;
+            at += u32::from(step);
+        }
+        for (reg, at, step) in &pieces[..count] {
+            self.store_part(*reg, &to.plus(*at as i32), *step);
+        }
+        Ok(())
+    }
+
+    fn fill_call(&mut self, instruction: &Instruction, operands: &[u32], always_inline: bool) -> Result<()> {
+        let (to, byte, size) = (ValueId(operands[0]), ValueId(operands[1]), ValueId(operands[2]));
+        if let (Some(bytes), Some(byte)) = (self.number(size), self.number(byte))
+            && (bytes <= FILL_INLINE_MAX || always_inline && bytes <= 4096)
+        {
+            let mem = self.address(to)?;
+            let pattern = (byte & 0xff) * 0x0101_0101_0101_0101;
+            let wide = if bytes >= 16 {
+                let reg = self.alloc_xmm()?;
+                if pattern == 0 {
+                    self.clear(reg);
+                } else {
+                    let pool = self.pool_mem(u128::from(pattern) | u128::from(pattern) << 64, 16);
+                    self.asm.load_xmm(reg, &pool, 16);
+                }
+                Some(reg)
+            } else {
+                None
+            };
+            if bytes % 16 != 0 {
+                self.asm.mov_imm(SCRATCH, pattern);
+            }
+            let mut at = 0;
+            while at < bytes {
+                let place = mem.plus(at as i32);
+                let step: u8 = match (bytes - at, wide) {
+                    (16.., Some(reg)) => {
+                        self.asm.store_xmm(&place, reg, 16);
+                        16
+                    }
+                    (8.., _) => 8,
+                    (4.., _) => 4,
+                    (2.., _) => 2,
+                    _ => 1,
+                };
+                if step < 16 {
+                    self.asm.store(&place, SCRATCH, step);
+                }
+                at += u64::from(step);
+            }
+            return Ok(());
+        }
+        if always_inline {
+            return Err(Unsupported::Instruction("a long fill without call"));
+        }
+        self.place(RDI.0, to, 0)?;
+        self.place(RSI.0, byte, 0)?;
+        self.place(RDX.0, size, 0)?;
+        self.extend_size(RDX, size);
+        self.call_memory(instruction, operands, "memset")
+    }
+
+    /// `va_list` (psABI 3.5.7): offsets of the next register of each kind, the stack's arguments, the save area.
+    fn va_start(&mut self, list: ValueId) -> Result<()> {
+        let mem = self.address(list)?;
+        let reg = self.alloc_gpr()?;
+        self.asm.store_imm(&mem, i32::from(self.own.general_registers) * 8, 4);
+        self.asm.store_imm(&mem.plus(4), 48 + i32::from(self.own.vector_registers) * 16, 4);
+        self.asm.lea(reg, &Mem::frame(16 + self.own.stack_bytes as i32));
+        self.asm.store(&mem.plus(8), reg, 8);
+        self.asm.lea(reg, &Mem::frame(self.save_area));
+        self.asm.store(&mem.plus(16), reg, 8);
+        Ok(())
+    }
+
+    /// The address of a thread-local variable by the general dynamic model, which the linker relaxes
+    /// (psABI 4.5.3; the bytes are fixed).
+    fn thread_local_address(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let Some(Constant::Global(base @ GlobalRef::Global(_))) = self.constant(value) else {
+            return Err(Unsupported::Constant("a thread-local alias"));
+        };
+        if !self.is_thread_local(base) {
+            return Err(Unsupported::Constant("a variable that is not thread-local"));
+        }
+        let result = self.result(instruction)?;
+        let target = self.symbol(base);
+        let helper = self.library("__tls_get_addr");
+        self.claim(RDI.0)?;
+        self.claim(RAX.0)?;
+        self.save_around_call();
+        // data16 lea x@tlsgd(%rip), %rdi
+        self.asm.raw(&[0x66]);
+        self.asm.rm(Op::one(0x8d).w(), RDI.0, &Mem::rip(target, RelocationKind::TLSGD, 0));
+        // data16 data16 rex.W call __tls_get_addr
+        self.asm.raw(&[0x66, 0x66, 0x48]);
+        self.asm.unaligned_call(helper);
+        self.free_after_call();
+        self.claim(RAX.0)?;
+        self.bind(result, 0, RAX.0);
+        Ok(())
+    }
+
+    // ---- integers -----------------------------------------------------------------------------------------------
+
+    fn word_bits(&self, ty: TypeId) -> Result<u32> {
+        match self.integer_bits(ty) {
+            Some(bits @ 1..=64) => Ok(bits),
+            _ => Err(Unsupported::Instruction("an intrinsic on wide integers")),
+        }
+    }
+
+    fn extreme(
+        &mut self,
+        instruction: &Instruction,
+        left: ValueId,
+        right: ValueId,
+        cond: Cond,
+        signed: bool,
+    ) -> Result<()> {
+        let bits = self.word_bits(instruction.ty)?;
+        let wide = bits > 32;
+        let result = self.result(instruction)?;
+        let (a, b) = if matches!(bits, 32 | 64) {
+            let b = self.read_gpr(right, 0)?;
+            (self.take_gpr(left, 0)?, b)
+        } else if signed {
+            (self.take_sign_extended(left, 0, wide)?, self.take_sign_extended(right, 0, wide)?)
+        } else {
+            (self.take_zero_extended(left, 0)?, self.take_zero_extended(right, 0)?)
+        };
+        // b replaces a where b is the one wanted: b cond a.
+        self.asm.alu_rr(Alu::Cmp, b, a, if wide { 8 } else { 4 });
+        self.asm.cmov(cond, a, b, wide);
+        self.bind(result, 0, a.0);
+        Ok(())
+    }
+
+    fn three_way(&mut self, instruction: &Instruction, left: ValueId, right: ValueId, signed: bool) -> Result<()> {
+        self.word_bits(instruction.ty)?;
+        let source = self.ty(left);
+        let bits = self.word_bits(source)?;
+        let wide = bits > 32;
+        let result = self.result(instruction)?;
+        let (a, b) = if signed {
+            (self.take_sign_extended(left, 0, wide)?, self.take_sign_extended(right, 0, wide)?)
+        } else {
+            (self.take_zero_extended(left, 0)?, self.take_zero_extended(right, 0)?)
+        };
+        let reg = self.alloc_gpr()?;
+        let less = self.alloc_gpr()?;
+        self.asm.alu_rr(Alu::Cmp, a, b, if wide { 8 } else { 4 });
+        let (above, below) = if signed { (Cond::G, Cond::L) } else { (Cond::A, Cond::B) };
+        self.asm.setcc(above, reg);
+        self.asm.setcc(below, less);
+        self.asm.alu_rr(Alu::Sub, reg, less, 1);
+        self.asm.movsx(reg, reg, 1, true);
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    fn absolute(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let bits = self.word_bits(instruction.ty)?;
+        let wide = bits > 32;
+        let bytes = if wide { 8 } else { 4 };
+        let result = self.result(instruction)?;
+        let reg = self.take_sign_extended(value, 0, wide)?;
+        let negative = self.alloc_gpr()?;
+        self.asm.mov(negative, reg);
+        self.asm.unary(3, negative, bytes);
+        self.asm.cmov(Cond::S, negative, reg, wide);
+        self.bind(result, 0, negative.0);
+        Ok(())
+    }
+
+    fn byte_swap(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let result = self.result(instruction)?;
+        let swap = |reg: Gpr| [if reg.0 >= 8 { 0x49 } else { 0x48 }, 0x0f, 0xc8 | reg.0 & 7];
+        match self.integer_bits(instruction.ty) {
+            Some(bits @ (16 | 24 | 32 | 40 | 48 | 56 | 64)) => {
+                let reg = self.take_gpr(value, 0)?;
+                self.asm.raw(&swap(reg));
+                if bits < 64 {
+                    self.asm.shift_imm(Shift::Shr, reg, (64 - bits) as u8, 8);
+                }
+                self.bind(result, 0, reg.0);
+            }
+            Some(128) => {
+                let (low, high) = (self.take_gpr(value, 0)?, self.take_gpr(value, 1)?);
+                self.asm.raw(&swap(low));
+                self.asm.raw(&swap(high));
+                self.bind(result, 0, high.0);
+                self.bind(result, 1, low.0);
+            }
+            _ => return Err(Unsupported::Instruction("bswap of an unusual width")),
+        }
+        Ok(())
+    }
+
+    fn bit_reverse(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let bits = self.word_bits(instruction.ty)?;
+        let result = self.result(instruction)?;
+        let reg = self.take_gpr(value, 0)?;
+        let other = self.alloc_gpr()?;
+        let mask = self.alloc_gpr()?;
+        self.asm.raw(&[if reg.0 >= 8 { 0x49 } else { 0x48 }, 0x0f, 0xc8 | reg.0 & 7]); // bswap
+        for (pattern, count) in
+            [(0x0f0f_0f0f_0f0f_0f0fu64, 4u8), (0x3333_3333_3333_3333, 2), (0x5555_5555_5555_5555, 1)]
+        {
+            self.asm.mov_imm(mask, pattern);
+            self.asm.mov(other, reg);
+            self.asm.shift_imm(Shift::Shr, other, count, 8);
+            self.asm.alu_rr(Alu::And, other, mask, 8);
+            self.asm.alu_rr(Alu::And, reg, mask, 8);
+            self.asm.shift_imm(Shift::Shl, reg, count, 8);
+            self.asm.alu_rr(Alu::Or, reg, other, 8);
+        }
+        if bits < 64 {
+            self.asm.shift_imm(Shift::Shr, reg, (64 - bits) as u8, 8);
+        }
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    /// `bsf` and `bsr` leave their target alone where nothing is set: what is meant then is put there before.
+    fn count_zeros(&mut self, instruction: &Instruction, value: ValueId, leading: bool) -> Result<()> {
+        let bits = match self.integer_bits(instruction.ty) {
+            Some(128) => return self.count_zeros_wide(instruction, value, leading),
+            _ => self.word_bits(instruction.ty)?,
+        };
+        let result = self.result(instruction)?;
+        let reg = self.take_zero_extended(value, 0)?;
+        let to = self.alloc_gpr()?;
+        let other = self.alloc_gpr()?;
+        if leading {
+            // 2 * bits - 1, so that the difference below is the width.
+            self.asm.mov_imm(other, u64::from(2 * bits - 1));
+            self.asm.rr(Op::two(0xbd).w(), to.0, reg.0); // bsr
+            self.asm.cmov(Cond::E, to, other, true);
+            self.asm.mov_imm(other, u64::from(bits - 1));
+            self.asm.alu_rr(Alu::Sub, other, to, 4);
+            // bits - 1 - (2 * bits - 1) is -bits.
+            self.asm.mov32(to, other);
+            self.asm.unary(3, to, 4);
+            self.asm.cmov(Cond::S, to, other, false);
+        } else {
+            self.asm.mov_imm(other, u64::from(bits));
+            self.asm.rr(Op::two(0xbc).w(), to.0, reg.0); // bsf
+            self.asm.cmov(Cond::E, to, other, true);
+        }
+        self.bind(result, 0, to.0);
+        Ok(())
+    }
+
+    fn count_zeros_wide(&mut self, instruction: &Instruction, value: ValueId, leading: bool) -> Result<()> {
+        let result = self.result(instruction)?;
+        let low = self.read_gpr(value, 0)?;
+        let high = self.read_gpr(value, 1)?;
+        let (near, far) = if leading { (high, low) } else { (low, high) };
+        let (a, b, c) = (self.alloc_gpr()?, self.alloc_gpr()?, self.alloc_gpr()?);
+        // b: as if the near word were zero; a: as if it were not.
+        if leading {
+            self.asm.mov_imm(c, 127);
+            self.asm.rr(Op::two(0xbd).w(), b.0, far.0);
+            self.asm.cmov(Cond::E, b, c, true);
+            self.asm.alu_ri(Alu::Xor, b, 63, 4);
+            self.asm.alu_ri(Alu::Add, b, 64, 4);
+            self.asm.rr(Op::two(0xbd).w(), a.0, near.0);
+            // The flags of the last comparison must survive, so the test comes again.
+            self.asm.alu_ri(Alu::Xor, a, 63, 4);
+        } else {
+            self.asm.mov_imm(c, 64);
+            self.asm.rr(Op::two(0xbc).w(), b.0, far.0);
+            self.asm.cmov(Cond::E, b, c, true);
+            self.asm.alu_ri(Alu::Add, b, 64, 4);
+            self.asm.rr(Op::two(0xbc).w(), a.0, near.0);
+        }
+        self.asm.test(near, near, 8);
+        self.asm.cmov(Cond::E, a, b, true);
+        self.asm.mov_imm(c, 0);
+        self.bind(result, 0, a.0);
+        self.bind(result, 1, c.0);
+        Ok(())
+    }
+
+    /// Without `popcnt`, which the baseline lacks: sums of neighbouring fields.
+    fn population(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        self.word_bits(instruction.ty)?;
+        let result = self.result(instruction)?;
+        let reg = self.take_zero_extended(value, 0)?;
+        let other = self.alloc_gpr()?;
+        let mask = self.alloc_gpr()?;
+        self.asm.mov(other, reg);
+        self.asm.shift_imm(Shift::Shr, other, 1, 8);
+        self.asm.mov_imm(mask, 0x5555_5555_5555_5555);
+        self.asm.alu_rr(Alu::And, other, mask, 8);
+        self.asm.alu_rr(Alu::Sub, reg, other, 8);
+        self.asm.mov_imm(mask, 0x3333_3333_3333_3333);
+        self.asm.mov(other, reg);
+        self.asm.shift_imm(Shift::Shr, other, 2, 8);
+        self.asm.alu_rr(Alu::And, other, mask, 8);
+        self.asm.alu_rr(Alu::And, reg, mask, 8);
+        self.asm.alu_rr(Alu::Add, reg, other, 8);
+        self.asm.mov(other, reg);
+        self.asm.shift_imm(Shift::Shr, other, 4, 8);
+        self.asm.alu_rr(Alu::Add, reg, other, 8);
+        self.asm.mov_imm(mask, 0x0f0f_0f0f_0f0f_0f0f);
+        self.asm.alu_rr(Alu::And, reg, mask, 8);
+        self.asm.mov_imm(mask, 0x0101_0101_0101_0101);
+        self.asm.imul(reg, mask, true);
+        self.asm.shift_imm(Shift::Shr, reg, 56, 8);
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    fn funnel(&mut self, instruction: &Instruction, operands: &[u32], left: bool) -> Result<()> {
+        let (high, low, amount) = (ValueId(operands[0]), ValueId(operands[1]), ValueId(operands[2]));
+        let bits = self.word_bits(instruction.ty)?;
+        let result = self.result(instruction)?;
+        let bytes: u8 = match bits {
+            8 => 1,
+            16 => 2,
+            32 => 4,
+            64 => 8,
+            _ => return Err(Unsupported::Instruction("a funnel shift of an unusual width")),
+        };
+        let constant = self.number(amount).map(|n| (n % u64::from(bits)) as u8);
+        if constant.is_none() {
+            self.claim(RCX.0)?;
+            self.load_into(RCX.0, amount, 0)?;
+        }
+        if high == low {
+            let shift = if left { Shift::Rol } else { Shift::Ror };
+            let reg = self.take_gpr(high, 0)?;
+            match constant {
+                Some(count) => self.asm.shift_imm(shift, reg, count, bytes),
+                None => self.asm.shift_cl(shift, reg, bytes),
+            }
+            self.bind(result, 0, reg.0);
+            return Ok(());
+        }
+        if bits < 32 {
+            // Both halves in one register of 32 bits.
+            let reg = self.take_gpr(high, 0)?;
+            let other = self.take_zero_extended(low, 0)?;
+            self.asm.shift_imm(Shift::Shl, reg, bits as u8, 4);
+            self.asm.alu_rr(Alu::Or, reg, other, 4);
+            if bits == 8 {
+                self.zero_extend(reg, 16);
+            }
+            match constant {
+                Some(count) => {
+                    let count = if left { count } else { bits as u8 - count };
+                    // Left: the upper half of the sum after the shift.
+                    self.asm.shift_imm(Shift::Shl, reg, count, 4);
+                    if left || count != bits as u8 {
+                        self.asm.shift_imm(Shift::Shr, reg, bits as u8, 4);
+                    } else {
+                        self.asm.shift_imm(Shift::Shr, reg, bits as u8, 4);
+                    }
+                }
+                None => {
+                    self.asm.alu_ri(Alu::And, RCX, bits as i32 - 1, 4);
+                    if left {
+                        self.asm.shift_cl(Shift::Shl, reg, 4);
+                        self.asm.shift_imm(Shift::Shr, reg, bits as u8, 4);
+                    } else {
+                        self.asm.shift_cl(Shift::Shr, reg, 4);
+                    }
+                }
+            }
+            self.bind(result, 0, reg.0);
+            return Ok(());
+        }
+        // shld high, low; shrd low, high. The machine takes the amount modulo the width.
+        let wide = bytes == 8;
+        let (kept, filled) = if left { (high, low) } else { (low, high) };
+        let from = self.read_gpr(filled, 0)?;
+        let reg = self.take_gpr(kept, 0)?;
+        match constant {
+            Some(count) => {
+                let op = Op::two(if left { 0xa4 } else { 0xac }).w_if(wide);
+                self.asm.rr_i8(op, from.0, reg.0, count);
+            }
+            None => {
+                let op = Op::two(if left { 0xa5 } else { 0xad }).w_if(wide);
+                self.asm.rr(op, from.0, reg.0);
+            }
+        }
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    fn natural_bytes(&self, ty: TypeId) -> Result<u8> {
+        match self.integer_bits(ty) {
+            Some(8) => Ok(1),
+            Some(16) => Ok(2),
+            Some(32) => Ok(4),
+            Some(64) => Ok(8),
+            _ => Err(Unsupported::Instruction("an overflow intrinsic of an unusual width")),
+        }
+    }
+
+    fn overflow(
+        &mut self,
+        instruction: &Instruction,
+        left: ValueId,
+        right: ValueId,
+        alu: Alu,
+        signed: bool,
+    ) -> Result<()> {
+        let ty = self.ty(left);
+        let cond = if signed { Cond::O } else { Cond::B };
+        let result = self.result(instruction)?;
+        if self.integer_bits(ty) == Some(128) {
+            let second = if alu == Alu::Add { Alu::Adc } else { Alu::Sbb };
+            let rights = (self.right(right, 0, 8)?, self.right(right, 1, 8)?);
+            let (low, high) = (self.take_gpr(left, 0)?, self.take_gpr(left, 1)?);
+            let flag = self.alloc_gpr()?;
+            self.alu(alu, low, rights.0, 8);
+            self.alu(second, high, rights.1, 8);
+            self.asm.setcc(cond, flag);
+            for (at, reg) in (0u32..).zip([low, high, flag]) {
+                self.bind(result, at, reg.0);
+            }
+            return Ok(());
+        }
+        let bytes = self.natural_bytes(ty)?;
+        let operand = self.right(right, 0, bytes)?;
+        let reg = self.take_gpr(left, 0)?;
+        let flag = self.alloc_gpr()?;
+        self.alu(alu, reg, operand, bytes);
+        self.asm.setcc(cond, flag);
+        self.bind(result, 0, reg.0);
+        self.bind(result, 1, flag.0);
+        Ok(())
+    }
+
+    fn multiply_overflow(
+        &mut self,
+        instruction: &Instruction,
+        left: ValueId,
+        right: ValueId,
+        signed: bool,
+    ) -> Result<()> {
+        let ty = self.ty(left);
+        let bytes = self.natural_bytes(ty)?;
+        let result = self.result(instruction)?;
+        if bytes == 1 {
+            // In 32 bits there is room: the product fits if extending its low byte gives it back.
+            let (a, b) = if signed {
+                (self.take_sign_extended(left, 0, false)?, self.take_sign_extended(right, 0, false)?)
+            } else {
+                (self.take_zero_extended(left, 0)?, self.take_zero_extended(right, 0)?)
+            };
+            let flag = self.alloc_gpr()?;
+            self.asm.imul(a, b, false);
+            if signed {
+                self.asm.movsx(b, a, 1, false);
+            } else {
+                self.asm.movzx(b, a, 1);
+            }
+            self.asm.alu_rr(Alu::Cmp, a, b, 4);
+            self.asm.setcc(Cond::NE, flag);
+            self.bind(result, 0, a.0);
+            self.bind(result, 1, flag.0);
+            return Ok(());
+        }
+        if signed {
+            let from = self.read_gpr(right, 0)?;
+            let reg = self.take_gpr(left, 0)?;
+            let flag = self.alloc_gpr()?;
+            let op = match bytes {
+                2 => Op::two(0xaf).p66(),
+                4 => Op::two(0xaf),
+                _ => Op::two(0xaf).w(),
+            };
+            self.asm.rr(op, reg.0, from.0);
+            self.asm.setcc(Cond::O, flag);
+            self.bind(result, 0, reg.0);
+            self.bind(result, 1, flag.0);
+            return Ok(());
+        }
+        self.claim(RAX.0)?;
+        self.claim(RDX.0)?;
+        let from = self.read_gpr(right, 0)?;
+        self.load_into(RAX.0, left, 0)?;
+        self.asm.unary(4, from, bytes); // mul
+        let flag = self.alloc_gpr()?;
+        self.asm.setcc(Cond::O, flag);
+        self.bind(result, 0, RAX.0);
+        self.bind(result, 1, flag.0);
+        Ok(())
+    }
+
+    fn saturate(
+        &mut self,
+        instruction: &Instruction,
+        left: ValueId,
+        right: ValueId,
+        alu: Alu,
+        signed: bool,
+    ) -> Result<()> {
+        let bytes = self.natural_bytes(instruction.ty)?;
+        let bits = u32::from(bytes) * 8;
+        let result = self.result(instruction)?;
+        let operand = self.right(right, 0, bytes)?;
+        let reg = self.take_gpr(left, 0)?;
+        let limit = self.alloc_gpr()?;
+        if !signed {
+            self.asm.mov_imm(limit, if alu == Alu::Add { u64::MAX } else { 0 });
+            self.alu(alu, reg, operand, bytes);
+            self.asm.cmov(Cond::B, reg, limit, true);
+            self.bind(result, 0, reg.0);
+            return Ok(());
+        }
+        // After an overflow the sign is the wrong one: the limit is the largest number if it is set.
+        let smallest = self.alloc_gpr()?;
+        let least = 1u64 << (bits - 1);
+        self.alu(alu, reg, operand, bytes);
+        let fits = self.asm.skip(Cond::O);
+        let done = self.asm.skip_always();
+        self.asm.land(fits);
+        self.asm.mov_imm(limit, least - 1);
+        self.asm.mov_imm(smallest, least);
+        self.asm.test(reg, reg, bytes);
+        self.asm.cmov(Cond::S, smallest, limit, true);
+        self.asm.mov(reg, smallest);
+        self.asm.land(done);
+        let _ = Test::plain(Cond::O);
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    // ---- floating point -----------------------------------------------------------------------------------------
+
+    /// `fabs` and `copysign`: bits of the sign only.
+    fn sign_bits(&mut self, instruction: &Instruction, value: ValueId, sign: Option<ValueId>) -> Result<()> {
+        let bytes = self.float_bytes(instruction.ty)?;
+        let result = self.result(instruction)?;
+        let bit = if bytes == 4 { 0x8000_0000_8000_0000u64 } else { 1 << 63 };
+        let mask = u128::from(bit) | u128::from(bit) << 64;
+        let others = self.pool_mem(!mask, 16);
+        let reg = self.take_xmm(value, 0)?;
+        self.asm.rm(Op::two(0x54), reg.0, &others); // andps
+        if let Some(sign) = sign {
+            let only = self.pool_mem(mask, 16);
+            let from: Xmm = self.read_xmm(sign, 0)?;
+            let other = self.alloc_xmm()?;
+            self.asm.movaps(other, from);
+            self.asm.rm(Op::two(0x54), other.0, &only);
+            self.asm.rr(Op::two(0x56), reg.0, other.0); // orps
+        }
+        self.bind_xmm(result, 0, reg);
+        Ok(())
+    }
+
+    fn type_id(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let number = self.type_number(value)?;
+        self.constant_result(instruction, number as u64)
+    }
+
+    /// Whether an address is one that lies in the frame, for what must not be put off.
+    pub(crate) fn is_frame(&self, value: ValueId) -> bool {
+        !self.body.is_constant(value) && matches!(self.values[self.value_index(value) as usize].place, Place::Frame(_))
+    }
+}

@@ -1,0 +1,456 @@
+//! Loads, stores, stack objects and atomic operations.
+
+use kiln_bitcode::{Instruction, Ordering, Type, TypeId, ValueId};
+
+use super::arithmetic::Test;
+use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RAX, RBP, RSP, Shift, Xmm};
+use super::generator::{Generator, Place, Result};
+use super::operands::Bits;
+use super::parts::{Bank, PartType};
+use super::registers::{SCRATCH, XMM0, bit};
+use crate::compiler::Unsupported;
+
+/// Objects on the stack larger than this are left to the optimizer.
+const OBJECT_MAX: u64 = 1 << 27;
+/// A page: the guard below the stack is at least one.
+pub(crate) const PROBE_BYTES: u32 = 4096;
+
+impl Generator<'_> {
+    // ---- loads and stores ---------------------------------------------------------------------------------------
+
+    /// Loads an integer of `bytes` bytes; the bits above them are zero up to 32, garbage above that where `bytes` is odd.
+    fn load_integer(&mut self, to: Gpr, mem: &Mem, bytes: u8) -> Result<()> {
+        if bytes.is_power_of_two() {
+            self.asm.load(to, mem, bytes);
+            return Ok(());
+        }
+        // As LLVM splits it: 4, 2, 1.
+        let other = self.alloc_gpr()?;
+        let low = if bytes > 4 { 4 } else { 2 };
+        self.asm.load(to, mem, low);
+        let mut done = low;
+        while done < bytes {
+            let step = if bytes - done >= 2 { 2 } else { 1 };
+            self.asm.load(other, &mem.plus(i32::from(done)), step);
+            self.asm.shift_imm(Shift::Shl, other, 8 * done, 8);
+            self.asm.alu_rr(Alu::Or, to, other, 8);
+            done += step;
+        }
+        self.unhold(other.0);
+        Ok(())
+    }
+
+    /// Stores the low `bytes` bytes of `from`, which may be changed where `bytes` is odd.
+    fn store_integer(&mut self, mem: &Mem, from: Gpr, bytes: u8) {
+        if bytes.is_power_of_two() {
+            self.asm.store(mem, from, bytes);
+            return;
+        }
+        let mut done = 0;
+        while done < bytes {
+            let step = match bytes - done {
+                4.. => 4,
+                2.. => 2,
+                _ => 1,
+            };
+            self.asm.store(&mem.plus(i32::from(done)), from, step);
+            done += step;
+            if done < bytes {
+                self.asm.shift_imm(Shift::Shr, from, 8 * step, 8);
+            }
+        }
+    }
+
+    /// Loads one part from the memory image of its value at `mem`.
+    pub(crate) fn load_memory(&mut self, mem: &Mem, part: PartType) -> Result<u8> {
+        let place = mem.plus(part.offset as i32);
+        match part.bank {
+            Bank::Gpr => {
+                let to = self.alloc_gpr()?;
+                self.load_integer(to, &place, part.store)?;
+                Ok(to.0)
+            }
+            Bank::Xmm => {
+                let to = self.alloc_xmm()?;
+                self.asm.load_xmm(to, &place, part.store);
+                Ok(to.0 + XMM0)
+            }
+        }
+    }
+
+    /// A memory operand for all parts of a value of type `ty`.
+    fn part_memory(&mut self, mem: Mem, count: u32) -> Result<Mem> {
+        if count > 1 { self.steady(mem) } else { Ok(mem) }
+    }
+
+    pub(crate) fn load(&mut self, instruction: &Instruction, address: ValueId) -> Result<()> {
+        self.check_atomic(instruction, instruction.ty)?;
+        let result = self.result(instruction)?;
+        let (first, count) = self.type_parts(instruction.ty)?;
+        let mem = self.address(address)?;
+        let mem = self.part_memory(mem, count)?;
+        for at in 0..count {
+            let part = self.types.get(first + at);
+            let reg = self.load_memory(&mem, part)?;
+            self.bind_or_drop(result, at, reg);
+        }
+        Ok(())
+    }
+
+    /// Binds a result's part without keeping it pinned; a volatile load may have no users.
+    pub(crate) fn bind_or_drop(&mut self, result: ValueId, at: u32, reg: u8) {
+        self.bind(result, at, reg);
+        if self.registers.temps & bit(reg) != 0 {
+            self.unhold(reg);
+        }
+        self.registers.pinned &= !bit(reg);
+    }
+
+    pub(crate) fn store(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
+        let ty = self.ty(value);
+        self.check_atomic(instruction, ty)?;
+        let (_, count) = self.type_parts(ty)?;
+        let mem = self.address(address)?;
+        let mem = self.part_memory(mem, count)?;
+        if instruction.ordering == Ordering::SequentiallyConsistent {
+            let part = self.scalar(ty)?;
+            if part.bank != Bank::Gpr {
+                let from = self.read_xmm(value, 0)?;
+                let reg = self.alloc_gpr()?;
+                self.asm.xmm_to_gpr(reg, from, part.bytes == 8);
+                self.asm.rm(Op::sized(0x87, part.bytes), reg.0, &mem);
+                return Ok(());
+            }
+            let reg = self.take_gpr(value, 0)?;
+            self.clean_padding(reg, part);
+            self.asm.rm(Op::sized(0x87, part.store), reg.0, &mem);
+            return Ok(());
+        }
+        for at in 0..count {
+            self.store_memory(&mem, value, at)?;
+        }
+        Ok(())
+    }
+
+    /// Bits of the last byte that do not belong to the integer are zero in memory.
+    fn clean_padding(&mut self, reg: Gpr, part: PartType) {
+        if !part.bits.is_multiple_of(8) {
+            self.zero_extend(reg, u32::from(part.bits));
+        }
+    }
+
+    /// Stores part `at` of `value` into the memory image of the value at `mem`.
+    pub(crate) fn store_memory(&mut self, mem: &Mem, value: ValueId, at: u32) -> Result<()> {
+        let ty = self.ty(value);
+        let part = self.part_type(ty, at)?;
+        let place = mem.plus(part.offset as i32);
+        if self.body.is_constant(value)
+            && part.store.is_power_of_two()
+            && part.store <= 8
+            && let Bits::Number(number) = self.constant_bits(value, part)?
+        {
+            let number = if part.store == 8 { number as u64 as i64 } else { i64::from(number as u32 as i32) };
+            if let Ok(small) = i32::try_from(number) {
+                self.asm.store_imm(&place, small, part.store);
+            } else {
+                self.asm.mov_imm(SCRATCH, number as u64);
+                self.asm.store(&place, SCRATCH, 8);
+            }
+            return Ok(());
+        }
+        match part.bank {
+            Bank::Gpr => {
+                let clean = part.bits.is_multiple_of(8) && part.store.is_power_of_two();
+                let reg = if clean { self.read_gpr(value, at)? } else { self.take_gpr(value, at)? };
+                self.clean_padding(reg, part);
+                self.store_integer(&place, reg, part.store);
+                self.release_pin(reg.0);
+            }
+            Bank::Xmm => {
+                let reg = self.read_xmm(value, at)?;
+                self.asm.store_xmm(&place, reg, part.store);
+                self.release_pin(reg.0 + XMM0);
+            }
+        }
+        Ok(())
+    }
+
+    /// A register that was read or taken is not needed by this instruction any more.
+    pub(crate) fn release_pin(&mut self, reg: u8) {
+        if self.registers.temps & bit(reg) != 0 {
+            self.unhold(reg);
+        } else {
+            self.registers.pinned &= !bit(reg);
+        }
+    }
+
+    /// A `getelementptr` that is no part of another instruction.
+    pub(crate) fn gep(&mut self, instruction: &Instruction) -> Result<()> {
+        if !matches!(self.module.ty(instruction.ty), Type::Pointer { .. }) {
+            return Err(Unsupported::Instruction("getelementptr of vectors"));
+        }
+        let mem = self.gep_address(instruction)?;
+        if mem.base == Base::Reg(RBP) && mem.index.is_none() {
+            // Nothing but objects of the frame is addressed by RBP.
+            let index = self.value_index(instruction.result) as usize;
+            self.values[index].place = Place::Frame(mem.disp);
+            return Ok(());
+        }
+        let result = self.result(instruction)?;
+        let to = self.alloc_gpr()?;
+        match mem {
+            Mem { base: Base::Reg(base), index: None, disp: 0 } => self.asm.mov(to, base),
+            _ => self.asm.lea(to, &mem),
+        }
+        self.bind(result, 0, to.0);
+        Ok(())
+    }
+
+    // ---- stack objects ------------------------------------------------------------------------------------------
+
+    pub(crate) fn alloca(&mut self, instruction: &Instruction, count: ValueId) -> Result<()> {
+        if instruction.flags & Instruction::SPECIAL_ALLOCA != 0 {
+            return Err(Unsupported::Instruction("alloca of an inalloca or swifterror"));
+        }
+        let ty = TypeId(instruction.aux);
+        let layout = *self.module.layout_of(ty).ok_or(Unsupported::Type("a type without size"))?;
+        let align = match instruction.align {
+            0 => layout.preferred_align,
+            log => 1u64.checked_shl(u32::from(log) - 1).unwrap_or(u64::MAX),
+        };
+        if align > 1 << 16 {
+            return Err(Unsupported::Instruction("alloca with a huge alignment"));
+        }
+        let fixed = if self.position == 0 { self.number(count) } else { None };
+        if let Some(count) = fixed {
+            let size = layout.size.checked_mul(count).filter(|size| *size <= OBJECT_MAX);
+            let size = size.ok_or(Unsupported::Instruction("alloca of a huge object"))?.max(1);
+            let index = self.value_index(instruction.result) as usize;
+            if align <= 16 {
+                self.values[index].place = Place::Frame(self.frame.object(size, align));
+                return Ok(());
+            }
+            // RBP is a multiple of 16 only.
+            let start = self.frame.object(size + align - 16, 16);
+            let result = self.result(instruction)?;
+            let reg = self.alloc_gpr()?;
+            self.asm.lea(reg, &Mem::frame(start + align as i32 - 16));
+            self.asm.alu_ri(Alu::And, reg, -(align as i32), 8);
+            self.bind(result, 0, reg.0);
+            return Ok(());
+        }
+        self.dynamic = true;
+        let result = self.result(instruction)?;
+        let size = self.take_zero_extended(count, 0)?;
+        self.scale(size, layout.size)?;
+        self.asm.alu_ri(Alu::Add, size, 15, 8);
+        self.asm.alu_ri(Alu::And, size, -16, 8);
+        let top = self.alloc_gpr()?;
+        self.asm.mov(top, RSP);
+        self.asm.alu_rr(Alu::Sub, top, size, 8);
+        if align > 16 {
+            self.asm.alu_ri(Alu::And, top, -(align as i32), 8);
+        }
+        self.probe_down_to(top);
+        self.bind(result, 0, top.0);
+        Ok(())
+    }
+
+    /// Moves RSP down to `to`, touching every page on the way.
+    fn probe_down_to(&mut self, to: Gpr) {
+        self.asm.mov(SCRATCH, RSP);
+        let again = self.asm.label();
+        let done = self.asm.label();
+        self.asm.bind(again);
+        self.asm.alu_ri(Alu::Sub, SCRATCH, PROBE_BYTES as i32, 8);
+        self.asm.alu_rr(Alu::Cmp, SCRATCH, to, 8);
+        self.asm.jcc(Cond::BE, done);
+        // RSP comes along, so that what is touched is always above it.
+        self.asm.mov(RSP, SCRATCH);
+        self.asm.alu_mi(Alu::Or, &Mem::reg(RSP, 0), 0, 8);
+        self.asm.jmp(again);
+        self.asm.bind(done);
+        self.asm.mov(RSP, to);
+    }
+
+    // ---- atomics ------------------------------------------------------------------------------------------------
+
+    /// Whether the access is one that a single instruction makes.
+    fn check_atomic(&mut self, instruction: &Instruction, ty: TypeId) -> Result<()> {
+        if instruction.ordering == Ordering::NotAtomic {
+            return Ok(());
+        }
+        let part = match self.type_parts(ty)? {
+            (first, 1) => self.types.get(first),
+            _ => return Err(Unsupported::Instruction("an atomic access of more than 8 bytes")),
+        };
+        let aligned = instruction.align == 0 || 1u64 << (instruction.align - 1).min(63) >= u64::from(part.store);
+        if !aligned || !part.store.is_power_of_two() || part.store > 8 {
+            return Err(Unsupported::Instruction("an atomic access that is not aligned"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fence(&mut self, instruction: &Instruction) -> Result<()> {
+        let single = instruction.flags & Instruction::SINGLE_THREAD != 0;
+        if instruction.ordering == Ordering::SequentiallyConsistent && !single {
+            // mfence
+            self.asm.raw(&[0x0f, 0xae, 0xf0]);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cmpxchg(
+        &mut self,
+        instruction: &Instruction,
+        address: ValueId,
+        expected: ValueId,
+        new: ValueId,
+    ) -> Result<()> {
+        let ty = self.ty(expected);
+        self.check_atomic(instruction, ty)?;
+        let part = self.scalar(ty)?;
+        if part.bank != Bank::Gpr || !part.bits.is_multiple_of(8) {
+            return Err(Unsupported::Instruction("cmpxchg of an unusual type"));
+        }
+        let result = self.result(instruction)?;
+        self.claim(RAX.0)?;
+        let mem = self.address(address)?;
+        let from = self.read_gpr(new, 0)?;
+        let flag = self.alloc_gpr()?;
+        self.load_into(RAX.0, expected, 0)?;
+        self.asm.raw(&[0xf0]);
+        self.locked_two(0xb1, from, &mem, part.store);
+        self.asm.setcc(Cond::E, flag);
+        self.bind(result, 0, RAX.0);
+        self.bind(result, 1, flag.0);
+        Ok(())
+    }
+
+    /// An instruction of the 0F map after a `lock` prefix: opcode for bytes is one less.
+    fn locked_two(&mut self, opcode: u8, reg: Gpr, mem: &Mem, bytes: u8) {
+        let op = match bytes {
+            1 => Op::two(opcode - 1).byte_reg(),
+            2 => Op::two(opcode).p66(),
+            4 => Op::two(opcode),
+            _ => Op::two(opcode).w(),
+        };
+        self.asm.rm(op, reg.0, mem);
+    }
+
+    pub(crate) fn atomic_rmw(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
+        let ty = instruction.ty;
+        self.check_atomic(instruction, ty)?;
+        let part = self.scalar(ty)?;
+        if part.bank != Bank::Gpr || !part.bits.is_multiple_of(8) || !matches!(part.bits, 8 | 16 | 32 | 64) {
+            return Err(Unsupported::Instruction("atomicrmw of an unusual type"));
+        }
+        let bytes = part.store;
+        let result = self.result(instruction)?;
+        let wanted = self.values[self.value_index(result) as usize].uses > 0;
+        match instruction.sub {
+            // xchg, which locks by itself
+            0 => {
+                let mem = self.address(address)?;
+                let reg = self.take_gpr(value, 0)?;
+                self.asm.rm(Op::sized(0x87, bytes), reg.0, &mem);
+                self.bind(result, 0, reg.0);
+                return Ok(());
+            }
+            1 | 2 => {
+                let mem = self.address(address)?;
+                let reg = self.take_gpr(value, 0)?;
+                if instruction.sub == 2 {
+                    self.asm.unary(3, reg, 8);
+                }
+                // lock xadd
+                self.asm.raw(&[0xf0]);
+                self.locked_two(0xc1, reg, &mem, bytes);
+                self.bind(result, 0, reg.0);
+                return Ok(());
+            }
+            3 | 5 | 6 if !wanted => {
+                let mem = self.address(address)?;
+                let reg = self.read_gpr(value, 0)?;
+                let alu = match instruction.sub {
+                    3 => Alu::And,
+                    5 => Alu::Or,
+                    _ => Alu::Xor,
+                };
+                self.asm.raw(&[0xf0]);
+                self.asm.alu_mr(alu, &mem, reg, bytes);
+                return Ok(());
+            }
+            3..=10 => {}
+            _ => return Err(Unsupported::Instruction("an unusual atomicrmw")),
+        }
+        self.claim(RAX.0)?;
+        let mem = self.address(address)?;
+        let operand = self.read_gpr(value, 0)?;
+        let new = self.alloc_gpr()?;
+        self.asm.load(RAX, &mem, bytes);
+        let again = self.asm.label();
+        self.asm.bind(again);
+        self.asm.mov(new, RAX);
+        match instruction.sub {
+            3 => self.asm.alu_rr(Alu::And, new, operand, 8),
+            4 => {
+                self.asm.alu_rr(Alu::And, new, operand, 8);
+                self.asm.unary(2, new, 8);
+            }
+            5 => self.asm.alu_rr(Alu::Or, new, operand, 8),
+            6 => self.asm.alu_rr(Alu::Xor, new, operand, 8),
+            operation => {
+                // The operand replaces what is there unless that is already the one wanted.
+                let cond = match operation {
+                    7 => Cond::L,
+                    8 => Cond::G,
+                    9 => Cond::B,
+                    _ => Cond::A,
+                };
+                self.asm.alu_rr(Alu::Cmp, RAX, operand, bytes);
+                let test = Test::plain(cond);
+                self.asm.cmov(test.cond, new, operand, true);
+            }
+        }
+        self.asm.raw(&[0xf0]);
+        self.locked_two(0xb1, new, &mem, bytes);
+        self.asm.jcc(Cond::NE, again);
+        self.bind(result, 0, RAX.0);
+        Ok(())
+    }
+
+    /// Copies `size` bytes; both places may be named several times.
+    pub(crate) fn copy_block(&mut self, to: &Mem, from: &Mem, size: u32) {
+        let mut at = 0;
+        while at < size {
+            let step = match size - at {
+                16.. => 16,
+                8.. => 8,
+                4.. => 4,
+                2.. => 2,
+                _ => 1,
+            };
+            let (to, from) = (to.plus(at as i32), from.plus(at as i32));
+            if step == 16 {
+                let through = Xmm(15);
+                self.asm.load_xmm(through, &from, 16);
+                self.asm.store_xmm(&to, through, 16);
+            } else {
+                self.asm.load(SCRATCH, &from, step);
+                self.asm.store(&to, SCRATCH, step);
+            }
+            at += u32::from(step);
+        }
+    }
+
+    /// Whether `mem` uses `reg`.
+    pub(crate) fn mentions(mem: &Mem, reg: Gpr) -> bool {
+        mem.base == Base::Reg(reg) || mem.index.is_some_and(|(index, _)| index == reg)
+    }
+
+    /// Whether the type holds nothing.
+    pub(crate) fn is_void(&self, ty: TypeId) -> bool {
+        matches!(self.module.ty(ty), Type::Void)
+    }
+}

@@ -1,0 +1,197 @@
+//! What values are made of: parts, each of which fits one register.
+
+use kiln_bitcode::{Module, Type, TypeId};
+
+use crate::compiler::Unsupported;
+
+/// A kind of register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bank {
+    Gpr,
+    Xmm,
+}
+
+/// A part of a value of some type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartType {
+    pub(crate) bank: Bank,
+    /// Bytes that are used in the register: 4 or 8, or 16 for vectors.
+    pub(crate) bytes: u8,
+    /// Bits of an integer; those above are garbage. 0 in XMM registers.
+    pub(crate) bits: u8,
+    /// Bytes in memory.
+    pub(crate) store: u8,
+    /// Where they are in the memory image of the whole value.
+    pub(crate) offset: u32,
+}
+
+/// A shape of vectors that this compiler knows: lanes of whole bytes that fill XMM registers, or less than one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) lanes: u32,
+    /// Bytes of a lane, in registers and in memory.
+    pub(crate) lane_bytes: u8,
+    pub(crate) float: bool,
+}
+
+impl Shape {
+    pub(crate) fn bytes(self) -> u32 {
+        self.lanes * u32::from(self.lane_bytes)
+    }
+}
+
+/// More parts than this in one value: better in memory, which the optimizer's code does.
+const PARTS_MAX: usize = 40;
+
+/// The parts of the types that a function uses, found when first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct PartTable {
+    parts: Vec<PartType>,
+    /// By type: the function it was found for, the first part, their number.
+    known: Vec<(u32, u32, u32)>,
+    generation: u32,
+}
+
+/// Integers wider than this take several parts.
+const WORD_BITS: u32 = 64;
+
+impl PartTable {
+    /// Forgets everything; costs nothing.
+    pub(crate) fn reset(&mut self, module: &Module) {
+        self.parts.clear();
+        self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            self.known.clear();
+            self.generation = 1;
+        }
+        if self.known.len() < module.types().len() {
+            self.known.resize(module.types().len(), (0, 0, 0));
+        }
+    }
+
+    /// First part of the type and their number.
+    pub(crate) fn range(&mut self, module: &Module, ty: TypeId) -> Result<(u32, u32), Unsupported> {
+        let (generation, first, count) = self.known[ty.0 as usize];
+        if generation == self.generation {
+            return Ok((first, count));
+        }
+        let first = self.parts.len();
+        if let Err(error) = self.add(module, ty, 0, first) {
+            self.parts.truncate(first);
+            return Err(error);
+        }
+        let count = self.parts.len() - first;
+        self.known[ty.0 as usize] = (self.generation, first as u32, count as u32);
+        Ok((first as u32, count as u32))
+    }
+
+    pub(crate) fn get(&self, index: u32) -> PartType {
+        self.parts[index as usize]
+    }
+
+    fn add(&mut self, module: &Module, ty: TypeId, offset: u32, first: usize) -> Result<(), Unsupported> {
+        if self.parts.len() - first > PARTS_MAX {
+            return Err(Unsupported::Type("a large aggregate"));
+        }
+        match module.ty(ty) {
+            Type::Void => {}
+            Type::Integer(bits) if *bits <= WORD_BITS => self.parts.push(integer(*bits, offset)),
+            Type::Integer(bits) if *bits <= 2 * WORD_BITS => {
+                self.parts.push(integer(WORD_BITS, offset));
+                self.parts.push(integer(bits - WORD_BITS, offset + 8));
+            }
+            Type::Integer(_) => return Err(Unsupported::Type("an integer of over 128 bits")),
+            Type::Pointer { address_space: 0 } => self.parts.push(integer(WORD_BITS, offset)),
+            Type::Pointer { .. } => return Err(Unsupported::Type("a pointer of another address space")),
+            Type::Float => self.parts.push(float(4, offset)),
+            Type::Double => self.parts.push(float(8, offset)),
+            Type::Half => return Err(Unsupported::Type("half")),
+            Type::BFloat => return Err(Unsupported::Type("bfloat")),
+            Type::X86Fp80 => return Err(Unsupported::Type("x86_fp80")),
+            Type::Fp128 => return Err(Unsupported::Type("fp128")),
+            Type::Array { count, element } => {
+                let stride = module.layout_of(*element).ok_or(Unsupported::Type("a type without size"))?.size;
+                for index in 0..*count {
+                    if index as usize > PARTS_MAX {
+                        return Err(Unsupported::Type("a large aggregate"));
+                    }
+                    self.add(module, *element, offset + (index * stride) as u32, first)?;
+                }
+            }
+            Type::Struct { fields, .. } => {
+                for (field, start) in fields.iter().zip(module.field_offsets(ty)) {
+                    self.add(module, *field, offset + *start as u32, first)?;
+                }
+            }
+            Type::Vector { .. } => {
+                let shape = shape(module, ty).ok_or(Unsupported::Type("a vector of an unusual shape"))?;
+                let mut left = shape.bytes();
+                let mut offset = offset;
+                while left > 0 {
+                    let store = left.min(16) as u8;
+                    self.parts.push(PartType { bank: Bank::Xmm, bytes: 16, bits: 0, store, offset });
+                    left -= u32::from(store);
+                    offset += u32::from(store);
+                }
+            }
+            _ => return Err(Unsupported::Type("an unusual type")),
+        }
+        Ok(())
+    }
+}
+
+fn integer(bits: u32, offset: u32) -> PartType {
+    let store = bits.div_ceil(8) as u8;
+    PartType { bank: Bank::Gpr, bytes: if bits <= 32 { 4 } else { 8 }, bits: bits as u8, store, offset }
+}
+
+fn float(bytes: u8, offset: u32) -> PartType {
+    PartType { bank: Bank::Xmm, bytes, bits: 0, store: bytes, offset }
+}
+
+/// The shape of vector type `ty`, if it is one that registers hold lane by lane as memory does.
+pub(crate) fn shape(module: &Module, ty: TypeId) -> Option<Shape> {
+    let Type::Vector { count, element, scalable: false } = module.ty(ty) else { return None };
+    let (lane_bytes, float) = match module.ty(*element) {
+        Type::Integer(8) => (1, false),
+        Type::Integer(16) => (2, false),
+        Type::Integer(32) => (4, false),
+        Type::Integer(64) | Type::Pointer { address_space: 0 } => (8, false),
+        Type::Float => (4, true),
+        Type::Double => (8, true),
+        _ => return None,
+    };
+    let shape = Shape { lanes: *count, lane_bytes, float };
+    let bytes = shape.bytes();
+    // Whole registers, or a power of two that is moved by one instruction.
+    (matches!(bytes, 4 | 8 | 16) || bytes.is_multiple_of(16) && bytes <= 128 && count.is_power_of_two())
+        .then_some(shape)
+}
+
+/// Splits `ty` for the field that `indices` lead to: its type and how many parts lie before it.
+pub(crate) fn field(
+    table: &mut PartTable,
+    module: &Module,
+    ty: TypeId,
+    indices: &[u32],
+) -> Result<(TypeId, u32), Unsupported> {
+    let mut ty = ty;
+    let mut before = 0;
+    for index in indices {
+        match module.ty(ty) {
+            Type::Struct { fields, .. } => {
+                let inner = *fields.get(*index as usize).ok_or(Unsupported::Instruction("a damaged index"))?;
+                for field in &fields[..*index as usize] {
+                    before += table.range(module, *field)?.1;
+                }
+                ty = inner;
+            }
+            Type::Array { element, .. } => {
+                before += table.range(module, *element)?.1 * index;
+                ty = *element;
+            }
+            _ => return Err(Unsupported::Instruction("a damaged index")),
+        }
+    }
+    Ok((ty, before))
+}
