@@ -332,7 +332,7 @@ pub(crate) fn read_lists<'a>(
                 if record.code != ENTRY {
                     return Err(block.error(ErrorKind::UnknownRecord { code: record.code }));
                 }
-                lists.push(record.values.as_slice().into());
+                lists.push(record.values().into());
             }
         }
     }

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codes::BlockKind;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Look};
 use crate::error::{Error, ErrorKind};
+use crate::shape::Shape;
 
 const END_BLOCK: u32 = 0;
 const ENTER_SUBBLOCK: u32 = 1;
@@ -38,6 +39,7 @@ impl Budget {
         Self { left: limit, limit }
     }
 
+    #[inline]
     fn charge(&mut self, bytes: u64, at: &Cursor<'_>) -> Result<(), Error> {
         match self.left.checked_sub(bytes) {
             Some(left) => {
@@ -48,13 +50,15 @@ impl Budget {
         }
     }
 
+    /// Counts are bounded by bits of the input, far below where this could overflow.
+    #[inline]
     fn charge_record(&mut self, values: u64, at: &Cursor<'_>) -> Result<(), Error> {
-        self.charge(values.saturating_mul(8).saturating_add(48), at)
+        self.charge(values * 8 + 48, at)
     }
 }
 
 /// A field that takes bits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Fixed(u32),
     Vbr(u32),
@@ -80,23 +84,25 @@ impl Field {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Operand {
+pub(crate) enum Operand {
     Literal(u64),
     Field(Field),
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Tail {
+pub(crate) enum Tail {
     None,
     Array(Field),
     Blob,
 }
 
-/// The shape of a record.
+/// The form of a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Abbrev {
+    code: Operand,
     operands: Box<[Operand]>,
     tail: Tail,
+    shape: Shape,
 }
 
 impl Abbrev {
@@ -154,7 +160,9 @@ impl Abbrev {
         if operands.is_empty() {
             return bad(cursor, "no record code");
         }
-        Ok(Self { operands: operands.into(), tail })
+        let code = operands.remove(0);
+        let shape = Shape::of(code, &operands, tail);
+        Ok(Self { code, operands: operands.into(), tail, shape })
     }
 
     #[inline]
@@ -165,17 +173,15 @@ impl Abbrev {
         budget: &mut Budget,
     ) -> Result<u64, Error> {
         budget.charge_record(self.operands.len() as u64, cursor)?;
-        let mut code = 0;
-        for (i, operand) in self.operands.iter().enumerate() {
-            let value = match operand {
+        let code = match self.code {
+            Operand::Literal(code) => code,
+            Operand::Field(field) => field.read(cursor)?,
+        };
+        for (slot, operand) in record.start(self.operands.len()).iter_mut().zip(&self.operands) {
+            *slot = match operand {
                 Operand::Literal(value) => *value,
                 Operand::Field(field) => field.read(cursor)?,
             };
-            if i == 0 {
-                code = value;
-            } else {
-                record.values.push(value);
-            }
         }
         match self.tail {
             Tail::None => {}
@@ -210,12 +216,12 @@ fn read_array<'a>(
         return Err(cursor.error(ErrorKind::Truncated));
     }
     budget.charge_record(count, cursor)?;
-    record.values.reserve(count as usize);
+    let slots = record.extend(count as usize);
     match field {
-        // The two that occur in long arrays get loops of their own.
-        Field::Vbr(6) => cursor.vbr6_array(count, &mut record.values),
-        Field::Fixed(width) => (0..count).try_for_each(|_| cursor.fixed(width).map(|v| record.values.push(v))),
-        _ => (0..count).try_for_each(|_| field.read(cursor).map(|v| record.values.push(v))),
+        // Those that occur in long arrays get loops of their own.
+        Field::Vbr(6) => cursor.vbr6_array(slots),
+        Field::Fixed(width) => slots.iter_mut().try_for_each(|slot| cursor.fixed(width).map(|v| *slot = v)),
+        _ => slots.iter_mut().try_for_each(|slot| field.read(cursor).map(|v| *slot = v)),
     }
 }
 
@@ -230,7 +236,7 @@ fn read_blob<'a>(cursor: &mut Cursor<'a>, budget: &mut Budget) -> Result<&'a [u8
 
 /// The abbreviation `id` of a block: those from its BLOCKINFO come first.
 #[inline]
-fn find_abbrev<'b>(shared: &'b [Arc<Abbrev>], local: &'b [Abbrev], id: u32) -> Option<&'b Abbrev> {
+fn find_abbrev<'b>(shared: &'b [Abbrev], local: &'b [Abbrev], id: u32) -> Option<&'b Abbrev> {
     let index = (id - FIRST_APPLICATION_ABBREV) as usize;
     match shared.get(index) {
         Some(abbrev) => Some(abbrev),
@@ -238,7 +244,7 @@ fn find_abbrev<'b>(shared: &'b [Arc<Abbrev>], local: &'b [Abbrev], id: u32) -> O
     }
 }
 
-type Abbrevs = Arc<Vec<Arc<Abbrev>>>;
+type Abbrevs = Arc<Vec<Abbrev>>;
 
 /// Abbreviations that a BLOCKINFO block defines for blocks to come.
 #[derive(Clone, Debug, Default)]
@@ -252,7 +258,7 @@ impl BlockInfo {
     }
 
     fn add(&mut self, block: u32, abbrev: Abbrev) {
-        Arc::make_mut(self.blocks.entry(block).or_default()).push(Arc::new(abbrev));
+        Arc::make_mut(self.blocks.entry(block).or_default()).push(abbrev);
     }
 
     /// Reads a BLOCKINFO block.
@@ -274,7 +280,9 @@ impl BlockInfo {
                         let id = record.require(1, &block)?[0];
                         let id = u32::try_from(id).ok().filter(|id| *id < 1 << 16);
                         let Some(id) = id else {
-                            return Err(block.error(ErrorKind::BadValue { what: "block id", value: record.values[0] }));
+                            return Err(
+                                block.error(ErrorKind::BadValue { what: "block id", value: record.values()[0] })
+                            );
                         };
                         target = Some(id);
                     }
@@ -288,23 +296,63 @@ impl BlockInfo {
 #[derive(Default)]
 pub(crate) struct Record<'a> {
     pub(crate) code: u32,
-    pub(crate) values: Vec<u64>,
+    /// The fields are the first `len`; what follows is left from longer records.
+    buffer: Vec<u64>,
+    len: usize,
     pub(crate) blob: &'a [u8],
 }
 
 impl Record<'_> {
+    /// A record that keeps its fields in `buffer`.
+    pub(crate) fn with_buffer(buffer: Vec<u64>) -> Self {
+        Self { buffer, ..Self::default() }
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<u64> {
+        self.buffer
+    }
+
+    /// The fields.
+    #[inline]
+    pub(crate) fn values(&self) -> &[u64] {
+        &self.buffer[..self.len]
+    }
+
+    /// Room for `len` fields instead of those it had.
+    #[inline]
+    fn start(&mut self, len: usize) -> &mut [u64] {
+        self.len = 0;
+        self.extend(len)
+    }
+
+    /// Room for `more` fields behind those it has.
+    #[inline]
+    fn extend(&mut self, more: usize) -> &mut [u64] {
+        let before = self.len;
+        self.len += more;
+        if self.buffer.len() < self.len {
+            self.grow();
+        }
+        &mut self.buffer[before..self.len]
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.buffer.resize(self.len.max(16), 0);
+    }
+
     /// The fields, of which there must be at least `needs`.
     pub(crate) fn require(&self, needs: usize, block: &Block<'_>) -> Result<&[u64], Error> {
-        if self.values.len() < needs {
-            let kind = ErrorKind::ShortRecord { code: self.code, len: self.values.len(), needs };
+        if self.len < needs {
+            let kind = ErrorKind::ShortRecord { code: self.code, len: self.len, needs };
             return Err(block.error(kind));
         }
-        Ok(&self.values)
+        Ok(self.values())
     }
 
     /// The fields as bytes of a string.
     pub(crate) fn text(&self, block: &Block<'_>) -> Result<Vec<u8>, Error> {
-        bytes_of(&self.values, block)
+        bytes_of(self.values(), block)
     }
 }
 
@@ -380,8 +428,33 @@ impl<'a> Block<'a> {
         &self.cursor
     }
 
+    /// What comes next.
+    #[inline]
+    pub(crate) fn next(&mut self, budget: &mut Budget) -> Result<Entry, Error> {
+        let id = self.cursor.fixed(self.abbrev_width)? as u32;
+        if id >= UNABBREV_RECORD { Ok(Entry::Record(id)) } else { self.next_other(id, budget) }
+    }
+
+    fn next_other(&mut self, mut id: u32, budget: &mut Budget) -> Result<Entry, Error> {
+        loop {
+            match self.raw(id, budget)? {
+                Raw::End => return Ok(Entry::End),
+                Raw::SubBlock(id) => return Ok(Entry::SubBlock(BlockKind(id))),
+                Raw::Define(abbrev) => self.local.push(abbrev),
+                Raw::Record(id) => return Ok(Entry::Record(id)),
+            }
+            id = self.cursor.fixed(self.abbrev_width)? as u32;
+        }
+    }
+
     fn next_raw(&mut self, budget: &mut Budget) -> Result<Raw, Error> {
-        match self.cursor.fixed(self.abbrev_width)? as u32 {
+        let id = self.cursor.fixed(self.abbrev_width)? as u32;
+        self.raw(id, budget)
+    }
+
+    /// What the abbreviation id `id` stands for.
+    fn raw(&mut self, id: u32, budget: &mut Budget) -> Result<Raw, Error> {
+        match id {
             END_BLOCK => {
                 self.cursor.align32()?;
                 if self.cursor.remaining() != 0 {
@@ -395,19 +468,6 @@ impl<'a> Block<'a> {
             },
             DEFINE_ABBREV => Ok(Raw::Define(Abbrev::read(&mut self.cursor, budget)?)),
             id => Ok(Raw::Record(id)),
-        }
-    }
-
-    /// What comes next.
-    #[inline]
-    pub(crate) fn next(&mut self, budget: &mut Budget) -> Result<Entry, Error> {
-        loop {
-            match self.next_raw(budget)? {
-                Raw::End => return Ok(Entry::End),
-                Raw::SubBlock(id) => return Ok(Entry::SubBlock(BlockKind(id))),
-                Raw::Define(abbrev) => self.local.push(abbrev),
-                Raw::Record(id) => return Ok(Entry::Record(id)),
-            }
         }
     }
 
@@ -444,11 +504,11 @@ impl<'a> Block<'a> {
     /// Reads the record with abbreviation `id`, replacing what `record` held.
     #[inline]
     pub(crate) fn read_record(&mut self, id: u32, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
-        record.values.clear();
         record.blob = &[];
         let cursor = &mut self.cursor;
         let code = if id == UNABBREV_RECORD {
-            let code = cursor.vbr(6)?;
+            let code = cursor.vbr6()?;
+            record.len = 0;
             read_array(cursor, Field::Vbr(6), record, budget)?;
             code
         } else {
@@ -461,15 +521,57 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
+    /// The form of the record that comes next, if one does whose form is known, and its fields to be taken.
+    #[inline]
+    pub(crate) fn look(&mut self) -> (Shape, Look) {
+        let mut look = self.cursor.look();
+        let id = look.fixed(self.abbrev_width) as u32;
+        let shape = match id {
+            UNABBREV_RECORD => Shape::Unabbreviated,
+            FIRST_APPLICATION_ABBREV.. => self.abbrev(id).map_or(Shape::Other, |abbrev| abbrev.shape),
+            _ => Shape::Other,
+        };
+        (shape, look)
+    }
+
+    /// Advances by what was taken from `look`, a record of `fields` fields, unless that was more than there is.
+    #[inline]
+    pub(crate) fn accept(&mut self, look: Look, fields: u64, budget: &mut Budget) -> Result<bool, Error> {
+        if !self.cursor.accept(look) {
+            return Ok(false);
+        }
+        budget.charge_record(fields, &self.cursor)?;
+        Ok(true)
+    }
+
+    /// Takes `count` 6-bit numbers behind the `first` fields of a record.
+    #[inline]
+    pub(crate) fn read_numbers(
+        &mut self,
+        first: &[u64],
+        count: u64,
+        record: &mut Record<'a>,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        if count > self.cursor.remaining() / 6 {
+            return Err(self.error(ErrorKind::Truncated));
+        }
+        budget.charge_record(first.len() as u64 + count, &self.cursor)?;
+        let slots = record.start(first.len() + count as usize);
+        let (head, rest) = slots.split_at_mut(first.len());
+        head.copy_from_slice(first);
+        self.cursor.vbr6_array(rest)
+    }
+
     /// If abbreviation `id` is a literal record code followed by an array of characters, the code and the field.
     pub(crate) fn text_abbrev(&self, id: u32) -> Option<(u32, Field)> {
         if id < FIRST_APPLICATION_ABBREV {
             return None;
         }
         let abbrev = self.abbrev(id)?;
-        match (&*abbrev.operands, abbrev.tail) {
-            ([Operand::Literal(code)], Tail::Array(field @ (Field::Fixed(1..=8) | Field::Char6))) => {
-                Some((u32::try_from(*code).ok()?, field))
+        match (abbrev.code, &*abbrev.operands, abbrev.tail) {
+            (Operand::Literal(code), [], Tail::Array(field @ (Field::Fixed(1..=8) | Field::Char6))) => {
+                Some((u32::try_from(code).ok()?, field))
             }
             _ => None,
         }

@@ -10,9 +10,10 @@ use crate::bitstream::{Block, Budget, Entry, Record};
 use crate::body::{Body, Instruction, Location, ValueId};
 use crate::classes::Classes;
 use crate::codes::BlockKind;
-use crate::constant::ConstantId;
 use crate::error::{Error, ErrorKind};
+use crate::instructions::{BINOP, BR, CALL, CAST, CMP2, GEP, LOAD, STORE};
 use crate::module::Module;
+use crate::shape::Shape;
 use crate::types::{Type, TypeId};
 
 const DECLAREBLOCKS: u32 = 1;
@@ -32,7 +33,7 @@ pub(crate) struct Fields<'f> {
 
 impl<'f> Fields<'f> {
     /// The next field, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self) -> Option<u64> {
         let value = self.values.get(self.at).copied();
         self.at += 1;
@@ -60,10 +61,10 @@ pub(crate) fn read_body(module: &Module, bytes: &[u8], function: FunctionId, bod
     };
     let mut block = block.with_abbrevs_of(BlockKind::FUNCTION, &module.block_info);
     let mut budget = Budget::for_input(range.end - range.start);
-    let mut record = Record { values: std::mem::take(&mut body.fields), ..Record::default() };
+    let mut record = Record::with_buffer(std::mem::take(&mut body.fields));
     let mut reader = BodyReader::new(module, function, body, &block)?;
     let outcome = reader.read(&mut block, &mut record, &mut budget);
-    body.fields = record.values;
+    body.fields = record.into_buffer();
     outcome?;
     body.function = Some(function);
     Ok(())
@@ -73,6 +74,10 @@ pub(crate) struct BodyReader<'r> {
     pub(crate) module: &'r Module,
     pub(crate) classes: &'r Classes,
     pub(crate) body: &'r mut Body,
+    /// Types of the values before `first`, the module's.
+    outer: &'r [TypeId],
+    /// Number of the first value of the function.
+    pub(crate) first: u32,
     /// Number of the next value.
     pub(crate) next: u32,
     /// How many blocks are closed by a terminator.
@@ -115,6 +120,8 @@ impl<'r> BodyReader<'r> {
             module,
             classes: &module.classes,
             body,
+            outer: module.constants.types(),
+            first: first as u32,
             next,
             closed: 0,
             blocks: 0,
@@ -127,6 +134,9 @@ impl<'r> BodyReader<'r> {
 
     fn read<'a>(&mut self, block: &mut Block<'a>, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
         loop {
+            if self.read_known(block, record, budget)? {
+                continue;
+            }
             match block.next(budget)? {
                 Entry::End => return self.finish(block),
                 Entry::SubBlock(BlockKind::CONSTANTS) => self.read_constants(block, record, budget)?,
@@ -134,11 +144,94 @@ impl<'r> BodyReader<'r> {
                 Entry::SubBlock(_) => _ = block.skip_block()?,
                 Entry::Record(abbrev) => {
                     block.read_record(abbrev, record, budget)?;
-                    let mut fields = Fields { code: record.code, values: &record.values, at: 0 };
-                    self.read_record(&mut fields, block)?;
+                    self.read_record(&mut Fields { code: record.code, values: record.values(), at: 0 }, block)?;
                 }
             }
         }
+    }
+
+    /// Reads the next record, if it has one of the forms that LLVM's writer gives to nearly all instructions. They are
+    /// known by their definition, and all fields of such a record are taken at once from the bits ahead.
+    #[inline]
+    fn read_known<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        record: &mut Record<'a>,
+        budget: &mut Budget,
+    ) -> Result<bool, Error> {
+        let (shape, mut look) = block.look();
+        let from = &mut look;
+        macro_rules! read {
+            ($code:ident, $read:ident, $fields:expr) => {{
+                let fields = $fields;
+                if !block.accept(look, fields.len() as u64, budget)? {
+                    return Ok(false);
+                }
+                self.read_with(Self::$read, &mut Fields { code: $code, values: &fields, at: 0 }, block)?;
+            }};
+        }
+        match shape {
+            Shape::Load { ty } => {
+                read!(LOAD, load, [from.number(), from.fixed(ty), from.small(4), from.fixed(1)]);
+            }
+            Shape::Store => {
+                read!(STORE, store, [from.number(), from.number(), from.small(4), from.fixed(1)]);
+            }
+            Shape::Gep { ty } => {
+                let first = [from.fixed(3), from.fixed(ty)];
+                let count = from.number();
+                if !block.accept(look, 2, budget)? {
+                    return Ok(false);
+                }
+                block.read_numbers(&first, count, record, budget)?;
+                self.read_with(Self::gep, &mut Fields { code: GEP, values: record.values(), at: 0 }, block)?;
+            }
+            Shape::Jump => read!(BR, br, [from.number()]),
+            Shape::Branch => read!(BR, br, [from.number(), from.number(), from.number()]),
+            Shape::Compare => read!(CMP2, compare, [from.number(), from.number(), from.number()]),
+            Shape::Binary => read!(BINOP, binary, [from.number(), from.number(), from.fixed(4)]),
+            Shape::FlaggedBinary => {
+                read!(BINOP, binary, [from.number(), from.number(), from.fixed(4), from.fixed(8)]);
+            }
+            Shape::Cast { ty } => read!(CAST, cast, [from.number(), from.fixed(ty), from.fixed(4)]),
+            Shape::FlaggedCast { ty } => {
+                read!(CAST, cast, [from.number(), from.fixed(ty), from.fixed(4), from.fixed(8)]);
+            }
+            Shape::Unabbreviated => {
+                let (code, count) = (from.number() as u32, from.number());
+                if !block.accept(look, 0, budget)? {
+                    return Ok(false);
+                }
+                block.read_numbers(&[], count, record, budget)?;
+                let fields = &mut Fields { code, values: record.values(), at: 0 };
+                match code {
+                    DEBUG_LOC => self.read_location(fields, block)?,
+                    CALL => self.read_with(Self::call, fields, block)?,
+                    _ => self.read_record(fields, block)?,
+                }
+            }
+            Shape::Other => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Reads an instruction, for which there must be a block, by `read`, which must take all fields.
+    #[inline]
+    fn read_with(
+        &mut self,
+        read: impl FnOnce(&mut Self, &mut Fields<'_>, &Block<'_>) -> Result<(), Error>,
+        fields: &mut Fields<'_>,
+        block: &Block<'_>,
+    ) -> Result<(), Error> {
+        if self.closed >= self.blocks {
+            return Err(block.error(ErrorKind::UnterminatedBlock { closed: self.closed, blocks: self.blocks }));
+        }
+        read(self, fields, block)?;
+        if fields.at != fields.values.len() {
+            let (code, len) = (fields.code, fields.values.len());
+            return Err(block.error(ErrorKind::ShortRecord { code, len, needs: fields.at }));
+        }
+        Ok(())
     }
 
     fn read_record(&mut self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(), Error> {
@@ -158,18 +251,7 @@ impl<'r> BodyReader<'r> {
             OPERAND_BUNDLE => self.read_bundle(fields, block),
             // Which functions take addresses of this one's blocks matters to who links modules.
             BLOCKADDR_USERS | DEBUG_RECORD_VALUE..=DEBUG_RECORD_DECLARE_VALUE => Ok(()),
-            _ => {
-                if self.closed >= self.blocks {
-                    return Err(block.error(ErrorKind::UnterminatedBlock { closed: self.closed, blocks: self.blocks }));
-                }
-                self.read_instruction(fields, block)?;
-                let taken = fields.at;
-                if taken != fields.values.len() {
-                    let (code, len) = (fields.code, fields.values.len());
-                    return Err(block.error(ErrorKind::ShortRecord { code, len, needs: taken }));
-                }
-                Ok(())
-            }
+            _ => self.read_with(Self::read_instruction, fields, block),
         }
     }
 
@@ -213,7 +295,7 @@ impl<'r> BodyReader<'r> {
     }
 
     /// The next field, which must be there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn need(&self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<u64, Error> {
         match fields.take() {
             Some(value) => Ok(value),
@@ -225,19 +307,19 @@ impl<'r> BodyReader<'r> {
     }
 
     /// The type of a value that exists already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn type_of(&self, value: u32) -> TypeId {
-        match value.checked_sub(self.body.first_value) {
+        match value.checked_sub(self.first) {
             Some(own) => self.body.types[own as usize],
-            None => self.module.constants.ty(ConstantId(value)),
+            None => self.outer[value as usize],
         }
     }
 
     /// Notes that `value` is used where only type `ty` will do.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expect_type(&mut self, value: u32, ty: TypeId, block: &Block<'_>) -> Result<(), Error> {
         if value >= self.next {
-            self.body.forward.push((value, ty));
+            self.expect_later(value, ty);
             return Ok(());
         }
         if self.type_of(value) != ty {
@@ -246,8 +328,13 @@ impl<'r> BodyReader<'r> {
         Ok(())
     }
 
+    #[cold]
+    fn expect_later(&mut self, value: u32, ty: TypeId) {
+        self.body.forward.push((value, ty));
+    }
+
     /// The next field as a value of type `ty`, counted back from the next value to be defined.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self, ty: TypeId, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<u32, Error> {
         let value = self.next.wrapping_sub(self.need(fields, block)? as u32);
         self.expect_type(value, ty, block)?;
@@ -255,12 +342,14 @@ impl<'r> BodyReader<'r> {
     }
 
     /// The next field as a value of any type. A field with the type follows if the value is defined later.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn typed(&mut self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(u32, TypeId), Error> {
         let value = self.next.wrapping_sub(self.need(fields, block)? as u32);
-        if value < self.next {
-            return Ok((value, self.type_of(value)));
-        }
+        if value < self.next { Ok((value, self.type_of(value))) } else { self.typed_later(value, fields, block) }
+    }
+
+    #[cold]
+    fn typed_later(&mut self, value: u32, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(u32, TypeId), Error> {
         let ty = self.ty(fields, block)?;
         // What is no value of the function can only be metadata.
         if self.classes.class(ty) != crate::classes::Class::Metadata {
@@ -270,13 +359,13 @@ impl<'r> BodyReader<'r> {
     }
 
     /// The next field as a type.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ty(&self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<TypeId, Error> {
         self.module.types.get(self.need(fields, block)?, block)
     }
 
     /// Adds an instruction whose operands are those pushed since `first`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, mut instruction: Instruction, first: usize) {
         instruction.first = first as u32;
         instruction.count = (self.body.operands.len() - first) as u32;

@@ -320,7 +320,7 @@ impl Constants {
         block: &Block<'_>,
     ) -> Result<Node, Error> {
         let mismatch = |what| block.error(ErrorKind::TypeMismatch { what });
-        let fields = record.values.as_slice();
+        let fields = record.values();
         let need = |needs| record.require(needs, block);
         let id = |value: u64| constant_id(value, block);
         Ok(match record.code {

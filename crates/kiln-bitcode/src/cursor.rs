@@ -1,17 +1,22 @@
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
 
-/// Bits that one look-ahead word is guaranteed to hold: 64 less the at most 7 bits before the position in its byte.
-const PEEK_BITS: u32 = 57;
+/// Bits that a look-ahead word has at least where the block goes on: 64 less the at most 7 bits before them in their
+/// first byte. No field is wider.
+const AHEAD: u32 = 57;
 
 /// A position in a bitstream, bounded by the end of the block it reads.
 ///
-/// Every field is taken from one unaligned 8-byte load; only the last seven bytes of the input take a slower way.
+/// Fields are taken from a look-ahead word, which one unaligned 8-byte load fills; it never holds bits from behind the
+/// block's end, so that running out of it is the only bounds check there is.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
-    /// Next bit to read, counted from `bytes`.
-    bit: u64,
+    /// The next bits, lowest first; zeros above the `left` that count.
+    word: u64,
+    left: u32,
+    /// First bit that is not in `word`, counted from `bytes`.
+    next: u64,
     /// First bit that does not belong to the block.
     end: u64,
     /// Offset of `bytes` in the input, for error reports.
@@ -22,20 +27,29 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// A cursor over all of `bytes`, which start `base` bytes into the input.
     pub(crate) fn new(bytes: &'a [u8], base: usize) -> Self {
-        Self { bytes, bit: 0, end: bytes.len() as u64 * 8, base: base as u64 * 8, block: BlockKind::FILE }
+        let (end, base) = (bytes.len() as u64 * 8, base as u64 * 8);
+        Self { bytes, word: 0, left: 0, next: 0, end, base, block: BlockKind::FILE }
     }
 
+    #[cold]
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {
-        Error::new(kind, self.base + self.bit, self.block)
+        Error::new(kind, self.base + self.bit(), self.block)
+    }
+
+    /// Next bit to read, counted from `bytes`.
+    #[inline]
+    fn bit(&self) -> u64 {
+        self.next - u64::from(self.left)
     }
 
     /// The position counted from the start of the input, in bytes; the cursor must stand on a byte.
     pub(crate) fn input_byte(&self) -> usize {
-        ((self.base + self.bit) / 8) as usize
+        ((self.base + self.bit()) / 8) as usize
     }
 
+    #[inline]
     pub(crate) fn remaining(&self) -> u64 {
-        self.end - self.bit
+        self.end - self.bit()
     }
 
     /// A cursor over `len` bits from here, for reading the inside of block `block`.
@@ -43,21 +57,38 @@ impl<'a> Cursor<'a> {
         if len > self.remaining() {
             return Err(self.error(ErrorKind::BadBlockLength));
         }
-        Ok(Cursor { end: self.bit + len, block, ..*self })
+        let bit = self.bit();
+        Ok(Cursor { word: 0, left: 0, next: bit, end: bit + len, block, ..*self })
     }
 
-    #[inline]
-    fn peek(&self) -> u64 {
-        let byte = (self.bit >> 3) as usize;
+    /// Fills the look-ahead word with at least [`AHEAD`] bits, or what is left of the block.
+    #[inline(always)]
+    fn refill(&mut self) {
+        let bit = self.bit();
+        let byte = (bit >> 3) as usize;
         let word = match self.bytes.get(byte..).and_then(|rest| rest.first_chunk::<8>()) {
             Some(chunk) => u64::from_le_bytes(*chunk),
-            None => self.peek_tail(byte),
+            None => self.tail(byte),
         };
-        word >> (self.bit & 7)
+        let before = (bit & 7) as u32;
+        self.left = 64 - before;
+        self.word = word >> before;
+        self.next = bit + u64::from(self.left);
+        if self.next > self.end {
+            self.cut();
+        }
+    }
+
+    /// Drops bits that do not belong to the block from the look-ahead word.
+    #[cold]
+    fn cut(&mut self) {
+        self.left -= (self.next - self.end) as u32;
+        self.next = self.end;
+        self.word &= (1u64 << self.left).wrapping_sub(1);
     }
 
     #[cold]
-    fn peek_tail(&self, byte: usize) -> u64 {
+    fn tail(&self, byte: usize) -> u64 {
         let rest = self.bytes.get(byte..).unwrap_or_default();
         rest.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b))
     }
@@ -67,57 +98,72 @@ impl<'a> Cursor<'a> {
         self.error(ErrorKind::Truncated)
     }
 
+    /// Makes sure that the look-ahead word has `bits`.
+    #[inline]
+    fn want(&mut self, bits: u32) -> Result<(), Error> {
+        if self.left < bits {
+            self.refill();
+            if self.left < bits {
+                return Err(self.truncated());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `bits`, fewer than 64, which the look-ahead word has.
+    #[inline]
+    fn drop_bits(&mut self, bits: u32) {
+        self.word >>= bits;
+        self.left -= bits;
+    }
+
     /// Advances by `bits`.
     #[inline]
     pub(crate) fn skip(&mut self, bits: u64) -> Result<(), Error> {
         if bits > self.remaining() {
             return Err(self.truncated());
         }
-        self.bit += bits;
+        (self.next, self.word, self.left) = (self.bit() + bits, 0, 0);
         Ok(())
     }
 
     /// A fixed-width field of at most 57 bits.
     #[inline]
     pub(crate) fn fixed(&mut self, width: u32) -> Result<u64, Error> {
-        debug_assert!(width <= PEEK_BITS, "field of {width} bits");
-        let value = self.peek() & ((1 << width) - 1);
-        self.skip(u64::from(width))?;
+        debug_assert!(width <= AHEAD, "field of {width} bits");
+        self.want(width)?;
+        let value = self.word & ((1 << width) - 1);
+        self.drop_bits(width);
         Ok(value)
     }
 
     /// A variable-width number in chunks of `width` bits (1..=32), the top bit of each says whether more follow.
     #[inline]
     pub(crate) fn vbr(&mut self, width: u32) -> Result<u64, Error> {
-        let word = self.peek();
+        self.want(width)?;
         let more = 1u64 << (width - 1);
-        let first = word & ((more << 1) - 1);
-        if first & more == 0 {
-            self.skip(u64::from(width))?;
-            return Ok(first);
+        if self.word & more == 0 {
+            let value = self.word & (more - 1);
+            self.drop_bits(width);
+            return Ok(value);
         }
         self.vbr_long(width)
     }
 
+    #[cold]
     fn vbr_long(&mut self, width: u32) -> Result<u64, Error> {
         let more = 1u64 << (width - 1);
-        let mask = (more << 1) - 1;
         let (mut value, mut shift) = (0u64, 0u32);
-        let (mut word, mut left) = (self.peek(), PEEK_BITS);
         loop {
-            if left < width {
-                (word, left) = (self.peek(), PEEK_BITS);
-            }
-            let chunk = word & mask;
-            word >>= width;
-            left -= width;
-            self.skip(u64::from(width))?;
-            let payload = chunk & (more - 1);
+            self.want(width)?;
+            let payload = self.word & (more - 1);
+            let last = self.word & more == 0;
+            self.drop_bits(width);
             if shift >= 64 || (shift > 0 && payload >> (64 - shift) != 0) {
                 return Err(self.error(ErrorKind::NumberTooWide));
             }
             value |= payload << shift;
-            if chunk & more == 0 {
+            if last {
                 return Ok(value);
             }
             shift += width - 1;
@@ -127,63 +173,127 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Appends `count` numbers in 6-bit chunks: the fields of an unabbreviated record.
-    ///
-    /// Several numbers come from one look-ahead word. Most have one chunk; those of up to five are put together without
-    /// a loop.
-    pub(crate) fn vbr6_array(&mut self, count: u64, out: &mut Vec<u64>) -> Result<(), Error> {
-        /// The bit of each chunk that says whether another one follows.
-        const MORE: u64 = 0x0820_8208_2082_0820;
-        const LONGEST: u32 = 5 * 6;
-        let start = out.len();
-        out.resize(start + count as usize, 0);
-        let slots = &mut out[start..];
-        let mut next = 0;
-        'reload: while next < slots.len() {
-            let mut word = self.peek();
-            let mut used = 0;
-            while next < slots.len() && used <= PEEK_BITS - LONGEST {
-                let number = &mut slots[next];
-                next += 1;
-                if word & 32 == 0 {
-                    *number = word & 31;
-                    word >>= 6;
-                    used += 6;
-                } else {
-                    let bits = (!word & MORE).trailing_zeros() + 1;
-                    if bits > LONGEST {
-                        self.skip(u64::from(used))?;
-                        *number = self.vbr_long(6)?;
-                        continue 'reload;
-                    }
-                    let chunks = word & ((1 << bits) - 1);
-                    *number = chunks & 0x1f
-                        | chunks >> 1 & 0x3e0
-                        | chunks >> 2 & 0x7c00
-                        | chunks >> 3 & 0xf_8000
-                        | chunks >> 4 & 0x1f0_0000;
-                    word >>= bits;
-                    used += bits;
+    /// The same for chunks of 6 bits, which most numbers come in.
+    #[inline]
+    pub(crate) fn vbr6(&mut self) -> Result<u64, Error> {
+        if self.left < Look::LONGEST {
+            self.refill();
+        }
+        let mut look = Look { word: self.word, used: 0 };
+        let number = look.number();
+        if self.accept(look) { Ok(number) } else { self.vbr_long(6) }
+    }
+
+    /// Fills `out` with numbers in 6-bit chunks: the fields of an unabbreviated record.
+    pub(crate) fn vbr6_array(&mut self, out: &mut [u64]) -> Result<(), Error> {
+        // A copy stays in registers.
+        let mut cursor = *self;
+        let mut slots = out.iter_mut();
+        while slots.len() > 0 {
+            let mut look = cursor.look();
+            let Some(safe) = cursor.left.checked_sub(Look::LONGEST) else {
+                // The end is near.
+                for slot in slots {
+                    *slot = cursor.vbr6()?;
+                }
+                break;
+            };
+            while look.used <= safe
+                && let Some(slot) = slots.next()
+            {
+                let before = look;
+                *slot = look.number();
+                if look.used >= Look::TOO_LONG {
+                    cursor.accept(before);
+                    *slot = cursor.vbr_long(6)?;
+                    look = cursor.look();
+                    break;
                 }
             }
-            self.skip(u64::from(used))?;
+            cursor.accept(look);
         }
+        *self = cursor;
         Ok(())
+    }
+
+    /// What comes next, for taking several fields without a check for each: [`Cursor::accept`] makes it.
+    #[inline]
+    pub(crate) fn look(&mut self) -> Look {
+        if self.left < AHEAD {
+            self.refill();
+        }
+        Look { word: self.word, used: 0 }
+    }
+
+    /// Advances by what was taken from `look`, unless that was more than there is.
+    #[inline]
+    pub(crate) fn accept(&mut self, look: Look) -> bool {
+        let enough = look.used <= self.left;
+        if enough {
+            self.word = look.word;
+            self.left -= look.used;
+        }
+        enough
     }
 
     /// Advances to the next multiple of 32 bits from the start of the stream.
     pub(crate) fn align32(&mut self) -> Result<(), Error> {
-        self.skip(self.bit.wrapping_neg() & 31)
+        self.skip(self.bit().wrapping_neg() & 31)
     }
 
     /// `len` whole bytes from here; the cursor must stand on a byte.
     pub(crate) fn byte_slice(&mut self, len: u64) -> Result<&'a [u8], Error> {
-        let start = (self.bit / 8) as usize;
+        let start = (self.bit() / 8) as usize;
         if len > self.remaining() / 8 {
             return Err(self.truncated());
         }
         self.skip(len * 8)?;
         Ok(&self.bytes[start..start + len as usize])
+    }
+}
+
+/// The bits ahead of a [`Cursor`]: fields taken from them count only once they are accepted.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    word: u64,
+    /// Bits taken; more than there can be, if a field was too long for this.
+    used: u32,
+}
+
+impl Look {
+    /// Bits of the longest variable-width number in chunks of 6 bits that is taken: five chunks.
+    const LONGEST: u32 = 30;
+    /// More than there can be.
+    const TOO_LONG: u32 = 1 << 16;
+
+    #[inline]
+    pub(crate) fn fixed(&mut self, width: u32) -> u64 {
+        let value = self.word & ((1 << width) - 1);
+        self.word >>= width;
+        self.used += width;
+        value
+    }
+
+    /// A number in chunks of 6 bits, put together without a branch: how many chunks numbers have is hard to predict.
+    #[inline]
+    pub(crate) fn number(&mut self) -> u64 {
+        /// The bit of each chunk that says whether another one follows.
+        const MORE: u64 = 0x2082_0820;
+        let bits = (!self.word & MORE | 1 << Look::LONGEST).trailing_zeros() + 1;
+        let chunks = self.word & ((1 << bits) - 1);
+        self.word >>= bits;
+        self.used += if bits > Look::LONGEST { Look::TOO_LONG } else { bits };
+        chunks & 0x1f | chunks >> 1 & 0x3e0 | chunks >> 2 & 0x7c00 | chunks >> 3 & 0xf_8000 | chunks >> 4 & 0x1f0_0000
+    }
+
+    /// A number that is expected to have only one chunk of `width` bits.
+    #[inline]
+    pub(crate) fn small(&mut self, width: u32) -> u64 {
+        let value = self.fixed(width);
+        if value >> (width - 1) != 0 {
+            self.used += Look::TOO_LONG;
+        }
+        value
     }
 }
 
@@ -227,11 +337,11 @@ mod tests {
         while let Ok(number) = one.vbr(6) {
             singles.push(number);
         }
-        let mut array = Vec::new();
-        many.vbr6_array(singles.len() as u64, &mut array).unwrap();
+        let mut array = vec![0; singles.len()];
+        many.vbr6_array(&mut array).unwrap();
         assert_eq!(array, singles);
         assert!(singles.len() > 1000);
-        assert!(Cursor::new(&bytes[..8], 0).vbr6_array(40, &mut array).is_err());
+        assert!(Cursor::new(&bytes[..8], 0).vbr6_array(&mut array[..40]).is_err());
     }
 
     #[test]
@@ -248,5 +358,28 @@ mod tests {
             }
         }
         assert_eq!(Cursor::new(&bits, 0).vbr(6).unwrap(), u64::MAX);
+        assert_eq!(Cursor::new(&bits, 0).vbr6().unwrap(), u64::MAX);
+    }
+
+    #[test]
+    fn nothing_is_read_behind_the_end_of_a_block() {
+        let bytes = [0xff; 64];
+        let outer = Cursor::new(&bytes, 0);
+        for len in 0..100 {
+            let mut inside = outer.inside(len, BlockKind::FILE).unwrap();
+            let mut read = 0;
+            while inside.fixed(3).is_ok() {
+                read += 3;
+            }
+            assert_eq!((read, inside.remaining()), (len / 3 * 3, len % 3));
+            let inside = || outer.inside(len, BlockKind::FILE).unwrap();
+            assert!(inside().vbr6().is_err() && inside().vbr(4).is_err());
+            assert!(len >= 57 || inside().fixed(len as u32 + 1).is_err());
+        }
+        let zeros = [0; 8];
+        for len in 0..12 {
+            let mut inside = Cursor::new(&zeros, 0).inside(len, BlockKind::FILE).unwrap();
+            assert_eq!(inside.vbr6().is_ok(), len >= 6);
+        }
     }
 }

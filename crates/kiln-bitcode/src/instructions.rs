@@ -11,31 +11,31 @@ use crate::constant::{Constant, ConstantId};
 use crate::error::{Error, ErrorKind};
 use crate::types::{Type, TypeId};
 
-const BINOP: u32 = 2;
-const CAST: u32 = 3;
+pub(crate) const BINOP: u32 = 2;
+pub(crate) const CAST: u32 = 3;
 const EXTRACTELT: u32 = 6;
 const INSERTELT: u32 = 7;
 const SHUFFLEVEC: u32 = 8;
 const RET: u32 = 10;
-const BR: u32 = 11;
+pub(crate) const BR: u32 = 11;
 const SWITCH: u32 = 12;
 const INVOKE: u32 = 13;
 const UNREACHABLE: u32 = 15;
 const PHI: u32 = 16;
 const ALLOCA: u32 = 19;
-const LOAD: u32 = 20;
+pub(crate) const LOAD: u32 = 20;
 const VAARG: u32 = 23;
 const EXTRACTVAL: u32 = 26;
 const INSERTVAL: u32 = 27;
-const CMP2: u32 = 28;
+pub(crate) const CMP2: u32 = 28;
 const VSELECT: u32 = 29;
 const INDIRECTBR: u32 = 31;
-const CALL: u32 = 34;
+pub(crate) const CALL: u32 = 34;
 const FENCE: u32 = 36;
 const RESUME: u32 = 39;
 const LOADATOMIC: u32 = 41;
-const GEP: u32 = 43;
-const STORE: u32 = 44;
+pub(crate) const GEP: u32 = 43;
+pub(crate) const STORE: u32 = 44;
 const STOREATOMIC: u32 = 45;
 const CMPXCHG: u32 = 46;
 const LANDINGPAD: u32 = 47;
@@ -119,7 +119,7 @@ impl BodyReader<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn new_instruction(&self, opcode: Opcode, ty: TypeId) -> Instruction {
         Instruction {
             opcode,
@@ -137,20 +137,20 @@ impl BodyReader<'_> {
     }
 
     /// Where the operands of the next instruction begin.
-    #[inline]
+    #[inline(always)]
     fn start(&self) -> usize {
         self.body.operands.len()
     }
 
     /// Adds one operand.
-    #[inline]
+    #[inline(always)]
     fn operand(&mut self, operand: u32) -> usize {
         let first = self.start();
         self.body.operands.push(operand);
         first
     }
 
-    #[inline]
+    #[inline(always)]
     fn operands<const N: usize>(&mut self, operands: [u32; N]) -> usize {
         let first = self.start();
         self.body.operands.extend_from_slice(&operands);
@@ -158,6 +158,7 @@ impl BodyReader<'_> {
     }
 
     /// Adds an instruction that ends its block.
+    #[inline]
     fn terminate(&mut self, instruction: Instruction, first: usize) {
         self.push(instruction, first);
         self.closed += 1;
@@ -180,7 +181,7 @@ impl BodyReader<'_> {
     }
 
     /// The next field as a block that control may go to: any but the entry.
-    #[inline]
+    #[inline(always)]
     fn target(&self, f: &mut Fields<'_>, b: &Block<'_>) -> Result<u32, Error> {
         let index = self.need(f, b)?;
         if index == 0 || index >= u64::from(self.blocks) {
@@ -190,24 +191,25 @@ impl BodyReader<'_> {
         Ok(index as u32)
     }
 
+    #[inline(always)]
     fn expect(&self, holds: bool, what: &'static str, b: &Block<'_>) -> Outcome {
         if holds { Ok(()) } else { Err(b.error(ErrorKind::TypeMismatch { what })) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn storable(&self, ty: TypeId, b: &Block<'_>) -> Outcome {
         self.expect(self.classes.class(ty).is_storable(), "value of a type that cannot be stored", b)
     }
 
     /// The next field and what follows it as the address of an access.
-    #[inline]
+    #[inline(always)]
     fn address(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Result<u32, Error> {
         let (address, ty) = self.typed(f, b)?;
         self.expect(self.classes.class(ty) == Class::Pointer, "address that is no pointer", b)?;
         Ok(address)
     }
 
-    #[inline]
+    #[inline(always)]
     fn align(&self, f: &mut Fields<'_>, b: &Block<'_>) -> Result<u8, Error> {
         match self.need(f, b)? {
             value @ 0..=MAX_ALIGN => Ok(value as u8),
@@ -232,7 +234,7 @@ impl BodyReader<'_> {
     }
 
     /// `volatile`
-    #[inline]
+    #[inline(always)]
     fn volatile(&self, f: &mut Fields<'_>, b: &Block<'_>) -> Result<u16, Error> {
         Ok(if self.need(f, b)? != 0 { Instruction::VOLATILE } else { 0 })
     }
@@ -251,14 +253,14 @@ impl BodyReader<'_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn optional_fast_math(&self, f: &mut Fields<'_>) -> u16 {
         if f.rest().is_empty() { 0 } else { fast_math_flags(f.take().unwrap_or_default()) }
     }
 
     /// `[left, type?, right, operation, flags?]`
-    #[inline]
-    fn binary(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    #[inline(always)]
+    pub(crate) fn binary(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         use Opcode::*;
         const INTEGER: [Opcode; 13] = [Add, Sub, Mul, UDiv, SDiv, URem, SRem, Shl, LShr, AShr, And, Or, Xor];
         const FLOAT: [Option<Opcode>; 7] = [Some(FAdd), Some(FSub), Some(FMul), None, Some(FDiv), None, Some(FRem)];
@@ -290,7 +292,7 @@ impl BodyReader<'_> {
 
     /// `[operand, type?, result type, operation, flags?]`
     #[inline]
-    fn cast(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    pub(crate) fn cast(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         use Opcode::*;
         const CASTS: [Opcode; 14] = [
             Trunc,
@@ -383,7 +385,7 @@ impl BodyReader<'_> {
 
     /// `[flags, source type, base, type?, (index, type?)…]`
     #[inline]
-    fn gep(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    pub(crate) fn gep(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         let flags = self.need(f, b)? as u16 & 7;
         let source = self.ty(f, b)?;
         let (base, base_type) = self.typed(f, b)?;
@@ -547,8 +549,8 @@ impl BodyReader<'_> {
     }
 
     /// `[left, type?, right, predicate, flags?]`
-    #[inline]
-    fn compare(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    #[inline(always)]
+    pub(crate) fn compare(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         let (left, ty) = self.typed(f, b)?;
         let right = self.value(ty, f, b)?;
         let predicate = self.need(f, b)?;
@@ -590,8 +592,8 @@ impl BodyReader<'_> {
     }
 
     /// `[target]` or `[then, otherwise, condition]`
-    #[inline]
-    fn br(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    #[inline(always)]
+    pub(crate) fn br(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         let then = self.target(f, b)?;
         if f.rest().is_empty() {
             let first = self.operand(then);
@@ -627,7 +629,7 @@ impl BodyReader<'_> {
 
     /// Whether the constant `value` is an integer written as such.
     fn is_integer(&self, value: u32) -> bool {
-        let own = value >= self.body.first_value;
+        let own = value >= self.first;
         let table = if own { &self.body.constants } else { &self.module.constants };
         table.is_integer(ConstantId(value))
     }
@@ -732,8 +734,8 @@ impl BodyReader<'_> {
     }
 
     /// `[address, type?, type, alignment, volatile, (ordering, scope)?]`
-    #[inline]
-    fn load(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    #[inline(always)]
+    pub(crate) fn load(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         use Ordering::*;
         let address = self.address(f, b)?;
         let ty = self.ty(f, b)?;
@@ -759,8 +761,8 @@ impl BodyReader<'_> {
     }
 
     /// `[address, type?, value, type?, alignment, volatile, (ordering, scope)?]`
-    #[inline]
-    fn store(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    #[inline(always)]
+    pub(crate) fn store(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         use Ordering::*;
         let address = self.address(f, b)?;
         let (value, ty) = self.typed(f, b)?;
@@ -904,7 +906,7 @@ impl BodyReader<'_> {
 
     /// `[attributes, convention and flags, fast-math flags?, function type, callee, type?, arguments…]`
     #[inline]
-    fn call(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    pub(crate) fn call(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         let attributes = self.attribute_list(f, b)?;
         let bits = self.need(f, b)?;
         let fast_math = if bits & 1 << 17 != 0 { fast_math_flags(self.need(f, b)?) } else { 0 };

@@ -35,6 +35,7 @@ mod layout;
 mod module;
 mod reader;
 mod rows;
+mod shape;
 mod types;
 
 pub use attributes::{Attribute, AttributeGroup, AttributeKind, AttributeList, AttributePlace, IntRange};

@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
             GCNAME => self.gcs.push(record.text(&self.block)?.into()),
             SOURCE_FILENAME => self.source_filename = record.text(&self.block)?,
             HASH => {
-                let words: Option<Vec<u32>> = record.values.iter().map(|v| u32::try_from(*v).ok()).collect();
+                let words: Option<Vec<u32>> = record.values().iter().map(|v| u32::try_from(*v).ok()).collect();
                 self.hash = words.and_then(|words| words.try_into().ok());
             }
             COMDAT => self.read_comdat(record)?,
