@@ -318,6 +318,8 @@ impl<'m, 's> Builder<'m, 's> {
         let width = ErrorKind::AddressWidth { bytes: leaf.bytes };
         match leaf.value {
             Value::Number(_) => {}
+            // Globals that hold them are left out, and functions emit them.
+            Value::Label { .. } | Value::LabelDifference { .. } => return Err(width),
             Value::Address { base, offset } => {
                 let symbol = self.symbol_of(base);
                 let kind = match leaf.bytes {
@@ -460,7 +462,7 @@ fn starts_section(name: &[u8], base: &[u8]) -> bool {
 }
 
 /// `DataLayout::getPreferredAlign(const GlobalVariable *)`
-fn alignment(module: &Module, global: &Global) -> u64 {
+pub(crate) fn alignment(module: &Module, global: &Global) -> u64 {
     let Some(layout) = module.layout_of(global.symbol.value_type) else { return 1 };
     match global.align {
         Some(explicit) if global.section.is_some() => explicit,
@@ -484,22 +486,28 @@ fn is_zero(module: &Module, id: ConstantId) -> bool {
 }
 
 /// An initial value while it is written.
-struct Image {
+pub(crate) struct Image {
     /// All of it, zero at first.
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The addresses in it, whose bytes stay zero.
-    leaves: Vec<Leaf>,
+    pub(crate) leaves: Vec<Leaf>,
 }
 
 /// An address in an initial value.
-struct Leaf {
-    offset: u64,
-    bytes: u64,
-    value: Value,
+pub(crate) struct Leaf {
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) value: Value,
 }
 
 /// Writes the value `id` of type `ty` at `offset`. The reader bounds the depth of constants.
-fn write(module: &Module, id: ConstantId, ty: TypeId, offset: u64, image: &mut Image) -> Result<(), ErrorKind> {
+pub(crate) fn write(
+    module: &Module,
+    id: ConstantId,
+    ty: TypeId,
+    offset: u64,
+    image: &mut Image,
+) -> Result<(), ErrorKind> {
     let layout = module.layout_of(ty).ok_or(ErrorKind::Unsized)?;
     // Nothing to write: and each step into a value writes at least a byte, so the size bounds the work.
     if layout.size == 0 {

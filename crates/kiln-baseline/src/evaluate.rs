@@ -3,7 +3,9 @@
 //! LLVM's own code generator lowers a constant expression to a symbol, a difference of symbols, or a number
 //! (`AsmPrinter::lowerConstant`); so does this, with the same operations.
 
-use kiln_bitcode::{BinaryOp, Body, CastOp, Constant, ConstantId, GlobalRef, Module, Type, TypeId, ValueId};
+use kiln_bitcode::{
+    BinaryOp, Body, CastOp, Constant, ConstantId, FunctionId, GlobalRef, Module, Type, TypeId, ValueId,
+};
 
 use crate::error::ErrorKind;
 
@@ -16,6 +18,10 @@ pub(crate) enum Value {
     Address { base: GlobalRef, offset: i64 },
     /// `plus - minus + offset`.
     Difference { plus: GlobalRef, minus: GlobalRef, offset: i64 },
+    /// The address of a block: known when its function is compiled.
+    Label { function: FunctionId, block: u32 },
+    /// `plus - minus` of two blocks of one function.
+    LabelDifference { function: FunctionId, plus: u32, minus: u32 },
 }
 
 /// Where constants are found by their ids: a module, or a function's body and its module.
@@ -86,7 +92,7 @@ pub(crate) fn evaluate_in<S: Source>(module: &S, id: ConstantId) -> Result<Value
             let (left, right) = (evaluate_in(module, left)?, evaluate_in(module, right)?);
             binary(op, left, right).ok_or(ErrorKind::Inexpressible { what: "arithmetic on addresses", constant: id })
         }
-        Constant::BlockAddress { .. } => refuse("the address of a label"),
+        Constant::BlockAddress { function, block } => Ok(Value::Label { function, block }),
         Constant::PtrAuth { .. } => refuse("a signed pointer"),
         _ => refuse("an expression that is computed at run time"),
     }
@@ -100,6 +106,8 @@ fn add(value: Value, number: i128) -> Option<Value> {
         Value::Difference { plus, minus, offset } => {
             Value::Difference { plus, minus, offset: offset.wrapping_add(step) }
         }
+        Value::Label { .. } | Value::LabelDifference { .. } if number == 0 => value,
+        Value::Label { .. } | Value::LabelDifference { .. } => return None,
     })
 }
 
@@ -116,6 +124,11 @@ fn binary(op: BinaryOp, left: Value, right: Value) -> Option<Value> {
             } else {
                 Value::Difference { plus, minus, offset }
             })
+        }
+        (BinaryOp::Sub, Value::Label { function, block: plus }, Value::Label { function: other, block: minus })
+            if function == other =>
+        {
+            Some(Value::LabelDifference { function, plus, minus })
         }
         (op, Value::Number(left), Value::Number(right)) => number_operation(op, left, right).map(Value::Number),
         _ => None,

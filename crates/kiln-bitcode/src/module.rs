@@ -237,6 +237,11 @@ impl Module {
         self.block_addresses.get(&global).and_then(|labels| labels.first())
     }
 
+    /// The globals that belong to a function because of such addresses, with that function.
+    pub fn block_address_globals(&self) -> impl Iterator<Item = (GlobalId, FunctionId)> {
+        self.block_addresses.iter().filter_map(|(global, labels)| Some((*global, labels.first()?)))
+    }
+
     /// Whether the initial value of `global` holds block addresses of several functions.
     #[must_use]
     pub fn has_several_block_address_owners(&self, global: GlobalId) -> bool {

@@ -358,6 +358,15 @@ impl<'a> Graph<'a> {
         SymbolId(index(self.symbols.len()))
     }
 
+    /// Replaces a symbol, for one that was referred to before its definition was made.
+    ///
+    /// # Panics
+    ///
+    /// If `id` is not of this graph.
+    pub fn define_symbol(&mut self, id: SymbolId, symbol: Symbol<'a>) {
+        self.symbols[id.index()] = symbol;
+    }
+
     /// Adds a relocation of the field at `offset` in `block`. Errors (a field outside its block, a kind that is not a
     /// static relocation) come out of the link.
     pub fn add_edge(&mut self, block: BlockId, offset: u64, kind: RelocationKind, symbol: SymbolId, addend: i64) {

@@ -1,7 +1,7 @@
 //! The function's ends: prologue, epilogue, tables, and the graph.
 
 use kiln_abi::symbol::{self, Id};
-use kiln_bitcode::{AttributeKind, AttributePlace, Constant, FunctionId, Module};
+use kiln_bitcode::{AttributeKind, AttributePlace, Constant, FunctionId, GlobalId, Module, ThreadLocal};
 use kiln_link::{Binding, Content, Graph, RelocationKind, SectionKind, Symbol, SymbolId};
 
 use super::eh::{self, FrameRows};
@@ -11,7 +11,10 @@ use super::generator::{Generator, Result};
 use super::memory::PROBE_BYTES;
 use super::registers::SCRATCH;
 use super::symbols::Name;
+use crate::analysis::NONE;
 use crate::compiler::Unsupported;
+use crate::data;
+use crate::evaluate::Value;
 
 /// Room before the body for the longest prologue.
 pub(crate) const PROLOGUE_MAX: usize = 128;
@@ -64,6 +67,29 @@ pub(crate) fn check_function(module: &Module, function: FunctionId) -> Result<()
         return refuse("data before the code");
     }
     Ok(())
+}
+
+/// A global that holds addresses of the function's blocks.
+struct Owned {
+    global: GlobalId,
+    align: u64,
+    is_constant: bool,
+    bytes: Vec<u8>,
+    leaves: Vec<OwnedLeaf>,
+}
+
+/// An address in it.
+enum OwnedLeaf {
+    /// Of a place of the encoder.
+    Label {
+        offset: u64,
+        to: u32,
+    },
+    Symbol {
+        offset: u64,
+        symbol: u32,
+        addend: i64,
+    },
 }
 
 impl Generator<'_> {
@@ -179,12 +205,69 @@ impl Generator<'_> {
         (asm.code, pushed, framed, saved_from)
     }
 
+    /// The globals that hold addresses of this function's blocks.
+    fn owned_globals(&mut self) -> Result<Vec<Owned>> {
+        let refuse = || Unsupported::Constant("a table of labels of an unusual form");
+        let module = self.module;
+        let mut owned = Vec::new();
+        for (global, owner) in module.block_address_globals() {
+            if owner != self.function {
+                continue;
+            }
+            let record = module.global(global);
+            let initializer = record.initializer.ok_or_else(refuse)?;
+            let ty = record.symbol.value_type;
+            let size = module.layout_of(ty).ok_or_else(refuse)?.size;
+            if module.has_several_block_address_owners(global) || record.thread_local != ThreadLocal::None {
+                return Err(refuse());
+            }
+            let mut image = data::Image { bytes: vec![0; size as usize], leaves: Vec::new() };
+            data::write(module, initializer, ty, 0, &mut image).map_err(|_| refuse())?;
+            let mut leaves = Vec::new();
+            for leaf in &image.leaves {
+                let offset = leaf.offset;
+                let at = |block: u32| match self.flow.position.get(block as usize) {
+                    Some(&NONE) | None => None,
+                    Some(position) => Some(self.asm.offset_of(self.labels[*position as usize])),
+                };
+                match leaf.value {
+                    Value::Label { function, block } if function == self.function && leaf.bytes == 8 => {
+                        match at(block) {
+                            Some(to) => leaves.push(OwnedLeaf::Label { offset, to }),
+                            None => image.bytes[offset as usize] = 1,
+                        }
+                    }
+                    Value::LabelDifference { function, plus, minus }
+                        if function == self.function && matches!(leaf.bytes, 4 | 8) =>
+                    {
+                        let distance = match (at(plus), at(minus)) {
+                            (Some(plus), Some(minus)) => i64::from(plus) - i64::from(minus),
+                            // Nobody jumps there.
+                            _ => 0,
+                        };
+                        image.bytes[offset as usize..][..leaf.bytes as usize]
+                            .copy_from_slice(&distance.to_le_bytes()[..leaf.bytes as usize]);
+                    }
+                    Value::Address { base, offset: addend } if leaf.bytes == 8 => {
+                        let Target::Symbol(symbol) = self.symbol(base) else { return Err(refuse()) };
+                        leaves.push(OwnedLeaf::Symbol { offset, symbol, addend });
+                    }
+                    _ => return Err(refuse()),
+                }
+            }
+            let align = data::alignment(module, record);
+            owned.push(Owned { global, align, is_constant: record.is_constant, bytes: image.bytes, leaves });
+        }
+        Ok(owned)
+    }
+
     fn graph(&mut self, start: u32, rows: &FrameRows<'_>) -> Result<Graph<'static>> {
         let pool = self.asm.code.len().next_multiple_of(16);
         if !self.pool.bytes.is_empty() {
             self.asm.code.resize(pool, 0xcc);
             self.asm.code.extend_from_slice(&self.pool.bytes);
         }
+        let owned = self.owned_globals()?;
         let references = std::mem::take(&mut self.asm.references);
         for Reference { offset, target, addend, .. } in &references {
             let place = match target {
@@ -215,13 +298,20 @@ impl Generator<'_> {
             }
             _ => None,
         };
+        let mut symbols_of_owned: Vec<(GlobalId, SymbolId)> = Vec::new();
         let symbols: Vec<SymbolId> = self
             .symbols
             .names
             .iter()
             .map(|name| match name {
                 Name::Module(Id::Function(function)) if *function == self.function => own,
-                Name::Module(id) => graph.add_symbol(Symbol::undefined(symbol::name(*id))),
+                Name::Module(id) => {
+                    let made = graph.add_symbol(Symbol::undefined(symbol::name(*id)));
+                    if let Id::Global(global) = id {
+                        symbols_of_owned.push((*global, made));
+                    }
+                    made
+                }
                 Name::Weak(id) => graph.add_symbol(Symbol::undefined(symbol::name(*id)).with_binding(Binding::Weak)),
                 Name::Library(name) => graph.add_symbol(Symbol::undefined(*name)),
             })
@@ -233,6 +323,31 @@ impl Generator<'_> {
         }
         self.asm.references = references;
         let code = graph.add_symbol(Symbol::local(block, 0));
+        for Owned { global, align, is_constant, bytes, leaves } in owned {
+            let (name, kind) =
+                if is_constant { (".rodata", SectionKind::ReadOnly) } else { (".data", SectionKind::ReadWrite) };
+            let section = graph.add_section(name, kind);
+            let size = bytes.len() as u64;
+            let data = graph.add_block(section, Content::from(bytes), align);
+            let own = symbols_of_owned.iter().find(|(known, _)| *known == global).map(|(_, symbol)| *symbol);
+            let mut made = Symbol::data(symbol::name(Id::Global(global)), data, 0, size);
+            made.binding = Binding::Global;
+            match own {
+                // The function refers to it.
+                Some(known) => graph.define_symbol(known, made),
+                None => _ = graph.add_symbol(made),
+            }
+            for leaf in leaves {
+                match leaf {
+                    OwnedLeaf::Label { offset, to } => {
+                        graph.add_edge(data, offset, RelocationKind::ABS64, code, i64::from(to - start));
+                    }
+                    OwnedLeaf::Symbol { offset, symbol, addend } => {
+                        graph.add_edge(data, offset, RelocationKind::ABS64, symbols[symbol as usize], addend);
+                    }
+                }
+            }
+        }
         let exceptions = personality.map(|index| (&*self.exceptions, symbols[index as usize]));
         eh::attach(&mut graph, code, rows, exceptions, &|ty| symbols[ty as usize]);
         Ok(graph)

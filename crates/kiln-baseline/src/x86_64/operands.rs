@@ -19,7 +19,12 @@ use crate::evaluate::{self, Value};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bits {
     Number(u128),
-    Address { base: GlobalRef, offset: i64 },
+    Address {
+        base: GlobalRef,
+        offset: i64,
+    },
+    /// The address of a block of this function.
+    Label(u32),
 }
 
 /// The right operand of an instruction.
@@ -114,14 +119,15 @@ impl Generator<'_> {
                         };
                         match self.leaf(*inner, 0, stride)? {
                             Bits::Number(bits) => number |= bits << (8 * lane * stride),
-                            Bits::Address { .. } => return what("a vector of addresses"),
+                            _ => return what("a vector of addresses"),
                         }
                     }
                     Ok(Bits::Number(number))
                 }
                 _ => what("an aggregate of no aggregate type"),
             },
-            Constant::BlockAddress { .. } => what("a label address"),
+            Constant::BlockAddress { function, block } if function == self.function => Ok(Bits::Label(block)),
+            Constant::BlockAddress { .. } => what("a label address of another function"),
             _ => {
                 let bits = self.module.layout_of(ty).map_or(64, |layout| layout.bits);
                 match evaluate::evaluate_in(&(self.module, self.body), id) {
@@ -245,7 +251,15 @@ impl Generator<'_> {
                 self.asm.load_xmm(Xmm(to - XMM0), &mem, part.bytes);
             }
             (Bits::Address { base, offset }, Bank::Gpr) => self.load_address(Gpr(to), base, offset)?,
-            (Bits::Address { .. }, Bank::Xmm) => return Err(Unsupported::Constant("an address in a vector")),
+            (Bits::Label(block), Bank::Gpr) => match self.flow.position[block as usize] {
+                // LLVM's address of a block that is not there.
+                crate::analysis::NONE => self.asm.mov_imm(Gpr(to), 1),
+                position => {
+                    let target = Target::Label(self.labels[position as usize]);
+                    self.asm.lea(Gpr(to), &Mem::rip(target, RelocationKind::PC32, 0));
+                }
+            },
+            (_, Bank::Xmm) => return Err(Unsupported::Constant("an address in a vector")),
         }
         Ok(())
     }
@@ -435,6 +449,7 @@ impl Generator<'_> {
                     Ok(disp) => Ok(Mem { base: Base::None, index: None, disp }),
                     Err(_) => Ok(Mem::reg(self.read_gpr(value, 0)?, 0)),
                 },
+                Bits::Label(_) => Ok(Mem::reg(self.read_gpr(value, 0)?, 0)),
             };
         }
         match self.values[self.value_index(value) as usize].place {
