@@ -29,12 +29,14 @@ pub(crate) struct Life {
     pub(crate) block: u32,
     /// Last position where it is live.
     pub(crate) last: u32,
+    /// It is a phi: its home is written by the predecessors.
+    pub(crate) is_phi: bool,
 }
 
 impl Life {
-    /// Whether it is live beyond the block that defines it.
+    /// Whether it is live beyond the block that defines it, be it before: as a phi.
     pub(crate) fn crosses(&self) -> bool {
-        self.last != self.block
+        self.last != self.block || self.is_phi
     }
 }
 
@@ -348,7 +350,7 @@ impl Analysis {
         let first = body.first_value();
         let count = (body.value_count() - first) as usize;
         self.lives.clear();
-        self.lives.resize(count, Life { uses: 0, user: NONE, block: 0, last: 0 });
+        self.lives.resize(count, Life { uses: 0, user: NONE, block: 0, last: 0, is_phi: false });
         for at in 0..self.order.len() as u32 {
             let block = self.order[at as usize];
             for index in body.block_instructions(block) {
@@ -358,6 +360,7 @@ impl Analysis {
                     let life = &mut self.lives[(instruction.result.0 - first) as usize];
                     life.block = at;
                     life.last = life.last.max(at);
+                    life.is_phi = instruction.opcode == Opcode::Phi;
                 }
                 if instruction.opcode == Opcode::Phi {
                     continue;
