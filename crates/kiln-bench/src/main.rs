@@ -1,6 +1,6 @@
 //! Builds the test programs and prints the rows of `docs/performance.md`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod commands;
 
@@ -27,6 +27,8 @@ enum Command {
     Reader(commands::reader::Arguments),
     /// Cost of a throw with few and with many functions
     Throw(commands::throw::Arguments),
+    /// Calls per second of a function that is replaced again and again
+    Replace(commands::replace::Arguments),
     /// Memory and mappings per function
     Functions(commands::functions::Arguments),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Link(arguments) => commands::link::run(&arguments),
         Command::Reader(arguments) => commands::reader::run(&arguments),
         Command::Throw(arguments) => commands::throw::run(&arguments),
+        Command::Replace(arguments) => commands::replace::run(&arguments),
         Command::Functions(arguments) => commands::functions::run(&arguments),
     };
     match result {

@@ -74,7 +74,7 @@ fn batch(
     pipeline: Pipeline,
 ) -> Result<(Output, Duration), Box<dyn std::error::Error>> {
     let start = now();
-    let output = compile(module, roots, pipeline, Neighbours::NONE, |_| false, false)?;
+    let output = compile(module, roots, pipeline, Neighbours::NONE, &[], |_| false, false)?;
     Ok((output, now() - start))
 }
 

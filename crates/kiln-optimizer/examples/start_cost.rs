@@ -45,6 +45,7 @@ fn round(spawner: &Spawner, bitcode: &[u8], function: FunctionId) -> Result<[Dur
         roots: vec![function],
         pipeline: Pipeline::Quick,
         neighbours: Neighbours::NONE,
+        opaque: Vec::new(),
     })?;
     loop {
         match connection.machine().poll_event() {

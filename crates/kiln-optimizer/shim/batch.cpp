@@ -51,9 +51,9 @@ const RemapFlags Remap = RF_NoModuleLevelChanges | RF_DoNotRemapAtoms;
 
 } // namespace
 
-KilnBatch::KilnBatch(KilnModule &source, bool full)
+KilnBatch::KilnBatch(KilnModule &source, bool full, ArrayRef<uint32_t> opaque)
     : source(source), full(full), module(std::make_unique<Module>("kiln", source.context.context)),
-      lines(*module, source.module->getNamedMetadata("llvm.dbg.cu") != nullptr) {
+      lines(*module, source.module->getNamedMetadata("llvm.dbg.cu") != nullptr), opaque(opaque.begin(), opaque.end()) {
   module->setTargetTriple(source.module->getTargetTriple());
   module->setDataLayout(source.module->getDataLayout());
   module->setSourceFileName(source.module->getSourceFileName());
@@ -108,6 +108,43 @@ static bool binds_here(const GlobalValue &value) {
   return value.hasLocalLinkage() || value.hasExternalLinkage() || !value.hasDefaultVisibility();
 }
 
+// What front ends and passes conclude from a body they write on the function itself, so a caller that never sees the body
+// may still rely on it. Such a body counts as seen; of an opaque one nothing is left.
+void KilnBatch::declare_inferred(const Function &original, Function &made) {
+  static constexpr Attribute::AttrKind OfFunction[] = {
+      Attribute::Memory,  Attribute::NoReturn,   Attribute::WillReturn,       Attribute::NoFree,
+      Attribute::NoSync,  Attribute::NoRecurse,  Attribute::Speculatable,     Attribute::NoCallback,
+      Attribute::NoUnwind, Attribute::MustProgress};
+  static constexpr Attribute::AttrKind OfResult[] = {Attribute::NoAlias,         Attribute::NonNull,
+                                                     Attribute::Dereferenceable, Attribute::DereferenceableOrNull,
+                                                     Attribute::Range,           Attribute::NoFPClass,
+                                                     Attribute::Alignment,       Attribute::NoUndef};
+  static constexpr Attribute::AttrKind OfParameter[] = {Attribute::Returned,  Attribute::ReadNone,
+                                                        Attribute::ReadOnly,  Attribute::WriteOnly,
+                                                        Attribute::Captures,  Attribute::NoFree,
+                                                        Attribute::Initializes};
+  if (!full || original.isDeclaration() || original.isIntrinsic())
+    return;
+  bool inferred = original.hasFnAttribute(Attribute::Memory) || original.hasFnAttribute(Attribute::NoReturn);
+  for (auto kind : OfResult)
+    inferred |= original.hasRetAttribute(kind);
+  for (const Argument &argument : original.args())
+    for (auto kind : OfParameter)
+      inferred |= argument.hasAttribute(kind);
+  uint32_t id = source.ids.lookup(&original);
+  if (inferred && !opaque.contains(id) && !is_contained(visible, id))
+    visible.push_back(id);
+  if (!opaque.contains(id))
+    return;
+  for (auto kind : OfFunction)
+    made.removeFnAttr(kind);
+  for (auto kind : OfResult)
+    made.removeRetAttr(kind);
+  for (unsigned at = 0; at < made.arg_size(); at++)
+    for (auto kind : OfParameter)
+      made.removeParamAttr(at, kind);
+}
+
 GlobalValue *KilnBatch::declare(const GlobalValue &value) {
   auto &slot = declared[&value];
   if (slot)
@@ -122,6 +159,7 @@ GlobalValue *KilnBatch::declare(const GlobalValue &value) {
     if (original) {
       made->setAttributes(original->getAttributes());
       made->setCallingConv(original->getCallingConv());
+      declare_inferred(*original, *made);
     }
     slot = made;
   } else {
@@ -322,7 +360,8 @@ bool KilnBatch::add(Function &from, bool inline_only, KilnError *error) {
     return undo(KilnInvalidIr, "'" + from.getName() + "': " + StringRef(text).rtrim());
 
   set_linkage(from, *to, inline_only);
-  visible.push_back(id);
+  if (!is_contained(visible, id))
+    visible.push_back(id);
   if (!inline_only)
     defined.push_back(id);
 
@@ -331,7 +370,7 @@ bool KilnBatch::add(Function &from, bool inline_only, KilnError *error) {
   for (auto &[original, made] : declared)
     if (auto *callee = dyn_cast<Function>(original);
         callee && callee->hasFnAttribute(Attribute::AlwaysInline) && made->isDeclaration() && !callee->isDeclaration() &&
-        !callee->isInterposable())
+        !callee->isInterposable() && !opaque.contains(source.ids.lookup(callee)))
       callees.push_back(const_cast<Function *>(callee));
   // In the order of the module rather than of addresses.
   sort(callees, [&](Function *a, Function *b) { return source.ids.lookup(a) < source.ids.lookup(b); });
@@ -344,9 +383,9 @@ bool KilnBatch::add(Function &from, bool inline_only, KilnError *error) {
   return true;
 }
 
-extern "C" KilnBatch *kiln_batch_new(KilnModule *module, bool full) {
+extern "C" KilnBatch *kiln_batch_new(KilnModule *module, bool full, const uint32_t *opaque, size_t opaque_count) {
   module->context.diagnostics.clear();
-  return new KilnBatch(*module, full);
+  return new KilnBatch(*module, full, ArrayRef<uint32_t>(opaque, opaque_count));
 }
 
 extern "C" void kiln_batch_free(KilnBatch *batch) {

@@ -59,7 +59,7 @@ struct KilnCallee {
 bool kiln_module_read(KilnModule *module, uint32_t function, uint32_t *instructions, const KilnCallee **callees,
                       size_t *count, KilnError *error);
 
-KilnBatch *kiln_batch_new(KilnModule *module, bool full);
+KilnBatch *kiln_batch_new(KilnModule *module, bool full, const uint32_t *opaque, size_t opaque_count);
 void kiln_batch_free(KilnBatch *batch);
 // Moves a function into the batch and verifies it there.
 bool kiln_batch_add(KilnBatch *batch, uint32_t function, KilnError *error);

@@ -105,13 +105,16 @@ struct KilnBatch {
   llvm::SmallVector<uint32_t, 16> defined;
   llvm::SmallVector<uint32_t, 16> visible;
   llvm::SmallVector<uint32_t, 4> globals;
+  // Functions whose bodies, and what was inferred from them, mean nothing any more.
+  llvm::DenseSet<uint32_t> opaque;
 
-  KilnBatch(KilnModule &source, bool full);
+  KilnBatch(KilnModule &source, bool full, llvm::ArrayRef<uint32_t> opaque);
   llvm::GlobalValue *declare(const llvm::GlobalValue &value);
   bool add(llvm::Function &function, bool inline_only, KilnError *error);
   void rename();
 
 private:
+  void declare_inferred(const llvm::Function &original, llvm::Function &made);
   std::string working_name(const llvm::GlobalValue &value);
   void move_body(llvm::Function &from, llvm::Function &to, bool &foreign_label);
   void copy_body(llvm::Function &from, llvm::Function &to, bool &foreign_label);

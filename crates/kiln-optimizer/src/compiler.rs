@@ -40,18 +40,20 @@ pub struct Output {
 /// Compiles `roots` and the functions they will most likely call, directly or through each other, as far as `wanted` and
 /// `neighbours` allow.
 ///
-/// A root that cannot be compiled is an error; a neighbour that cannot is left out.
+/// A root that cannot be compiled is an error; a neighbour that cannot is left out. Nothing is concluded from the bodies of
+/// `opaque` functions.
 pub fn compile<B>(
     module: &mut Module<'_, B>,
     roots: &[FunctionId],
     pipeline: Pipeline,
     neighbours: Neighbours,
+    opaque: &[FunctionId],
     mut wanted: impl FnMut(FunctionId) -> bool,
     want_text: bool,
 ) -> Result<Output, Error> {
     let start = Instant::now();
     let (chosen, roots_count, instructions) = choose(module, roots, neighbours, &mut wanted)?;
-    let mut batch = module.batch(pipeline);
+    let mut batch = module.batch(pipeline, opaque);
     let mut functions = Vec::with_capacity(chosen.len());
     for (index, function) in chosen.into_iter().enumerate() {
         match batch.add(function) {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::wire::{Reader, Writer};
 
 /// Version of the protocol. Both sides must have the same: they are built together.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Payloads up to this size travel inside the message; a memory file costs about as much as copying this many bytes.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
@@ -127,6 +127,9 @@ pub struct Compile {
     pub pipeline: Pipeline,
     /// What may come along.
     pub neighbours: Neighbours,
+    /// Functions of the module whose bodies mean nothing any more, because they were redefined: they neither come along
+    /// nor may anything be concluded from them.
+    pub opaque: Vec<FunctionId>,
 }
 
 /// Server → client, once: who it is.
@@ -301,6 +304,7 @@ impl Compile {
         w.u32(self.neighbours.functions_max);
         w.u32(self.neighbours.instructions_max);
         w.ids(self.roots.iter().map(|f| f.0));
+        w.ids(self.opaque.iter().map(|f| f.0));
         w
     }
 
@@ -315,8 +319,9 @@ impl Compile {
         };
         let neighbours = Neighbours { functions_max: r.u32()?, instructions_max: r.u32()? };
         let roots = r.ids(FunctionId)?;
+        let opaque = r.ids(FunctionId)?;
         r.finish()?;
-        Ok((request, seen, Self { module, roots, pipeline, neighbours }))
+        Ok((request, seen, Self { module, roots, pipeline, neighbours, opaque }))
     }
 }
 

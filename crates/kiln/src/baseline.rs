@@ -12,16 +12,18 @@ use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId, Tier};
 use kiln_baseline::{Code, CompileError};
 use kiln_codecache::{Place, Records};
-use kiln_dispatch::FunctionIndex;
+use kiln_dispatch::{FunctionIndex, Mode};
 use kiln_link::{Binding, Link, Placement, SymbolId, SymbolPlace};
 use kiln_remote::ModuleId;
 
-use crate::compiler::Failure;
+use crate::compiler::{Begun, Failure};
 use crate::engine::Inner;
+use crate::history::CompiledBy;
 use crate::module::LoadedModule;
 use crate::options::{Options, TierChoice};
-use crate::place::{self, Observed, Placed};
-use crate::resolve::{MadeBodies, ObjectScope};
+use crate::place::{self, Observed};
+use crate::resolve::{MadeBodies, ObjectScope, Ready};
+use crate::versions::{self, Branch};
 
 /// The compilers of the first tier, and what they did.
 #[derive(Debug, Default)]
@@ -123,10 +125,17 @@ impl Inner {
         function: FunctionId,
         depth: u32,
     ) -> Result<(), Failure> {
+        let begun = Begun {
+            epoch: self.versions().epoch(),
+            at: Instant::now(),
+            by: CompiledBy::Baseline,
+            mode: Mode::Offer,
+            installed: None,
+        };
         let code = self.baseline.compile(module, function).map_err(Failure::Baseline)?;
         let begin = Instant::now();
         let result = loop {
-            match self.install_baseline(module, function, &code) {
+            match self.install_baseline(module, function, &code, &begun) {
                 Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, depth)?,
                 result => break result,
             }
@@ -135,15 +144,25 @@ impl Inner {
         result
     }
 
-    fn install_baseline(&self, module: &LoadedModule, function: FunctionId, code: &Code) -> Result<(), Failure> {
+    fn install_baseline(
+        &self,
+        module: &LoadedModule,
+        function: FunctionId,
+        code: &Code,
+        begun: &Begun,
+    ) -> Result<(), Failure> {
         // Profilers want the names of a link.
         if self.options.perf.is_none()
-            && let Some(result) = self.install_alone(module, function, code)
+            && let Some(result) = self.install_alone(module, function, code, begun)
         {
             return result;
         }
-        let mut link =
-            Link::new(kiln_link::Options { stubs: true, single_threaded: true, ..kiln_link::Options::default() });
+        let mut link = Link::new(kiln_link::Options {
+            stubs: true,
+            call_sites: true,
+            single_threaded: true,
+            ..kiln_link::Options::default()
+        });
         let input = link.add_graph(&code.graph);
         let mut scope = ObjectScope::new(self, module);
         let resolved = link.resolve(&mut scope);
@@ -153,15 +172,23 @@ impl Inner {
         let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
         let name = |symbol: &[u8]| module.symbol_name(symbol);
         let observed = Observed { object: None, name: self.options.perf.is_some().then_some(&name) };
-        let Placed { linked, published, .. } = place::place(self, resolved, &observed)
+        let filled = place::fill(self, resolved, &observed)
             .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
-        let made = made(code, function, |id| linked.graph_symbol(input, id)?.location.address());
-        drop(linked);
-        self.install_bodies(module, &made, None, published)
+        let made = made(code, function, |id| filled.linked.graph_symbol(input, id)?.location.address());
+        filled.publish_with(|linked, reservation, records| {
+            let branches = versions::branches(linked);
+            self.install_bodies(module, &made, None, Ready { reservation, records, branches }, begun)
+        })
     }
 
     /// The short way for code that refers only to what is placed already; `None` where it takes the long one.
-    fn install_alone(&self, module: &LoadedModule, function: FunctionId, code: &Code) -> Option<Result<(), Failure>> {
+    fn install_alone(
+        &self,
+        module: &LoadedModule,
+        function: FunctionId,
+        code: &Code,
+        begun: &Begun,
+    ) -> Option<Result<(), Failure>> {
         let mut scope = ObjectScope::new(self, module);
         let alone = code.graph.lay_out_alone(&mut scope);
         if let Some(owner) = scope.needs_owner() {
@@ -178,14 +205,14 @@ impl Inner {
         let working = addresses.into_iter().zip(reservation.working_all());
         let mut placements: Vec<_> =
             working.map(|(address, working)| Placement { address, working, zeroed: false }).collect();
-        let mut placed = alone.place(&mut placements, false).ok()?;
+        let mut placed = alone.place(&mut placements, true).ok()?;
         drop(placements);
-        let published = match reservation.publish(Records::new().unwind(std::mem::take(&mut placed.unwind))) {
-            Ok(published) => published,
-            Err(error) => return failed(error),
-        };
         let made = made(code, function, |id| placed.address(&code.graph, id));
-        Some(self.install_bodies(module, &made, None, published))
+        let records = Records::new().unwind(std::mem::take(&mut placed.unwind));
+        let branches =
+            placed.branches.iter().map(|b| Branch { place: b.place, target: b.target, patchable: b.patchable });
+        let ready = Ready { reservation, records, branches: branches.collect() };
+        Some(self.install_bodies(module, &made, None, ready, begun))
     }
 }
 

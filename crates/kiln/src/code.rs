@@ -1,19 +1,19 @@
 //! Which function and source line an address of compiled code belongs to.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_abi::{ExecutorAddr, FunctionId};
 use kiln_remote::ModuleId;
 
 /// One compiled body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Body {
     end: u64,
     module: ModuleId,
     function: FunctionId,
     /// The object it came in, if that has line tables.
-    object: Option<usize>,
+    object: Option<Arc<[u8]>>,
 }
 
 /// All compiled bodies by address.
@@ -25,7 +25,6 @@ pub(crate) struct Code {
 #[derive(Debug, Default)]
 pub(crate) struct Bodies {
     by_address: BTreeMap<u64, Body>,
-    objects: Vec<Vec<u8>>,
 }
 
 /// What is known about an address.
@@ -34,7 +33,6 @@ pub(crate) struct Found {
     pub(crate) module: ModuleId,
     pub(crate) function: FunctionId,
     pub(crate) body: ExecutorAddr,
-    pub(crate) object: Option<usize>,
 }
 
 impl Code {
@@ -50,18 +48,12 @@ impl Code {
     /// The source line of `address`, as `file:line`.
     pub(crate) fn try_line(&self, found: Found, address: ExecutorAddr) -> Option<String> {
         let bodies = self.bodies.try_lock().ok()?;
-        let object = bodies.objects.get(found.object?)?;
+        let object = bodies.by_address.get(&found.body.get())?.object.as_deref()?;
         crate::lines::line_of(object, found.function, address.get() - found.body.get())
     }
 }
 
 impl Bodies {
-    /// Keeps an object with line tables; the result goes into [`Bodies::add`].
-    pub(crate) fn keep_object(&mut self, object: Vec<u8>) -> usize {
-        self.objects.push(object);
-        self.objects.len() - 1
-    }
-
     /// Adds a body of `bytes` bytes.
     pub(crate) fn add(
         &mut self,
@@ -69,9 +61,14 @@ impl Bodies {
         bytes: u64,
         module: ModuleId,
         function: FunctionId,
-        object: Option<usize>,
+        object: Option<Arc<[u8]>>,
     ) {
         self.by_address.insert(body.get(), Body { end: body.get() + bytes, module, function, object });
+    }
+
+    /// Forgets the body at `body`, which is about to be freed.
+    pub(crate) fn remove(&mut self, body: ExecutorAddr) {
+        self.by_address.remove(&body.get());
     }
 
     fn find(&self, address: ExecutorAddr) -> Option<Found> {
@@ -80,7 +77,6 @@ impl Bodies {
             module: body.module,
             function: body.function,
             body: ExecutorAddr::new(*start),
-            object: body.object,
         })
     }
 }

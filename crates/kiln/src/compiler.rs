@@ -14,22 +14,58 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiln_abi::{FunctionId, ModuleDigest, Pipeline};
+use kiln_dispatch::{Installed, Mode};
 use kiln_remote::{
     Client, Compile, Compiled, Connection, Event, Failed, FailureKind, FunctionSet, Interest, ModuleId, Neighbours,
     Normalize, Normalized, OpenModule, Payload, RequestId, Spawner,
 };
 
+use crate::history::CompiledBy;
+
 /// How often one request is made before it fails with the optimizer's death.
 const ATTEMPTS_MAX: u32 = 4;
+
+/// Where a job's install is told.
+pub(crate) type Sink = Arc<Mutex<Installed>>;
+
+/// What is to be compiled, and what for.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) module: ModuleId,
+    /// What is wanted.
+    pub(crate) roots: Vec<FunctionId>,
+    pub(crate) pipeline: Pipeline,
+    /// Whether other functions may come along.
+    pub(crate) neighbours: Neighbours,
+    /// Whether the code replaces what there is.
+    pub(crate) mode: Mode,
+    /// Who wants to know what was installed.
+    pub(crate) installed: Option<Sink>,
+}
+
+/// What was known when a compile began.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    /// Redefinitions by then.
+    pub(crate) epoch: u64,
+    pub(crate) at: Instant,
+    pub(crate) by: CompiledBy,
+    pub(crate) mode: Mode,
+    pub(crate) installed: Option<Sink>,
+}
 
 /// What the compiler does with an object that arrived.
 pub(crate) trait Install {
     /// Links and installs the functions of `compiled`, which belongs to `module`.
-    fn install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure>;
+    fn install(&self, module: ModuleId, compiled: Compiled, begun: &Begun) -> Result<(), Failure>;
+    /// Redefinitions so far.
+    fn epoch(&self) -> u64;
+    /// Functions of `module` that were redefined: nothing may be concluded from their bodies.
+    fn opaque(&self, module: ModuleId) -> Vec<FunctionId>;
     /// Whether `function` has come along with another one.
     fn is_installed(&self, module: ModuleId, function: FunctionId) -> bool;
 }
@@ -71,6 +107,9 @@ pub(crate) enum Failure {
     /// A global holds label addresses of another function, which must be compiled first.
     #[error("it needs label addresses of function {}", .0.0)]
     NeedsOwner(FunctionId),
+    /// A function whose body the compile saw was redefined meanwhile.
+    #[error("a function was redefined while this was compiled")]
+    Stale,
 }
 
 /// A duration as people write it.
@@ -107,7 +146,7 @@ struct Module {
 
 #[derive(Debug)]
 enum Work {
-    Compile { module: ModuleId, function: FunctionId },
+    Compile(Job),
     Normalize { name: String, input: &'static [u8] },
 }
 
@@ -115,6 +154,8 @@ enum Work {
 struct Ticket {
     work: Work,
     request: Option<RequestId>,
+    /// Redefinitions when the request was made, and when that was.
+    begun: (u64, Instant),
     attempts: u32,
     deadline: Instant,
     outcome: Option<Result<Option<Normalized>, Failure>>,
@@ -189,9 +230,18 @@ impl Compiler {
         module
     }
 
-    /// Compiles `function` and installs it, and what came along, through `install`.
+    /// Compiles `function` for its first call and installs it, and what came along, through `install`.
     pub(crate) fn compile(&self, module: ModuleId, function: FunctionId, install: &dyn Install) -> Result<(), Failure> {
-        self.finish(Work::Compile { module, function }, install).map(drop)
+        let (pipeline, neighbours) = (self.options.pipeline, self.options.neighbours);
+        self.run(
+            Job { module, roots: vec![function], pipeline, neighbours, mode: Mode::Offer, installed: None },
+            install,
+        )
+    }
+
+    /// Does a job and installs what comes of it through `install`.
+    pub(crate) fn run(&self, job: Job, install: &dyn Install) -> Result<(), Failure> {
+        self.finish(Work::Compile(job), install).map(drop)
     }
 
     /// Rewrites `input` as bitcode that our reader takes.
@@ -213,21 +263,23 @@ impl Compiler {
         let begin = Instant::now();
         let mut state = self.lock();
         // Its caller may have been installed a moment ago, and it with it.
-        if let Work::Compile { module, function } = work
-            && install.is_installed(module, function)
+        if let Work::Compile(Job { module, roots, mode: Mode::Offer, .. }) = &work
+            && roots.iter().all(|root| install.is_installed(*module, *root))
         {
             return Ok(None);
         }
         let number = state.next_ticket;
         state.next_ticket += 1;
         let deadline = begin + self.options.timeout;
-        state.tickets.insert(number, Ticket { work, request: None, attempts: 0, deadline, outcome: None });
+        state
+            .tickets
+            .insert(number, Ticket { work, request: None, begun: (0, begin), attempts: 0, deadline, outcome: None });
         state.statistics.requests += 1;
         loop {
             if state.tickets[&number].outcome.is_some() {
                 break;
             }
-            self.send_waiting(&mut state)?;
+            self.send_waiting(&mut state, install)?;
             if state.reading {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -240,7 +292,7 @@ impl Compiler {
     }
 
     /// Makes the request of every ticket that has none, on a new connection if need be.
-    fn send_waiting(&self, state: &mut State) -> Result<(), Failure> {
+    fn send_waiting(&self, state: &mut State, install: &dyn Install) -> Result<(), Failure> {
         let waiting: Vec<u64> = state
             .tickets
             .iter()
@@ -261,22 +313,27 @@ impl Compiler {
                 self.changed.notify_all();
                 return Ok(());
             }
-            if let Err(cause) = self.send(state, number) {
+            if let Err(cause) = self.send(state, number, install) {
                 self.lose_connection(state, &cause);
             }
         }
         Ok(())
     }
 
-    fn send(&self, state: &mut State, number: u64) -> Result<(), String> {
+    fn send(&self, state: &mut State, number: u64, install: &dyn Install) -> Result<(), String> {
         let connection = state.connection.as_mut().expect("connected by the caller");
         let ticket = state.tickets.get_mut(&number).expect("the caller took the number from the table");
         let request = match &ticket.work {
-            Work::Compile { module, function } => {
-                let neighbours = if ticket.attempts == 0 { self.options.neighbours } else { Neighbours::NONE };
-                let pipeline = self.options.pipeline;
-                let compile = Compile { module: *module, roots: vec![*function], pipeline, neighbours };
-                connection.machine().compile(compile)
+            Work::Compile(job) => {
+                // The epoch first: what is redefined from here on makes the result stale.
+                ticket.begun.0 = install.epoch();
+                connection.machine().compile(Compile {
+                    module: job.module,
+                    roots: job.roots.clone(),
+                    pipeline: job.pipeline,
+                    neighbours: if ticket.attempts == 0 { job.neighbours } else { Neighbours::NONE },
+                    opaque: install.opaque(job.module),
+                })
             }
             Work::Normalize { name, input } => {
                 let input = payload(input).map_err(|error| error.to_string())?;
@@ -425,12 +482,17 @@ fn settle(state: &mut State, request: RequestId, outcome: Result<Option<Normaliz
 }
 
 fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -> Result<(), Failure> {
-    let module = state.tickets.values().find_map(|ticket| match ticket.work {
-        Work::Compile { module, .. } if ticket.request == Some(compiled.request) => Some(module),
+    let asked = state.tickets.values().find_map(|ticket| match &ticket.work {
+        Work::Compile(job) if ticket.request == Some(compiled.request) => {
+            let (epoch, at) = ticket.begun;
+            let by = CompiledBy::Optimizer(job.pipeline);
+            let installed = job.installed.clone();
+            Some((job.module, Begun { epoch, at, by, mode: job.mode, installed }))
+        }
         _ => None,
     });
     // A reply to a request whose thread gave up: nobody needs the code now, and it will be asked for again.
-    let Some(module) = module else { return Ok(()) };
+    let Some((module, begun)) = asked else { return Ok(()) };
     let statistics = &mut state.statistics;
     statistics.functions += compiled.functions.len() as u64;
     statistics.instructions += compiled.instructions;
@@ -443,7 +505,7 @@ fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -
     for function in &compiled.functions {
         state.have[module.0 as usize].insert(*function);
     }
-    install.install(module, compiled)
+    install.install(module, compiled, &begun)
 }
 
 fn open_module(state: &mut State, module: ModuleId) -> Result<(), String> {

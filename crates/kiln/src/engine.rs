@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGua
 use std::time::Instant;
 
 use kiln_abi::{ExecutorAddr, FunctionId};
-use kiln_codecache::{CodeCache, Published};
-use kiln_dispatch::{FunctionIndex, FunctionTable};
+use kiln_codecache::CodeCache;
+use kiln_dispatch::{Frozen, FunctionIndex, FunctionTable, Versions};
 use kiln_link::External;
 use kiln_remote::{Log, ModuleId, Spawner};
 
@@ -17,6 +17,7 @@ use crate::code::{Bodies, Code};
 use crate::compiler::{Compiler, CompilerOptions, State};
 use crate::error::Error;
 use crate::function::{Function, Signature};
+use crate::history::History;
 use crate::input::Input;
 use crate::module::LoadedModule;
 use crate::options::{Options, PerfFormat};
@@ -58,12 +59,13 @@ pub(crate) struct Inner {
     pub(crate) baseline: Baseline,
     pub(crate) compiler: Compiler,
     pub(crate) code: Code,
-    pub(crate) published: Mutex<Vec<Published>>,
     pub(crate) start: Mutex<Start>,
     pub(crate) phases: Mutex<Phases>,
+    pub(crate) history: Mutex<History>,
     session: Mutex<Session>,
     modules: RwLock<Vec<&'static LoadedModule>>,
     table: OnceLock<&'static FunctionTable>,
+    versions: OnceLock<Versions>,
 }
 
 /// Functions to call before `main` and at exit.
@@ -111,21 +113,27 @@ impl Engine {
             baseline: Baseline::default(),
             compiler,
             code: Code::default(),
-            published: Mutex::default(),
             start: Mutex::default(),
             phases: Mutex::default(),
+            history: Mutex::default(),
             session: Mutex::default(),
             modules: RwLock::default(),
             table: OnceLock::new(),
+            versions: OnceLock::new(),
         }));
         let table = FunctionTable::new(&inner.cache, inner).map_err(Error::Stubs)?;
         inner.table.get_or_init(|| table);
+        inner.versions.get_or_init(|| Versions::new(table, &inner.cache));
         load::prepare(inner)?;
         if FIRST.set(inner).is_ok() {
             fork::register(inner);
         }
         inner.phases().setup += begin.elapsed();
         Ok(Self { inner })
+    }
+
+    pub(crate) fn inner(&self) -> &'static Inner {
+        self.inner
     }
 
     /// Loads `inputs` together, in a linker's order: names are resolved, data is initialised, and every function of a
@@ -227,6 +235,10 @@ impl Inner {
         self.table.get().expect("set before the engine is handed out")
     }
 
+    pub(crate) fn versions(&self) -> &Versions {
+        self.versions.get().expect("set before the engine is handed out")
+    }
+
     pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -254,6 +266,18 @@ impl Inner {
         let at = modules.partition_point(|module| module.first <= index).checked_sub(1)?;
         let module = modules[at];
         Some((module, module.function_at(index)?))
+    }
+
+    /// What people call the function behind a stub.
+    pub(crate) fn name_of(&self, index: FunctionIndex) -> String {
+        match self.function_at(index) {
+            Some((module, function)) => module.function_name(function),
+            None => {
+                let stub = self.table().stub(index);
+                let name = self.session().name_of(stub);
+                name.unwrap_or_else(|| format!("the function at {stub}"))
+            }
+        }
     }
 
     /// Runs the constructors that wait, and has destructors run at exit.
@@ -308,10 +332,11 @@ struct Guards {
     _modules: RwLockWriteGuard<'static, Vec<&'static LoadedModule>>,
     _session: MutexGuard<'static, Session>,
     _baseline: MutexGuard<'static, baseline::State>,
-    _published: MutexGuard<'static, Vec<Published>>,
+    versions: Frozen<'static>,
     _code: MutexGuard<'static, Bodies>,
     _start: MutexGuard<'static, Start>,
     _phases: MutexGuard<'static, Phases>,
+    _history: MutexGuard<'static, History>,
     compiler: MutexGuard<'static, State>,
 }
 
@@ -329,10 +354,11 @@ impl Forking for Inner {
             _modules: inner.modules(),
             _session: inner.session(),
             _baseline: inner.baseline.lock(),
-            _published: inner.published.lock().unwrap_or_else(PoisonError::into_inner),
+            versions: inner.versions().freeze(),
             _code: inner.code.lock(),
             _start: inner.start(),
             _phases: inner.phases(),
+            _history: inner.history(),
         };
         inner.cache.before_fork();
         GUARDS.set(Some(ManuallyDrop::new(guards)));
@@ -350,8 +376,9 @@ impl Forking for Inner {
         }
         kiln_dispatch::fork_child_reset();
         if let Some(guards) = GUARDS.take() {
-            let mut guards = ManuallyDrop::into_inner(guards);
-            self.compiler.reset_in_child(&mut guards.compiler);
+            let Guards { mut compiler, versions, .. } = ManuallyDrop::into_inner(guards);
+            self.compiler.reset_in_child(&mut compiler);
+            self.versions().reset_in_child(versions);
         }
     }
 }

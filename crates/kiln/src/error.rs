@@ -102,3 +102,12 @@ pub enum Error {
         found: String,
     },
 }
+
+impl From<crate::place::PlaceError> for Error {
+    fn from(error: crate::place::PlaceError) -> Self {
+        match error {
+            crate::place::PlaceError::Link(errors) => Error::Link(errors.to_string()),
+            crate::place::PlaceError::Memory(error) => Error::Memory(error),
+        }
+    }
+}

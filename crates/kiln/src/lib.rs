@@ -24,6 +24,7 @@ mod debugger;
 mod engine;
 mod error;
 mod function;
+mod history;
 mod ifunc;
 mod input;
 mod inspect;
@@ -33,18 +34,24 @@ mod module;
 mod options;
 mod place;
 mod process;
+mod reclaim;
+mod replace;
 mod resolve;
 mod session;
 mod signature;
 mod statistics;
+mod versions;
 
 pub use engine::{Engine, Program};
 pub use error::Error;
 pub use function::{Function, Signature, Value, ValueKind};
+pub use history::{CompiledBy, Origin, VersionRecord};
 pub use input::Input;
 pub use inspect::inspect;
 pub use kiln_abi::ExecutorAddr;
+pub use kiln_dispatch::{Holder, Reclaimed};
 pub use options::{Options, PerfFormat, Pipeline, Tier, TierChoice};
+pub use replace::{Pending, Redefined};
 pub use statistics::{RegionUse, Statistics};
 
 /// The README's example, compiled as a test.

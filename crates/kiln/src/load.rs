@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 use kiln_abi::{ExecutorAddr, FunctionId, Permission, Segment};
 use kiln_baseline::data::{self, ModuleData};
 use kiln_bitcode::{AliasId, Linkage};
-use kiln_codecache::{Place, Records};
+use kiln_codecache::{Place, Records, Reservation};
+use kiln_dispatch::{Body, FunctionIndex, InstallError, Mode, Unit};
 use kiln_link::{External, IfuncSlot, InputId, Link, Linked, Scope, SymbolId, TlsPlacement};
 
 use crate::engine::Inner;
 use crate::error::Error;
 use crate::input::{self, Input, Kind};
 use crate::module::{Bound, LoadedModule};
-use crate::place::{self, Observed, PlaceError, Placed};
+use crate::place::{self, Observed};
 use crate::process::exports::{self, Export};
 use crate::process::signals::Blocked;
 use crate::process::{files, interpose, libraries::Libraries};
 use crate::session::external;
+use crate::versions;
 
 /// An input whose bytes are here. They stay for the process's life: bodies are read when they are first called.
 enum Opened {
@@ -238,6 +240,8 @@ struct LoadScope<'e> {
     inner: &'e Inner,
     wants_exports: bool,
     tried: Vec<&'static str>,
+    /// Functions of objects that were given stubs.
+    stubs: Vec<(Vec<u8>, FunctionIndex)>,
 }
 
 impl LoadScope<'_> {
@@ -263,6 +267,12 @@ impl Scope for LoadScope<'_> {
         session.refresh_libraries();
         session.find(name)
     }
+
+    fn stub(&mut self, name: &[u8]) -> Option<ExecutorAddr> {
+        let index = self.inner.table().allocate(1).ok()?;
+        self.stubs.push((name.to_vec(), index));
+        Some(self.inner.table().stub(index))
+    }
 }
 
 // ---- 4. link -------------------------------------------------------------------------------------------------------
@@ -283,8 +293,14 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
         || modules.iter().map(|module| module_graph(inner, module)).collect::<Result<Vec<_>, _>>(),
     )?;
     let begin = Instant::now();
-    let options =
-        kiln_link::Options { prune: inner.options.prune, roots: vec![b"main".to_vec()], ..Default::default() };
+    let replaceable = inner.options.replaceable;
+    let options = kiln_link::Options {
+        prune: inner.options.prune,
+        roots: vec![b"main".to_vec()],
+        stubs: replaceable,
+        call_sites: replaceable,
+        ..Default::default()
+    };
     let mut link = Link::new(options);
     let mut graph_inputs = Vec::with_capacity(data.len());
     for input in opened {
@@ -305,25 +321,48 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
             }
         }
     }
-    let mut scope = LoadScope { inner, wants_exports: false, tried: Vec::new() };
+    let mut scope = LoadScope { inner, wants_exports: false, tried: Vec::new(), stubs: Vec::new() };
     let resolved = link.resolve(&mut scope).map_err(|errors| Error::Link(errors.to_string()))?;
     // Names that only function bodies use are bound when those are compiled, where no library can be opened any more.
     for name in modules.iter().flat_map(|module| declared_names(module)) {
         let _ = scope.lookup(name);
     }
-    let wants_exports = scope.wants_exports;
+    let LoadScope { wants_exports, stubs, .. } = scope;
 
     let _blocked = Blocked::all();
     let name = |symbol: &[u8]| symbol.to_vec();
     let observed = Observed { object: None, name: inner.options.perf.is_some().then_some(&name) };
-    let Placed { linked, published, tls } = place::place(inner, resolved, &observed).map_err(|error| match error {
-        PlaceError::Link(errors) => Error::Link(errors.to_string()),
-        PlaceError::Memory(error) => Error::Memory(error),
-    })?;
+    let filled = place::fill(inner, resolved, &observed)?;
+    let tls = filled.tls;
+    filled.publish_with(|linked, reservation, records| {
+        publish(inner, &stubs, linked, reservation, records)?;
+        let stubs: HashMap<&[u8], FunctionIndex> = stubs.iter().map(|(name, index)| (&name[..], *index)).collect();
+        let exports = define(inner, linked, &stubs, tls);
+        for ((module, data), input) in modules.iter().zip(&data).zip(&graph_inputs) {
+            bind_module(module, data, linked, *input, tls);
+        }
+        inner.modules().extend(modules);
+        let all = LinkedAll {
+            constructors: linked.preinit().iter().chain(linked.init()).copied().collect(),
+            destructors: linked.fini().to_vec(),
+            ifunc_slots: linked.ifuncs().to_vec(),
+            exports,
+            wants_exports,
+        };
+        inner.phases().link += begin.elapsed();
+        Ok(all)
+    })
+}
+
+/// Tells the session what a link defines; returns what libraries may see of it.
+fn define(inner: &Inner, linked: &Linked<'_>, stubs: &HashMap<&[u8], FunctionIndex>, tls: TlsPlacement) -> Vec<Export> {
     let mut exported = Vec::new();
     let mut session = inner.session();
     for (name, definition) in linked.exports() {
-        let Some(bound) = bound(&definition, tls) else { continue };
+        let Some(mut bound) = bound(&definition, tls) else { continue };
+        if let Some(index) = stubs.get(name) {
+            bound = External::Function(inner.table().stub(*index));
+        }
         session.define(name, bound);
         if let External::Function(address) | External::Data(address) = bound {
             exported.push(Export {
@@ -335,21 +374,40 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
             });
         }
     }
-    drop(session);
-    for ((module, data), input) in modules.iter().zip(&data).zip(&graph_inputs) {
-        bind_module(module, data, &linked, *input, tls);
+    exported
+}
+
+/// Publishes a load's code and data, which stay for the process's life, and has stubs lead to the bodies that have them.
+fn publish(
+    inner: &Inner,
+    stubs: &[(Vec<u8>, FunctionIndex)],
+    linked: &Linked<'_>,
+    reservation: Reservation,
+    records: Records<'_>,
+) -> Result<(), Error> {
+    let bodies: Vec<_> = stubs
+        .iter()
+        .filter_map(|(name, function)| {
+            let definition = linked.symbol(name)?;
+            Some(Body { function: *function, address: definition.location.address()?, bytes: definition.size })
+        })
+        .collect();
+    if bodies.is_empty() {
+        reservation.publish(records)?.leak();
+        return Ok(());
     }
-    inner.modules().extend(modules);
-    let all = LinkedAll {
-        constructors: linked.preinit().iter().chain(linked.init()).copied().collect(),
-        destructors: linked.fini().to_vec(),
-        ifunc_slots: linked.ifuncs().to_vec(),
-        exports: exported,
-        wants_exports,
-    };
-    published.leak();
-    inner.phases().link += begin.elapsed();
-    Ok(all)
+    let (sites, unpatchable) = versions::sites(inner.table(), &versions::branches(linked), &bodies);
+    let (bodies, sites, epoch) = (&bodies[..], &sites[..], inner.versions().epoch());
+    let unit = Unit { reservation, records, bodies, sites, unpatchable, visible: &[], epoch };
+    let installed = inner.versions().install(unit, Mode::Offer).map_err(|error| match error {
+        InstallError::Memory(error) => Error::Memory(error),
+        error => Error::Link(error.to_string()),
+    })?;
+    if let Some(unit) = installed.unit {
+        // Its data is the program's.
+        std::mem::forget(inner.versions().pin(unit));
+    }
+    Ok(())
 }
 
 /// The stubs of one module's functions.

@@ -110,11 +110,9 @@ impl LoadedModule {
         }
     }
 
-    /// Binds a global whose address comes with a version of a function.
-    pub(crate) fn bind_owned_global(&self, global: GlobalId, address: ExecutorAddr) {
-        if let Some(bound) = self.globals.get(global.0 as usize) {
-            // A second version of the same table: references of the first one keep theirs.
-            let _ = bound.set(Some(External::Data(address)));
-        }
+    /// Binds a global whose address comes with a version of a function; `false` if it was bound: a second version of the
+    /// same table, and references to the first one keep theirs.
+    pub(crate) fn bind_owned_global(&self, global: GlobalId, address: ExecutorAddr) -> bool {
+        self.globals.get(global.0 as usize).is_some_and(|bound| bound.set(Some(External::Data(address))).is_ok())
     }
 }

@@ -63,6 +63,12 @@ pub struct Options {
     pub absolute_symbols: Vec<(String, u64)>,
     /// Leave out blocks of objects that nothing refers to.
     pub prune: bool,
+    /// Give the functions of objects stubs, so that they can be redefined. Functions of bitcode always have them.
+    pub replaceable: bool,
+    /// Versions that are remembered per function.
+    pub history: usize,
+    /// Bytes of retired code that make the thread that retires more look at all threads and free what nobody is in.
+    pub reclaim_bytes: u64,
 }
 
 impl Default for Options {
@@ -79,6 +85,9 @@ impl Default for Options {
             library_paths: Vec::new(),
             absolute_symbols: Vec::new(),
             prune: false,
+            replaceable: false,
+            history: 16,
+            reclaim_bytes: 256 << 10,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From a resolved link to memory that runs.
 
 use kiln_abi::ExecutorAddr;
-use kiln_codecache::{Place, Published, Records, Symbol};
+use kiln_codecache::{Place, Records, Reservation, Symbol};
 use kiln_link::{Linked, Placement, Resolved, RuntimeSymbols, SymbolKind, TlsPlacement, TlsRequest};
 
 use crate::debugger;
@@ -20,11 +20,15 @@ pub(crate) struct Observed<'o> {
     pub(crate) name: Option<&'o Naming<'o>>,
 }
 
-/// A link in its place.
-pub(crate) struct Placed<'a> {
+/// A link whose bytes are in their place, not published yet.
+pub(crate) struct Filled<'a> {
     pub(crate) linked: Linked<'a>,
-    pub(crate) published: Published,
+    pub(crate) reservation: Reservation,
     pub(crate) tls: TlsPlacement,
+    /// What debuggers are shown.
+    object: Option<Vec<u8>>,
+    /// What profilers are told.
+    names: Vec<(Vec<u8>, ExecutorAddr, u64)>,
 }
 
 /// Why a link has no place.
@@ -36,12 +40,12 @@ pub(crate) enum PlaceError {
     Memory(#[from] kiln_codecache::Error),
 }
 
-/// Lays `resolved` out, reserves its memory, fills it and publishes it: from here on its code may run.
-pub(crate) fn place<'a>(
+/// Lays `resolved` out, reserves its memory and fills it. Nobody can run it yet.
+pub(crate) fn fill<'a>(
     engine: &Inner,
     resolved: Resolved<'a>,
     observed: &Observed<'_>,
-) -> Result<Placed<'a>, PlaceError> {
+) -> Result<Filled<'a>, PlaceError> {
     let layout = resolved.layout()?;
     let wanted: Vec<_> = layout.segments.iter().map(|segment| (*segment, Place::Anywhere)).collect();
     let mut reservation = engine.cache.reserve(&wanted)?;
@@ -54,16 +58,23 @@ pub(crate) fn place<'a>(
         .map(|(address, working)| Placement { address, working, zeroed: false })
         .collect();
     let runtime = RuntimeSymbols { tls_get_addr: Some(tls::resolver()), tls_descriptor: None };
-    let mut linked = layout.place(&mut placements, tls, &runtime)?;
+    let linked = layout.place(&mut placements, tls, &runtime)?;
     drop(placements);
     fill_tls(tls, linked.tls_image());
     let object = observed.object.and_then(|object| debugger::placed_object(object, &linked));
     let names = observed.name.map_or_else(Vec::new, |name| function_names(&linked, name));
-    let symbols: Vec<_> =
-        names.iter().map(|(name, address, bytes)| Symbol { name, address: *address, bytes: *bytes }).collect();
-    let records = Records::new().unwind(linked.take_unwind()).debug_object(object.as_deref()).symbols(&symbols);
-    let published = reservation.publish(records)?;
-    Ok(Placed { linked, published, tls })
+    Ok(Filled { linked, reservation, tls, object, names })
+}
+
+impl<'a> Filled<'a> {
+    /// Calls `with` with the memory and what is to be made known about it when it is published.
+    pub(crate) fn publish_with<T>(self, with: impl FnOnce(&Linked<'a>, Reservation, Records<'_>) -> T) -> T {
+        let Filled { mut linked, reservation, object, names, .. } = self;
+        let symbols: Vec<_> =
+            names.iter().map(|(name, address, bytes)| Symbol { name, address: *address, bytes: *bytes }).collect();
+        let records = Records::new().unwind(linked.take_unwind()).debug_object(object.as_deref()).symbols(&symbols);
+        with(&linked, reservation, records)
+    }
 }
 
 /// Names, addresses and sizes of a link's functions.

@@ -3,21 +3,23 @@
 //! Everything here may run inside a signal handler that interrupted `malloc`, on an engine stack, with all signals
 //! blocked (`kiln_dispatch::Resolve` lists the duties): Rust's allocator and the engine's locks are used, libc's are not.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use kiln_abi::symbol::{self, Id};
-use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Tier};
-use kiln_codecache::Published;
-use kiln_dispatch::{Claim, FunctionIndex, Resolve};
+use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Pipeline, Tier};
+use kiln_codecache::{Records, Reservation};
+use kiln_dispatch::{Body, Claim, FunctionIndex, InstallError, Resolve, Unit};
 use kiln_link::{External, Link, Scope};
 use kiln_remote::{Compiled, ModuleId};
 
 use crate::baseline::Plan;
-use crate::compiler::{Failure, Install};
+use crate::compiler::{Begun, Failure, Install};
 use crate::engine::Inner;
+use crate::history::CompiledBy;
 use crate::module::LoadedModule;
-use crate::place::{self, Observed, Placed};
+use crate::place::{self, Observed};
+use crate::versions::{self, Branch};
 
 /// Longest chain of functions that hold each the next one's label addresses.
 const OWNERS_MAX: u32 = 4;
@@ -28,27 +30,41 @@ const EXIT_NO_CODE: i32 = 125;
 impl Resolve for Inner {
     fn resolve(&self, function: FunctionIndex) -> ExecutorAddr {
         match self.table().claim_or_wait(function) {
-            Claim::Installed(body) => body,
-            Claim::Mine => match self.compile(function) {
-                Ok(body) => body,
-                Err(failure) => {
-                    self.table().fail(function);
+            Claim::Installed(_) => {}
+            Claim::Mine => {
+                let epoch = self.versions().epoch();
+                if let Err(failure) = self.compile(function)
+                    && self.versions().fail(function, epoch)
+                {
                     self.die(function, &failure.to_string())
                 }
-            },
+            }
             Claim::Failed | Claim::Other => self.die(function, "an earlier attempt to compile it failed"),
         }
+        // Not to the body: that may have been replaced since it was looked up, and the stub knows.
+        self.table().stub(function)
     }
 }
 
 impl Inner {
-    /// Compiles the function at `index`, which the calling thread has claimed, and returns its body.
-    fn compile(&self, index: FunctionIndex) -> Result<ExecutorAddr, Failure> {
+    /// Compiles and installs the function at `index`, which the calling thread has claimed.
+    fn compile(&self, index: FunctionIndex) -> Result<(), Failure> {
         let Some((module, function)) = self.function_at(index) else {
             return Err(Failure::Link(format!("stub {} belongs to no function", index.0)));
         };
-        self.compile_function(module, function, 0)?;
-        self.table().body(index).ok_or_else(|| Failure::Link("its compiler's output does not define it".to_owned()))
+        loop {
+            let epoch = self.versions().epoch();
+            match self.compile_function(module, function, 0) {
+                // A function whose body the compile saw was redefined meanwhile.
+                Err(Failure::Stale) => {}
+                Err(failure) => return Err(failure),
+                // Taken away again already, or never there.
+                Ok(()) if self.table().body(index).is_none() && self.versions().epoch() == epoch => {
+                    return Err(Failure::Link("its compiler's output does not define it".to_owned()));
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
     }
 
     /// Has `function` compiled by the tier that the options say, and installs it.
@@ -103,21 +119,33 @@ impl Install for Inner {
         index.is_some_and(|index| self.table().body(index).is_some())
     }
 
-    fn install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure> {
+    fn epoch(&self) -> u64 {
+        self.versions().epoch()
+    }
+
+    fn opaque(&self, module: ModuleId) -> Vec<FunctionId> {
+        self.history().opaque(module)
+    }
+
+    fn install(&self, module: ModuleId, compiled: Compiled, begun: &Begun) -> Result<(), Failure> {
         let begin = Instant::now();
-        let result = self.link_and_install(module, compiled);
+        let result = self.link_and_install(module, compiled, begun);
         self.phases().install += begin.elapsed();
         result
     }
 }
 
 impl Inner {
-    fn link_and_install(&self, module: ModuleId, compiled: Compiled) -> Result<(), Failure> {
+    fn link_and_install(&self, module: ModuleId, compiled: Compiled, begun: &Begun) -> Result<(), Failure> {
         let link_failure = |error: &dyn std::fmt::Display| Failure::Link(error.to_string());
         let module = self.module(module).ok_or_else(|| Failure::Link(format!("module {} is not loaded", module.0)))?;
         let object = compiled.object.into_bytes().map_err(|error| link_failure(&error))?;
-        let mut link =
-            Link::new(kiln_link::Options { stubs: true, single_threaded: true, ..kiln_link::Options::default() });
+        let mut link = Link::new(kiln_link::Options {
+            stubs: true,
+            call_sites: true,
+            single_threaded: true,
+            ..kiln_link::Options::default()
+        });
         link.add_object(module.name.as_str(), &object);
         let mut scope = ObjectScope::new(self, module);
         let resolved = link.resolve(&mut scope);
@@ -130,49 +158,86 @@ impl Inner {
             object: self.options.debugger.then_some(&object[..]),
             name: self.options.perf.is_some().then_some(&name),
         };
-        let Placed { linked, published, .. } = place::place(self, resolved, &observed)
+        let filled = place::fill(self, resolved, &observed)
             .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
-
         let has_lines = *module.has_lines.get_or_init(|| crate::lines::has_lines(&object));
         let mut made = MadeBodies::default();
         for function in &compiled.functions {
             let name = symbol::name(Id::Function(*function));
-            let Some(definition) = linked.symbol(name.as_bytes()) else { continue };
+            let Some(definition) = filled.linked.symbol(name.as_bytes()) else { continue };
             made.functions.extend(definition.location.address().map(|body| (*function, body, definition.size)));
         }
         for global in &compiled.globals {
             let name = symbol::name(Id::Global(*global));
-            let address = linked.symbol(name.as_bytes()).and_then(|d| d.location.address());
+            let address = filled.linked.symbol(name.as_bytes()).and_then(|d| d.location.address());
             made.globals.extend(address.map(|address| (*global, address)));
         }
-        drop(linked);
-        self.install_bodies(module, &made, has_lines.then_some(object), published)
+        // What a quick compile brings along it neither inlines nor looks into.
+        let quick = begun.by == CompiledBy::Optimizer(Pipeline::Quick);
+        let looked_into = |function: &&FunctionId| !quick || !compiled.functions.contains(function);
+        made.visible.extend(compiled.visible.iter().filter(looked_into));
+        let lines = has_lines.then(|| Arc::from(&object[..]));
+        filled.publish_with(|linked, reservation, records| {
+            let branches = versions::branches(linked);
+            self.install_bodies(module, &made, lines, Ready { reservation, records, branches }, begun)
+        })
     }
 
-    /// Makes published code the code of its functions. `object` has its line tables.
+    /// Publishes what a compile made, and makes it the code of its functions. `object` has its line tables.
     pub(crate) fn install_bodies(
         &self,
         module: &LoadedModule,
         made: &MadeBodies,
-        object: Option<Vec<u8>>,
-        published: Published,
+        object: Option<Arc<[u8]>>,
+        ready: Ready<'_>,
+        begun: &Begun,
     ) -> Result<(), Failure> {
-        let mut code = self.code.lock();
-        let indices =
-            made.functions.iter().filter_map(|(function, body, _)| Some((module.index_of(*function)?, *body)));
-        let bodies: Vec<_> = indices.filter(|(index, _)| self.table().body(*index).is_none()).collect();
-        for (global, address) in &made.globals {
-            module.bind_owned_global(*global, *address);
+        let body = |&(function, address, bytes): &(FunctionId, ExecutorAddr, u64)| {
+            Some(Body { function: module.index_of(function)?, address, bytes })
+        };
+        let bodies: Vec<_> = made.functions.iter().filter_map(body).collect();
+        let visible: Vec<_> = made.visible.iter().filter_map(|function| module.index_of(*function)).collect();
+        let (sites, unpatchable) = versions::sites(self.table(), &ready.branches, &bodies);
+        let unit = Unit {
+            reservation: ready.reservation,
+            records: ready.records,
+            bodies: &bodies,
+            sites: &sites,
+            unpatchable,
+            visible: &visible,
+            epoch: begun.epoch,
+        };
+        let installed = self.versions().install(unit, begun.mode);
+        let installed = match installed {
+            Ok(installed) => installed,
+            Err(InstallError::Stale(_)) => return Err(Failure::Stale),
+            Err(error) => return Err(Failure::Link(error.to_string())),
+        };
+        let Some(unit) = installed.unit else { return Ok(()) };
+        // Code of other functions may refer to a table of labels from here on.
+        let bound: Vec<_> =
+            made.globals.iter().filter(|(global, address)| module.bind_owned_global(*global, *address)).collect();
+        if !bound.is_empty() {
+            std::mem::forget(self.versions().pin(unit));
         }
-        self.table().install(&bodies).map_err(|error| Failure::Link(error.to_string()))?;
-        let kept = object.map(|object| code.keep_object(object));
+        let mut code = self.code.lock();
         for (function, body, bytes) in &made.functions {
-            code.add(*body, *bytes, module.id, *function, kept);
+            code.add(*body, *bytes, module.id, *function, object.clone());
         }
         drop(code);
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).push(published);
+        self.note_installed(&installed, &bodies, begun);
+        if let Some(sink) = &begun.installed {
+            *sink.lock().unwrap_or_else(PoisonError::into_inner) = installed;
+        }
         Ok(())
     }
+}
+
+/// Linked code that is not published yet.
+pub(crate) struct Ready<'r> {
+    pub(crate) reservation: Reservation,
+    pub(crate) records: Records<'r>,
+    pub(crate) branches: Vec<Branch>,
 }
 
 /// What a link of compiled functions defines.
@@ -182,6 +247,8 @@ pub(crate) struct MadeBodies {
     pub(crate) functions: Vec<(FunctionId, ExecutorAddr, u64)>,
     /// Globals that belong to a version, because they hold label addresses.
     pub(crate) globals: Vec<(GlobalId, ExecutorAddr)>,
+    /// Other functions whose bodies the compile could see.
+    pub(crate) visible: Vec<FunctionId>,
 }
 
 /// Writes `message` and ends the process where it cannot go on. `exit` handlers are the program's code, which must not

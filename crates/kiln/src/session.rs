@@ -32,6 +32,12 @@ impl Session {
         self.program.get(name).copied()
     }
 
+    /// The name of the program's function at `address`.
+    pub(crate) fn name_of(&self, address: ExecutorAddr) -> Option<String> {
+        let found = self.program.iter().find(|(_, definition)| definition.address() == Some(address));
+        found.map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+    }
+
     /// Sets the cell whose address is `__dso_handle`.
     pub(crate) fn set_dso_handle(&mut self, cell: ExecutorAddr) {
         self.dso_handle = Some(cell);

@@ -5,6 +5,8 @@ pub(crate) mod generated;
 pub(crate) mod link;
 pub(crate) mod programs;
 pub(crate) mod reader;
+#[expect(unsafe_code, reason = "compiled code is called")]
+pub(crate) mod replace;
 pub(crate) mod start;
 pub(crate) mod throw;
 

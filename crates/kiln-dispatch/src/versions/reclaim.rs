@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use kiln_abi::ExecutorAddr;
+
 use crate::index::FunctionIndex;
 use crate::versions::store::Code;
 use crate::versions::table_versions::Versions;
@@ -13,6 +15,11 @@ pub trait Look {
     /// `held`; who holds what, as (thread id, index of the range), into `holders`. What cannot be inspected holds
     /// everything.
     fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>);
+
+    /// The body at this address is about to be freed. Called under the install lock.
+    fn forget(&self, body: ExecutorAddr) {
+        let _ = body;
+    }
 }
 
 /// Who keeps a retired version from being freed.
@@ -111,6 +118,8 @@ impl Versions {
             }
             result.units += 1;
             result.bytes += unit.bytes;
+            let unit = store.units.get(number);
+            unit.versions.iter().for_each(|v| look.forget(ExecutorAddr::new(store.versions.get(*v).start)));
             freed.push(store.remove_unit(number));
         }
         result.held_units = held_units.len() as u64;

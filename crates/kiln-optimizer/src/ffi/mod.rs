@@ -212,9 +212,14 @@ impl<B> Module<'_, B> {
     }
 
     /// Starts a batch of functions to be compiled together.
-    pub fn batch(&mut self, pipeline: Pipeline) -> Batch<'_> {
-        // SAFETY: `raw` is live, and borrowed mutably by the batch.
-        let raw = unsafe { raw::kiln_batch_new(self.raw.as_ptr(), pipeline == Pipeline::Full) };
+    ///
+    /// The bodies of `opaque` functions mean nothing any more: nothing is concluded from them.
+    pub fn batch(&mut self, pipeline: Pipeline, opaque: &[FunctionId]) -> Batch<'_> {
+        let opaque: Vec<u32> = opaque.iter().map(|function| function.0).collect();
+        // SAFETY: `raw` is live, and borrowed mutably by the batch; the ids are copied.
+        let raw = unsafe {
+            raw::kiln_batch_new(self.raw.as_ptr(), pipeline == Pipeline::Full, opaque.as_ptr(), opaque.len())
+        };
         // SAFETY: never null, as the allocation handler does not return.
         let raw = unsafe { NonNull::new_unchecked(raw) };
         Batch { raw, module: PhantomData }

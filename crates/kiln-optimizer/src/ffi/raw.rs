@@ -92,7 +92,12 @@ unsafe extern "C" {
         count: *mut usize,
         error: *mut Error,
     ) -> bool;
-    pub(super) fn kiln_batch_new(module: *mut Module, full: bool) -> *mut Batch;
+    pub(super) fn kiln_batch_new(
+        module: *mut Module,
+        full: bool,
+        opaque: *const u32,
+        opaque_count: usize,
+    ) -> *mut Batch;
     pub(super) fn kiln_batch_free(batch: *mut Batch);
     pub(super) fn kiln_batch_add(batch: *mut Batch, function: u32, error: *mut Error) -> bool;
     pub(super) fn kiln_batch_text(batch: *const Batch) -> Bytes;

@@ -133,8 +133,9 @@ fn attempt(service: &Service, module: &mut Module<'_, Bitcode>, job: &CompileJob
         roots,
         job.compile.pipeline,
         job.compile.neighbours,
+        &job.compile.opaque,
         |function| {
-            let mine = service.lock().claim(job, function);
+            let mine = !job.compile.opaque.contains(&function) && service.lock().claim(job, function);
             if mine {
                 claimed.push(function);
             }
@@ -153,7 +154,15 @@ fn attempt(service: &Service, module: &mut Module<'_, Bitcode>, job: &CompileJob
         // Which function of the batch LLVM did not like is not known: try without those that nobody asked for.
         Err(error) if error.kind == ErrorKind::Rejected && !claimed.is_empty() => {
             service.lock().release(job.request, |function| roots.contains(&function));
-            compiler::compile(module, roots, job.compile.pipeline, Neighbours::NONE, |_| false, dump)
+            compiler::compile(
+                module,
+                roots,
+                job.compile.pipeline,
+                Neighbours::NONE,
+                &job.compile.opaque,
+                |_| false,
+                dump,
+            )
         }
         Err(error) => Err(error),
     }

@@ -142,7 +142,10 @@ impl Session {
         pipeline: Pipeline,
         neighbours: Neighbours,
     ) -> RequestId {
-        self.connection.machine().compile(Compile { module, roots: roots.to_vec(), pipeline, neighbours }).unwrap()
+        self.connection
+            .machine()
+            .compile(Compile { module, roots: roots.to_vec(), pipeline, neighbours, opaque: Vec::new() })
+            .unwrap()
     }
 
     /// The next event that is not the greeting.

@@ -1,0 +1,251 @@
+//! Replacing functions of a running program: by objects, by IR, by better code of the same meaning.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kiln_dispatch::{Body, FunctionIndex, InstallError, Installed, Mode, RetiredVersion, Unit};
+use kiln_link::{External, Link, Scope};
+
+use crate::compiler::Begun;
+use crate::engine::{Engine, Inner};
+use crate::error::Error;
+use crate::history::{History, Origin, Source, VersionRecord};
+use crate::place::{self, Observed};
+use crate::process::signals::Blocked;
+use crate::versions;
+
+/// What a redefinition did.
+#[derive(Clone)]
+pub struct Redefined {
+    inner: &'static Inner,
+    /// The functions, and the numbers of their new versions.
+    versions: Vec<(String, u32)>,
+    retired: Vec<RetiredVersion>,
+    /// Functions that will be compiled again, because they had inlined an old body or relied on it.
+    invalidated: usize,
+}
+
+/// A thread that is still inside an old version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pending {
+    /// The thread's id.
+    pub thread: u32,
+    /// The function whose old version it is in.
+    pub function: String,
+    /// The version's number.
+    pub number: u32,
+}
+
+impl Engine {
+    /// Gives functions a new meaning: those called `names` get the bodies that the object file `object` defines under
+    /// these names. When this returns, every new entry, from any thread, has the new meaning; code that had inlined or
+    /// inferred anything from an old body is compiled again when it is called.
+    ///
+    /// Other names that the object defines are left alone where the session has them, and added where it has not. Data
+    /// that the object defines under a name of the session is not replaced: references bind to what there is.
+    ///
+    /// Several names change together: no thread can enter a new body and then an old one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a name without a stub (see [`Options::replaceable`](crate::Options::replaceable)) or one that
+    /// the object does not define; [`Error::Link`] and [`Error::Memory`]. Everything is as before then.
+    pub fn redefine_from_object(&self, names: &[&str], object: &[u8]) -> Result<Redefined, Error> {
+        let _blocked = Blocked::all();
+        self.inner().redefine_from_object(names, object)
+    }
+
+    /// Takes the code of functions away: the next call of each compiles it again. For the program nothing changes.
+    /// Functions that came in objects, and names that are no functions, stay.
+    pub fn evict(&self, names: &[&str]) {
+        let _blocked = Blocked::all();
+        let inner = self.inner();
+        let functions: Vec<_> = names.iter().filter_map(|name| inner.stub_named(name)).collect();
+        let compiled: Vec<_> = functions.into_iter().filter(|f| inner.function_at(*f).is_some()).collect();
+        inner.versions().invalidate(&compiled);
+        inner.reclaim_if_much();
+    }
+
+    /// The last versions of a function, the oldest first; at most [`Options::history`](crate::Options::history).
+    #[must_use]
+    pub fn history(&self, name: &str) -> Vec<VersionRecord> {
+        let _blocked = Blocked::all();
+        let inner = self.inner();
+        inner.stub_named(name).map_or_else(Vec::new, |function| inner.history().of(function))
+    }
+
+    /// The address of the current body of a function, which changes with every version; for tools that show code.
+    #[must_use]
+    pub fn body(&self, name: &str) -> Option<(kiln_abi::ExecutorAddr, u64)> {
+        let _blocked = Blocked::all();
+        let inner = self.inner();
+        let version = inner.versions().current(inner.stub_named(name)?)?;
+        Some((version.start, version.bytes))
+    }
+}
+
+impl std::fmt::Debug for Redefined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redefined").field("versions", &self.versions).finish_non_exhaustive()
+    }
+}
+
+impl Redefined {
+    /// The functions that were replaced, and the numbers of their new versions.
+    #[must_use]
+    pub fn versions(&self) -> &[(String, u32)] {
+        &self.versions
+    }
+
+    /// How many other functions lost their code because they had inlined an old body or relied on it.
+    #[must_use]
+    pub fn invalidated(&self) -> usize {
+        self.invalidated
+    }
+
+    /// Threads that are inside an old version right now, or inside code that inlined one. They finish what they began with
+    /// the old meaning.
+    ///
+    /// Looks at all threads: tens of microseconds per thread.
+    #[must_use]
+    pub fn pending(&self) -> Vec<Pending> {
+        let _blocked = Blocked::all();
+        self.inner.pending(&self.retired)
+    }
+
+    /// Waits until no thread is inside an old version; `false` if one still is after `timeout`.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut pause = Duration::from_micros(50);
+        loop {
+            if self.pending().is_empty() {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            // Nothing tells when a thread leaves a function: ask less and less often.
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The function whose stub the session knows by `name`.
+    pub(crate) fn stub_named(&self, name: &str) -> Option<FunctionIndex> {
+        let address = self.session().definition(name.as_bytes()).and_then(External::address)?;
+        self.table().index_of(address)
+    }
+
+    fn redefine_from_object(&'static self, names: &[&str], object: &[u8]) -> Result<Redefined, Error> {
+        let begun = Instant::now();
+        let mut link = Link::new(kiln_link::Options {
+            stubs: true,
+            call_sites: true,
+            single_threaded: true,
+            ..kiln_link::Options::default()
+        });
+        link.add_object("redefinition", object);
+        let mut scope = ReplacementScope { inner: self };
+        let resolved = link.resolve(&mut scope).map_err(|errors| Error::Link(errors.to_string()))?;
+        let name = |symbol: &[u8]| symbol.to_vec();
+        let observed = Observed {
+            object: self.options.debugger.then_some(object),
+            name: self.options.perf.is_some().then_some(&name),
+        };
+        let filled = place::fill(self, resolved, &observed)?;
+        let mut bodies = Vec::with_capacity(names.len());
+        for name in names {
+            let not_found = || Error::NotFound { name: (*name).to_owned() };
+            let function = self.stub_named(name).ok_or_else(not_found)?;
+            let definition = filled.linked.symbol(name.as_bytes()).ok_or_else(not_found)?;
+            let address = definition.location.address().ok_or_else(not_found)?;
+            bodies.push(Body { function, address, bytes: definition.size });
+        }
+        let installed = filled.publish_with(|linked, reservation, records| {
+            let (sites, unpatchable) = versions::sites(self.table(), &versions::branches(linked), &bodies);
+            let (bodies, sites) = (&bodies[..], &sites[..]);
+            let unit = Unit { reservation, records, bodies, sites, unpatchable, visible: &[], epoch: 0 };
+            self.versions().install(unit, Mode::Redefine)
+        });
+        let installed = installed.map_err(|error| match error {
+            InstallError::Memory(error) => Error::Memory(error),
+            error => Error::Link(error.to_string()),
+        })?;
+        let source: Arc<[u8]> = object.into();
+        let mut history = self.history();
+        for ((function, number), body) in installed.versions.iter().zip(&bodies) {
+            if let Some((module, id)) = self.function_at(*function) {
+                history.set_opaque(module.id, id, true);
+            }
+            let record = VersionRecord {
+                number: *number,
+                origin: Origin::Object,
+                installed: Instant::now(),
+                took: begun.elapsed(),
+                bytes: body.bytes,
+                source: Source::Object(source.clone()),
+            };
+            history.add(*function, record, self.options.history);
+        }
+        drop(history);
+        self.reclaim_if_much();
+        Ok(Redefined {
+            inner: self,
+            versions: names.iter().zip(&installed.versions).map(|(name, (_, n))| ((*name).to_owned(), *n)).collect(),
+            invalidated: installed.invalidated.len(),
+            retired: installed.retired,
+        })
+    }
+
+    /// Remembers what a compile installed.
+    pub(crate) fn note_installed(&self, installed: &Installed, bodies: &[Body], begun: &Begun) {
+        let mut history = self.history();
+        for (function, number) in &installed.versions {
+            let Some((module, id)) = self.function_at(*function) else { continue };
+            let bytes = bodies.iter().find(|body| body.function == *function).map_or(0, |body| body.bytes);
+            let record = VersionRecord {
+                number: *number,
+                origin: match begun.mode {
+                    Mode::Offer => Origin::FirstCall(begun.by),
+                    Mode::Reoptimise => Origin::Reoptimised(begun.by),
+                    Mode::Redefine => Origin::Redefined(begun.by),
+                },
+                installed: Instant::now(),
+                took: begun.at.elapsed(),
+                bytes,
+                source: Source::Module(module.id, id),
+            };
+            history.add(*function, record, self.options.history);
+        }
+    }
+}
+
+/// What the symbols of an object mean that redefines functions.
+struct ReplacementScope {
+    inner: &'static Inner,
+}
+
+impl Scope for ReplacementScope {
+    fn lookup(&mut self, name: &[u8]) -> Option<External> {
+        Some(match self.inner.session().find(name)? {
+            External::Function(address) | External::Data(address) if self.inner.cache.reaches(address) => {
+                External::Near(address)
+            }
+            far => far,
+        })
+    }
+
+    fn stub(&mut self, name: &[u8]) -> Option<kiln_abi::ExecutorAddr> {
+        let address = self.inner.session().definition(name).and_then(External::address)?;
+        self.inner.table().index_of(address).map(|index| self.inner.table().stub(index))
+    }
+}
