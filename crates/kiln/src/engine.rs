@@ -262,6 +262,10 @@ impl Inner {
 
     /// The function behind a stub.
     pub(crate) fn function_at(&self, index: FunctionIndex) -> Option<(&'static LoadedModule, FunctionId)> {
+        let source = self.history().source(index);
+        if let Some((module, function)) = source {
+            return Some((self.module(module)?, function));
+        }
         let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner);
         let at = modules.partition_point(|module| module.first <= index).checked_sub(1)?;
         let module = modules[at];

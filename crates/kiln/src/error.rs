@@ -91,6 +91,17 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A replacement could not be compiled.
+    #[error("{0}")]
+    Replace(String),
+    /// A function has no such version, or not any more.
+    #[error("version {number} of {name:?} is not remembered")]
+    NoVersion {
+        /// The function.
+        name: String,
+        /// The version's number.
+        number: u32,
+    },
     /// A function has another signature than the caller says.
     #[error("{name} is {found}, not {wanted}")]
     Signature {

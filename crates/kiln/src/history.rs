@@ -87,6 +87,8 @@ pub(crate) struct History {
     functions: HashMap<FunctionIndex, VecDeque<VersionRecord>>,
     /// Functions of modules whose bodies were replaced by others.
     opaque: HashMap<ModuleId, Vec<FunctionId>>,
+    /// What functions are compiled from that were redefined by IR.
+    sources: HashMap<FunctionIndex, (ModuleId, FunctionId)>,
 }
 
 impl History {
@@ -107,6 +109,17 @@ impl History {
     /// Functions of `module` whose bodies mean nothing any more.
     pub(crate) fn opaque(&self, module: ModuleId) -> Vec<FunctionId> {
         self.opaque.get(&module).cloned().unwrap_or_default()
+    }
+
+    /// What a function is compiled from since it was redefined by IR.
+    pub(crate) fn source(&self, function: FunctionIndex) -> Option<(ModuleId, FunctionId)> {
+        self.sources.get(&function).copied()
+    }
+
+    /// Says that `function` is compiled from the body `id` of `module` from now on, and no longer from what it was.
+    pub(crate) fn set_source(&mut self, function: FunctionIndex, module: ModuleId, id: FunctionId) {
+        self.sources.insert(function, (module, id));
+        self.set_opaque(module, id, false);
     }
 
     /// Says that the body of a module's function means nothing any more, or means something again.

@@ -405,7 +405,7 @@ fn publish(
     })?;
     if let Some(unit) = installed.unit {
         // Its data is the program's.
-        std::mem::forget(inner.versions().pin(unit));
+        inner.versions().pin(unit).keep();
     }
     Ok(())
 }

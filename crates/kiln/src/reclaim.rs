@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use kiln_abi::ExecutorAddr;
+use kiln_dispatch::scan::{self, Ranges};
 use kiln_dispatch::{Look, Reclaimed, RetiredVersion};
 
 use crate::engine::{Engine, Inner};
@@ -13,27 +14,29 @@ impl Engine {
     /// Frees all retired code that no thread is in, and says who is in the rest. It happens by itself when much has been
     /// retired.
     pub fn reclaim(&self) -> Reclaimed {
-        let _blocked = Blocked::all();
-        self.inner().versions().reclaim(&Threads(self.inner()))
+        let entry = 0u8;
+        reclaim(self.inner(), frame_of(&entry))
     }
 }
 
 impl Inner {
     /// Frees retired code on the calling thread once there is enough of it to make up for looking at all threads.
-    pub(crate) fn reclaim_if_much(&'static self) {
+    pub(crate) fn reclaim_if_much(&'static self, from: ExecutorAddr) {
         if self.versions().retired_bytes() >= self.options.reclaim_bytes {
-            self.versions().reclaim(&Threads(self));
+            reclaim(self, from);
         }
     }
 
-    /// Who is inside any of `retired`.
-    pub(crate) fn pending(&'static self, retired: &[RetiredVersion]) -> Vec<Pending> {
+    /// Who is inside any of `retired`; `from` as for [`frame_of`].
+    #[inline(never)]
+    pub(crate) fn pending(&'static self, retired: &[RetiredVersion], from: ExecutorAddr) -> Vec<Pending> {
+        let _blocked = Blocked::all();
         let mut sorted: Vec<_> = retired.iter().filter(|version| version.bytes > 0).collect();
         sorted.sort_unstable_by_key(|version| version.start);
         let ranges: Vec<_> = sorted.iter().map(|v| v.start.get()..v.start.get() + v.bytes).collect();
         let mut held = vec![false; ranges.len()];
         let mut holders = Vec::new();
-        Threads(self).look(&ranges, &mut held, &mut holders);
+        let _ = Threads { inner: self, from }.look(&ranges, &mut held, &mut holders);
         let mut pending: Vec<_> = holders
             .into_iter()
             .map(|(thread, at)| Pending {
@@ -47,17 +50,42 @@ impl Inner {
     }
 }
 
+/// Where the caller's part of this thread's stack begins, given a variable of the function that the client called: frames
+/// below it are the engine's, which know old code as data.
+pub(crate) fn frame_of(variable: &u8) -> ExecutorAddr {
+    ExecutorAddr::new(std::ptr::from_ref(variable).addr() as u64)
+}
+
+#[inline(never)]
+fn reclaim(inner: &'static Inner, from: ExecutorAddr) -> Reclaimed {
+    let _blocked = Blocked::all();
+    inner.versions().reclaim(&Threads { inner, from })
+}
+
 /// All threads of the process.
-struct Threads(&'static Inner);
+struct Threads {
+    inner: &'static Inner,
+    from: ExecutorAddr,
+}
 
 impl Look for Threads {
-    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>) {
-        let _ = (ranges, holders);
-        // Until threads can be looked at, each may be anywhere.
-        held.fill(true);
+    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>) -> Vec<String> {
+        let addresses = ranges.iter().map(|range| ExecutorAddr::new(range.start)..ExecutorAddr::new(range.end));
+        let ranges = match Ranges::new(addresses) {
+            Ok(ranges) => ranges,
+            Err(error) => panic!("live code overlaps: {error}"),
+        };
+        let report =
+            scan::scan(&ranges, &scan::Options { own_stack_from: Some(self.from), ..scan::Options::default() });
+        for (at, held) in held.iter_mut().enumerate() {
+            *held = !report.is_free(at);
+        }
+        holders.extend(report.holders.iter().map(|(thread, range)| (thread.0.cast_unsigned(), *range)));
+        let threads = report.uninspected.iter().map(|(thread, reason)| format!("thread {}: {reason:?}", thread.0));
+        threads.chain(report.obstacles.iter().map(|obstacle| format!("{obstacle:?}"))).collect()
     }
 
     fn forget(&self, body: ExecutorAddr) {
-        self.0.code.lock().remove(body);
+        self.inner.code.lock().remove(body);
     }
 }

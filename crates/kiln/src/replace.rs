@@ -1,17 +1,22 @@
 //! Replacing functions of a running program: by objects, by IR, by better code of the same meaning.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kiln_abi::{FunctionId, Pipeline};
 use kiln_dispatch::{Body, FunctionIndex, InstallError, Installed, Mode, RetiredVersion, Unit};
 use kiln_link::{External, Link, Scope};
+use kiln_remote::{ModuleId, Neighbours};
 
-use crate::compiler::Begun;
+use crate::compiler::{Begun, Failure, Job, Sink};
 use crate::engine::{Engine, Inner};
 use crate::error::Error;
 use crate::history::{History, Origin, Source, VersionRecord};
+use crate::module::LoadedModule;
 use crate::place::{self, Observed};
 use crate::process::signals::Blocked;
+use crate::reclaim::frame_of;
 use crate::versions;
 
 /// What a redefinition did.
@@ -52,8 +57,65 @@ impl Engine {
     /// [`Error::NotFound`] for a name without a stub (see [`Options::replaceable`](crate::Options::replaceable)) or one that
     /// the object does not define; [`Error::Link`] and [`Error::Memory`]. Everything is as before then.
     pub fn redefine_from_object(&self, names: &[&str], object: &[u8]) -> Result<Redefined, Error> {
+        let entry = 0u8;
         let _blocked = Blocked::all();
-        self.inner().redefine_from_object(names, object)
+        let result = self.inner().redefine_from_object(names, object);
+        self.inner().reclaim_if_much(frame_of(&entry));
+        result
+    }
+
+    /// Compiles functions again, with the same meaning, and installs the result. Callers are not stopped; who is inside the
+    /// old code finishes there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for names that have no IR: what came in objects, or was redefined by one.
+    /// [`Error::Replace`] where the compile fails. Everything is as before then.
+    pub fn reoptimise(&self, names: &[&str], pipeline: Pipeline) -> Result<Redefined, Error> {
+        let entry = 0u8;
+        let _blocked = Blocked::all();
+        let inner = self.inner();
+        let mut jobs: BTreeMap<ModuleId, Vec<FunctionId>> = BTreeMap::new();
+        for name in names {
+            let (module, function) = inner.ir_of(name)?;
+            jobs.entry(module).or_default().push(function);
+        }
+        let mut result = Redefined::nothing(inner);
+        for (module, roots) in jobs {
+            let neighbours = Neighbours::NONE;
+            result.add(inner.replace_by_ir(Job {
+                module,
+                roots,
+                pipeline,
+                neighbours,
+                mode: Mode::Reoptimise,
+                installed: None,
+            })?);
+        }
+        inner.reclaim_if_much(frame_of(&entry));
+        Ok(result)
+    }
+
+    /// Makes an earlier version's meaning current again; it gets a new number. What the version was made of is remembered
+    /// for the last [`Options::history`](crate::Options::history) versions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoVersion`], and those of a redefinition.
+    pub fn rollback(&self, name: &str, number: u32) -> Result<Redefined, Error> {
+        let _blocked = Blocked::all();
+        let inner = self.inner();
+        let function = inner.stub_named(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
+        let found = inner.history().of(function).into_iter().find(|record| record.number == number);
+        let record = found.ok_or_else(|| Error::NoVersion { name: name.to_owned(), number })?;
+        match record.source {
+            Source::Object(object) => inner.redefine_from_object(&[name], &object),
+            Source::Module(module, id) => {
+                let (pipeline, neighbours) = (inner.options.pipeline, Neighbours::NONE);
+                let job = Job { module, roots: vec![id], pipeline, neighbours, mode: Mode::Redefine, installed: None };
+                inner.replace_by_ir(job)
+            }
+        }
     }
 
     /// Takes the code of functions away: the next call of each compiles it again. For the program nothing changes.
@@ -64,7 +126,8 @@ impl Engine {
         let functions: Vec<_> = names.iter().filter_map(|name| inner.stub_named(name)).collect();
         let compiled: Vec<_> = functions.into_iter().filter(|f| inner.function_at(*f).is_some()).collect();
         inner.versions().invalidate(&compiled);
-        inner.reclaim_if_much();
+        let entry = 0u8;
+        inner.reclaim_if_much(frame_of(&entry));
     }
 
     /// The last versions of a function, the oldest first; at most [`Options::history`](crate::Options::history).
@@ -92,6 +155,16 @@ impl std::fmt::Debug for Redefined {
 }
 
 impl Redefined {
+    fn nothing(inner: &'static Inner) -> Self {
+        Self { inner, versions: Vec::new(), retired: Vec::new(), invalidated: 0 }
+    }
+
+    fn add(&mut self, other: Redefined) {
+        self.versions.extend(other.versions);
+        self.retired.extend(other.retired);
+        self.invalidated += other.invalidated;
+    }
+
     /// The functions that were replaced, and the numbers of their new versions.
     #[must_use]
     pub fn versions(&self) -> &[(String, u32)] {
@@ -110,8 +183,8 @@ impl Redefined {
     /// Looks at all threads: tens of microseconds per thread.
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {
-        let _blocked = Blocked::all();
-        self.inner.pending(&self.retired)
+        let entry = 0u8;
+        self.inner.pending(&self.retired, frame_of(&entry))
     }
 
     /// Waits until no thread is inside an old version; `false` if one still is after `timeout`.
@@ -145,6 +218,49 @@ impl Inner {
         self.table().index_of(address)
     }
 
+    /// The IR that a function is compiled from.
+    fn ir_of(&self, name: &str) -> Result<(ModuleId, FunctionId), Error> {
+        let not_found = || Error::NotFound { name: name.to_owned() };
+        let function = self.stub_named(name).ok_or_else(not_found)?;
+        let (module, id) = self.function_at(function).ok_or_else(not_found)?;
+        if self.history().opaque(module.id).contains(&id) { Err(not_found()) } else { Ok((module.id, id)) }
+    }
+
+    /// Does a job that replaces functions.
+    pub(crate) fn replace_by_ir(&'static self, mut job: Job) -> Result<Redefined, Error> {
+        let sink = Sink::default();
+        job.installed = Some(sink.clone());
+        let (module_id, roots, mode) = (job.module, job.roots.clone(), job.mode);
+        let module = self.module(module_id).expect("a job names a loaded module");
+        loop {
+            match self.compiler.run(job.clone(), self) {
+                Ok(()) => break,
+                Err(Failure::Stale) => {}
+                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, 0).map_err(replace_error)?,
+                Err(failure) => return Err(replace_error(failure)),
+            }
+        }
+        let installed = std::mem::take(&mut *sink.lock().unwrap_or_else(PoisonError::into_inner));
+        if mode == Mode::Redefine {
+            for root in &roots {
+                let Some(index) = module.index_of(*root) else { continue };
+                let old = self.function_at(index);
+                let mut history = self.history();
+                if let Some((old, id)) = old {
+                    history.set_opaque(old.id, id, true);
+                }
+                history.set_source(index, module_id, *root);
+            }
+        }
+        Ok(Redefined {
+            inner: self,
+            versions: installed.versions.iter().map(|(function, n)| (self.name_of(*function), *n)).collect(),
+            invalidated: installed.invalidated.len(),
+            retired: installed.retired,
+        })
+    }
+
+    #[inline(never)]
     fn redefine_from_object(&'static self, names: &[&str], object: &[u8]) -> Result<Redefined, Error> {
         let begun = Instant::now();
         let mut link = Link::new(kiln_link::Options {
@@ -181,9 +297,10 @@ impl Inner {
             error => Error::Link(error.to_string()),
         })?;
         let source: Arc<[u8]> = object.into();
+        let sources: Vec<_> = installed.versions.iter().map(|(function, _)| self.function_at(*function)).collect();
         let mut history = self.history();
-        for ((function, number), body) in installed.versions.iter().zip(&bodies) {
-            if let Some((module, id)) = self.function_at(*function) {
+        for (((function, number), body), source_ir) in installed.versions.iter().zip(&bodies).zip(sources) {
+            if let Some((module, id)) = source_ir {
                 history.set_opaque(module.id, id, true);
             }
             let record = VersionRecord {
@@ -197,7 +314,6 @@ impl Inner {
             history.add(*function, record, self.options.history);
         }
         drop(history);
-        self.reclaim_if_much();
         Ok(Redefined {
             inner: self,
             versions: names.iter().zip(&installed.versions).map(|(name, (_, n))| ((*name).to_owned(), *n)).collect(),
@@ -207,10 +323,9 @@ impl Inner {
     }
 
     /// Remembers what a compile installed.
-    pub(crate) fn note_installed(&self, installed: &Installed, bodies: &[Body], begun: &Begun) {
-        let mut history = self.history();
+    pub(crate) fn note_installed(&self, module: &LoadedModule, installed: &Installed, bodies: &[Body], begun: &Begun) {
         for (function, number) in &installed.versions {
-            let Some((module, id)) = self.function_at(*function) else { continue };
+            let Some(id) = module.function_at(*function) else { continue };
             let bytes = bodies.iter().find(|body| body.function == *function).map_or(0, |body| body.bytes);
             let record = VersionRecord {
                 number: *number,
@@ -224,9 +339,13 @@ impl Inner {
                 bytes,
                 source: Source::Module(module.id, id),
             };
-            history.add(*function, record, self.options.history);
+            self.history().add(*function, record, self.options.history);
         }
     }
+}
+
+fn replace_error(failure: Failure) -> Error {
+    Error::Replace(failure.to_string())
 }
 
 /// What the symbols of an object mean that redefines functions.

@@ -218,14 +218,14 @@ impl Inner {
         let bound: Vec<_> =
             made.globals.iter().filter(|(global, address)| module.bind_owned_global(*global, *address)).collect();
         if !bound.is_empty() {
-            std::mem::forget(self.versions().pin(unit));
+            self.versions().pin(unit).keep();
         }
         let mut code = self.code.lock();
         for (function, body, bytes) in &made.functions {
             code.add(*body, *bytes, module.id, *function, object.clone());
         }
         drop(code);
-        self.note_installed(&installed, &bodies, begun);
+        self.note_installed(module, &installed, &bodies, begun);
         if let Some(sink) = &begun.installed {
             *sink.lock().unwrap_or_else(PoisonError::into_inner) = installed;
         }

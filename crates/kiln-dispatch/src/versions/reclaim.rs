@@ -13,8 +13,8 @@ use crate::versions::table_versions::Versions;
 pub trait Look {
     /// For each of `ranges`, which are sorted and disjoint, whether some thread may be inside or return there, into
     /// `held`; who holds what, as (thread id, index of the range), into `holders`. What cannot be inspected holds
-    /// everything.
-    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>);
+    /// everything; the result says what that was, in words.
+    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>) -> Vec<String>;
 
     /// The body at this address is about to be freed. Called under the install lock.
     fn forget(&self, body: ExecutorAddr) {
@@ -44,6 +44,8 @@ pub struct Reclaimed {
     pub held_units: u64,
     /// For whom they wait.
     pub holders: Vec<Holder>,
+    /// What could not be looked at, and may therefore hold anything.
+    pub obstacles: Vec<String>,
 }
 
 impl Versions {
@@ -81,14 +83,14 @@ impl Versions {
         let mut held = vec![false; addresses.len()];
         let mut holders = Vec::new();
         let begin = Instant::now();
-        look.look(&addresses, &mut held, &mut holders);
+        let obstacles = look.look(&addresses, &mut held, &mut holders);
         let took = begin.elapsed();
         // 3.
         let mut state = self.lock();
         state.scanning = false;
         state.stats.scans += 1;
         state.stats.scan_nanoseconds += took.as_nanos() as u64;
-        let mut result = Reclaimed::default();
+        let mut result = Reclaimed { obstacles, ..Reclaimed::default() };
         for (thread, range) in holders {
             let (_, unit, _) = &ranges[range];
             let versions = &state.store.units.get(*unit).versions;

@@ -110,6 +110,11 @@ pub enum InstallError {
 #[must_use = "a pin that is dropped keeps its unit for ever"]
 pub struct Pin(u32);
 
+impl Pin {
+    /// Keeps the unit for the rest of the process.
+    pub fn keep(self) {}
+}
+
 /// How many of what there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VersionsStats {

@@ -101,13 +101,14 @@ impl World {
 struct Holds(Vec<ExecutorAddr>);
 
 impl Look for Holds {
-    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>) {
+    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>) -> Vec<String> {
         for (at, range) in ranges.iter().enumerate() {
             held[at] = self.0.iter().any(|address| range.contains(&address.get()));
             if held[at] {
                 holders.push((1, at));
             }
         }
+        Vec::new()
     }
 }
 

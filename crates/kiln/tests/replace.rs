@@ -1,0 +1,179 @@
+//! Replacing functions of a running program through the embedding API.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kiln::{Engine, Error, Input, Options, Origin, Pipeline, Reclaimed};
+
+/// The optimizer of the same build: cargo puts it one folder above the tests.
+fn optimizer() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().and_then(Path::parent).unwrap().join("kiln-optimizer");
+    assert!(built.is_file(), "{} is missing: cargo build -p kiln-optimizer", built.display());
+    built
+}
+
+fn engine() -> Engine {
+    let mut options = Options::default();
+    options.optimizer = Some(optimizer());
+    Engine::new(options).unwrap()
+}
+
+fn clang(name: &str, source: &str, extension: &str, flags: &[&str]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (c, out) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.{extension}")));
+    std::fs::write(&c, source).unwrap();
+    let status = Command::new("clang-22").args(["-c", "-fPIC"]).args(flags).arg(&c).arg("-o").arg(&out).status();
+    assert!(status.unwrap().success(), "clang-22 refused {name}");
+    out
+}
+
+fn bitcode(name: &str, source: &str, flags: &[&str]) -> Input {
+    Input::File(clang(name, source, "bc", &[&["-emit-llvm"], flags].concat()))
+}
+
+fn object(name: &str, source: &str) -> Vec<u8> {
+    std::fs::read(clang(name, source, "o", &["-O1"])).unwrap()
+}
+
+type Int = unsafe extern "C" fn(i32) -> i32;
+
+fn call(engine: &Engine, name: &str, argument: i32) -> i32 {
+    let function = engine.function::<Int>(name).unwrap();
+    // SAFETY: the tests' functions only compute.
+    unsafe { function.pointer()(argument) }
+}
+
+/// Reclaims when no other test starts a process: a child of `vfork` runs on our memory, and might hold anything.
+fn reclaim(engine: &Engine) -> Reclaimed {
+    loop {
+        let reclaimed = engine.reclaim();
+        if reclaimed.obstacles.is_empty() {
+            return reclaimed;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_object_gives_a_function_another_meaning_and_a_rollback_the_first_one() {
+    let engine = engine();
+    let source = "int step(int x) { return x + 1; } int twice(int x) { return step(step(x)); }";
+    engine.load(&[bitcode("rollback", source, &[])]).unwrap();
+    assert_eq!(call(&engine, "twice", 5), 7);
+    let before = engine.lookup("step");
+    for k in [10, 100, 1000] {
+        let redefined =
+            engine.redefine_from_object(&["step"], &object("step", &format!("int step(int x) {{ return x + {k}; }}")));
+        assert_eq!(redefined.unwrap().versions().len(), 1);
+        assert_eq!(call(&engine, "twice", 5), 5 + 2 * k);
+    }
+    assert_eq!(engine.lookup("step"), before, "a function has one address");
+    let history = engine.history("step");
+    assert_eq!(history.iter().map(|v| v.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(matches!(history[0].origin, Origin::FirstCall(_)) && history[3].origin == Origin::Object);
+    engine.rollback("step", 2).unwrap();
+    assert_eq!(call(&engine, "twice", 5), 25);
+    engine.rollback("step", 1).unwrap();
+    assert_eq!(call(&engine, "twice", 5), 7);
+    assert!(matches!(engine.rollback("step", 77), Err(Error::NoVersion { number: 77, .. })));
+}
+
+#[test]
+fn what_inlined_or_inferred_from_an_old_body_is_compiled_again() {
+    let engine = engine();
+    let source = "__attribute__((noinline)) static int three(void) { return 3; }\n\
+                  __attribute__((noinline)) int add(int x) { return x + three(); }\n\
+                  int small(int x) { return x * 2; } int user(int x) { return add(small(x)); }";
+    engine.load(&[bitcode("inferred", source, &[])]).unwrap();
+    assert_eq!(call(&engine, "user", 5), 13);
+    engine.reoptimise(&["user", "add", "small"], Pipeline::Full).unwrap();
+    assert_eq!(call(&engine, "user", 5), 13);
+    let redefined = engine.redefine_from_object(&["small"], &object("small", "int small(int x) { return x * 7; }"));
+    assert_eq!(redefined.unwrap().invalidated(), 2, "`user` inlined it, and `add` was compiled together with it");
+    assert_eq!(call(&engine, "user", 5), 38);
+    engine.reoptimise(&["user"], Pipeline::Full).unwrap();
+    assert_eq!(call(&engine, "user", 5), 38, "nothing is concluded from the body in the module");
+}
+
+#[test]
+fn several_functions_change_together_and_old_code_is_freed() {
+    let engine = engine();
+    let source =
+        "int a(int x) { return x + 1; } int b(int x) { return a(x) * 2; } int c(int x) { return b(x) + a(x); }";
+    engine.load(&[bitcode("together", source, &[])]).unwrap();
+    assert_eq!(call(&engine, "c", 1), 6);
+    let new = object("together2", "int a(int x) { return x + 2; } int b(int x) { return a(x) * 3; }");
+    let mut versions = 0;
+    for _ in 0..200 {
+        versions += engine.redefine_from_object(&["a", "b"], &new).unwrap().versions().len();
+    }
+    assert_eq!((call(&engine, "c", 1), versions), (12, 400));
+    let reclaimed = reclaim(&engine);
+    assert!(reclaimed.units >= 199 && reclaimed.held_units <= 2, "{reclaimed:?}");
+    assert_eq!(call(&engine, "c", 1), 12);
+}
+
+#[test]
+fn a_thread_inside_an_old_version_is_pending_until_it_leaves() {
+    let engine = engine();
+    let source = "extern long read(int, void *, unsigned long);\n\
+                  int waits(int fd) { char c; read(fd, &c, 1); return c; }";
+    engine.load(&[bitcode("pending", source, &[])]).unwrap();
+    let mut ends = [0; 2];
+    // SAFETY: plain system calls on a pipe of this test.
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    let reader = std::thread::spawn(move || call(&engine, "waits", ends[0]));
+    // Until it sleeps in `read`, by what the kernel says about the process's threads.
+    let is_reading = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let calls = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("syscall")).ok());
+        calls.filter(|call| call.starts_with(&format!("0 {:#x} ", ends[0]))).count() > 0
+    };
+    while !is_reading() {
+        std::thread::yield_now();
+    }
+    let new = object("waits2", "int waits(int fd) { return -1; }");
+    let redefined = engine.redefine_from_object(&["waits"], &new).unwrap();
+    assert_eq!(call(&engine, "waits", ends[0]), -1, "a new call has the new meaning");
+    let pending = redefined.pending();
+    assert_eq!(pending.len(), 1, "{pending:?}");
+    assert_eq!((pending[0].function.as_str(), pending[0].number), ("waits", 1));
+    assert!(!redefined.wait(Duration::from_millis(1)));
+    assert_eq!(reclaim(&engine).held_units, 1);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::write(ends[1], b"k".as_ptr().cast(), 1) }, 1);
+    assert_eq!(reader.join().unwrap(), i32::from(b'k'), "it finished with the old meaning, undisturbed");
+    assert!(redefined.wait(Duration::from_secs(60)));
+    assert_eq!(reclaim(&engine).held_units, 0);
+}
+
+#[test]
+fn a_function_with_label_tables_is_replaced() {
+    let engine = engine();
+    let source = "int machine(int n) { static const void *next[] = { &&add, &&stop }; int sum = 0;\n\
+                  goto *next[n == 0]; add: sum += n; n--; goto *next[n == 0]; stop: return sum; }";
+    engine.load(&[bitcode("labels", source, &["-O1"])]).unwrap();
+    assert_eq!(call(&engine, "machine", 10), 55);
+    for pipeline in [Pipeline::Full, Pipeline::Quick, Pipeline::Full] {
+        engine.reoptimise(&["machine"], pipeline).unwrap();
+        assert_eq!(call(&engine, "machine", 10), 55);
+    }
+}
+
+#[test]
+fn evicted_functions_come_back_and_failures_change_nothing() {
+    let engine = engine();
+    engine.load(&[bitcode("evict", "int f(int x) { return x + 1; } int g(int x) { return f(x); }", &[])]).unwrap();
+    for _ in 0..3 {
+        assert_eq!(call(&engine, "g", 1), 2);
+        engine.evict(&["f", "g", "nothing"]);
+    }
+    assert!(matches!(engine.redefine_from_object(&["f"], b"no object"), Err(Error::Link(_))));
+    let lacks = object("lacks", "int other(int x) { return x; }");
+    assert!(matches!(engine.redefine_from_object(&["f"], &lacks), Err(Error::NotFound { .. })));
+    let undefined = object("undefined", "extern int nowhere(int); int f(int x) { return nowhere(x); }");
+    assert!(matches!(engine.redefine_from_object(&["f"], &undefined), Err(Error::Link(_))));
+    assert_eq!(call(&engine, "g", 1), 2);
+}
