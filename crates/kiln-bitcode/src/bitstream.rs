@@ -544,6 +544,12 @@ impl<'a> Block<'a> {
         Ok(true)
     }
 
+    /// The place to take fields from, one by one.
+    #[inline]
+    pub(crate) fn fields(&mut self) -> &mut Cursor<'a> {
+        &mut self.cursor
+    }
+
     /// Takes `count` 6-bit numbers behind the `first` fields of a record.
     #[inline]
     pub(crate) fn read_numbers(

@@ -11,14 +11,14 @@ use crate::body::{Body, Instruction, Location, ValueId};
 use crate::classes::Classes;
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
-use crate::instructions::{BINOP, BR, CALL, CAST, CMP2, GEP, LOAD, STORE};
+use crate::instructions::{BINOP, BR, CALL, CAST, CMP2, GEP, LOAD, RET, STORE, UNREACHABLE};
 use crate::module::Module;
 use crate::shape::Shape;
 use crate::types::{Type, TypeId};
 
 const DECLAREBLOCKS: u32 = 1;
 const DEBUG_LOC_AGAIN: u32 = 33;
-const DEBUG_LOC: u32 = 35;
+pub(crate) const DEBUG_LOC: u32 = 35;
 const OPERAND_BUNDLE: u32 = 55;
 const BLOCKADDR_USERS: u32 = 60;
 const DEBUG_RECORD_VALUE: u32 = 61;
@@ -180,15 +180,42 @@ impl<'r> BodyReader<'r> {
             Shape::Gep { ty } => {
                 let first = [from.fixed(3), from.fixed(ty)];
                 let count = from.number();
-                if !block.accept(look, 2, budget)? {
+                // Nearly all have one or two indices, and fit.
+                let mut rest = look;
+                let mut values = [first[0], first[1], rest.number(), rest.number(), 0];
+                if count == 3 {
+                    values[4] = rest.number();
+                }
+                if matches!(count, 2 | 3) && block.accept(rest, 2 + count, budget)? {
+                    let values = &values[..2 + count as usize];
+                    self.read_with(Self::gep, &mut Fields { code: GEP, values, at: 0 }, block)?;
+                } else if block.accept(look, 2, budget)? {
+                    block.read_numbers(&first, count, record, budget)?;
+                    self.read_with(Self::gep, &mut Fields { code: GEP, values: record.values(), at: 0 }, block)?;
+                } else {
                     return Ok(false);
                 }
-                block.read_numbers(&first, count, record, budget)?;
-                self.read_with(Self::gep, &mut Fields { code: GEP, values: record.values(), at: 0 }, block)?;
             }
             Shape::Jump => read!(BR, br, [from.number()]),
             Shape::Branch => read!(BR, br, [from.number(), from.number(), from.number()]),
-            Shape::Compare => read!(CMP2, compare, [from.number(), from.number(), from.number()]),
+            Shape::Compare => read!(CMP2, compare, [from.number(), from.number(), from.fixed(6)]),
+            Shape::FlaggedCompare => {
+                read!(CMP2, compare, [from.number(), from.number(), from.fixed(6), from.fixed(8)]);
+            }
+            Shape::ReturnVoid => read!(RET, ret, []),
+            Shape::Return => read!(RET, ret, [from.number()]),
+            Shape::Unreachable => read!(UNREACHABLE, unreachable, []),
+            Shape::Location => {
+                let (line, column) = (from.number(), from.column());
+                if !block.accept(look, 4, budget)? {
+                    return Ok(false);
+                }
+                let from = block.fields();
+                let (scope, inlined_at) = (from.vbr6()?, from.vbr6()?);
+                // Is implicit, atom group, atom rank.
+                (_, _, _) = (from.fixed(1)?, from.vbr6()?, from.vbr(3)?);
+                self.locate([line, column, scope, inlined_at], block)?;
+            }
             Shape::Binary => read!(BINOP, binary, [from.number(), from.number(), from.fixed(4)]),
             Shape::FlaggedBinary => {
                 read!(BINOP, binary, [from.number(), from.number(), from.fixed(4), from.fixed(8)]);
@@ -379,28 +406,27 @@ impl<'r> BodyReader<'r> {
 
     /// `[line, column, scope, inlined at, is implicit, atom group, atom rank]`
     fn read_location(&mut self, fields: &mut Fields<'_>, block: &Block<'_>) -> Result<(), Error> {
-        let number = |value: u64| value.min(u64::from(u32::MAX)) as u32;
         let (line, column) = (self.need(fields, block)?, self.need(fields, block)?);
         let (scope, inlined_at) = (self.need(fields, block)?, self.need(fields, block)?);
-        let location = Location {
-            instruction: 0,
-            line: number(line),
-            column: number(column),
-            scope: number(scope),
-            inlined_at: number(inlined_at),
-        };
-        self.locate(location, block)
+        self.locate([line, column, scope, inlined_at], block)
+    }
+
+    /// Gives the last instruction a location.
+    #[inline]
+    fn locate(&mut self, fields: [u64; 4], block: &Block<'_>) -> Result<(), Error> {
+        let [line, column, scope, inlined_at] = fields.map(|value| value.min(u64::from(u32::MAX)) as u32);
+        self.push_location(Location { instruction: 0, line, column, scope, inlined_at }, block)
     }
 
     fn repeat_location(&mut self, block: &Block<'_>) -> Result<(), Error> {
         match self.body.locations.last() {
-            Some(last) => self.locate(*last, block),
+            Some(last) => self.push_location(*last, block),
             None => Err(block.error(ErrorKind::MisplacedLocation)),
         }
     }
 
-    /// Gives the last instruction a location.
-    fn locate(&mut self, location: Location, block: &Block<'_>) -> Result<(), Error> {
+    #[inline]
+    fn push_location(&mut self, location: Location, block: &Block<'_>) -> Result<(), Error> {
         let Some(instruction) = self.body.instructions.len().checked_sub(1) else {
             return Err(block.error(ErrorKind::MisplacedLocation));
         };

@@ -150,8 +150,24 @@ impl<'a> Cursor<'a> {
         self.vbr_long(width)
     }
 
-    #[cold]
     fn vbr_long(&mut self, width: u32) -> Result<u64, Error> {
+        let more = 1u64 << (width - 1);
+        let (mut look, mut value, mut shift) = (self.look(), 0, 0);
+        while look.used + width <= self.left {
+            let chunk = look.fixed(width);
+            value |= (chunk & (more - 1)) << shift;
+            shift += width - 1;
+            if chunk & more == 0 {
+                self.accept(look);
+                return Ok(value);
+            }
+        }
+        self.vbr_longest(width)
+    }
+
+    /// A number that does not fit the look-ahead word.
+    #[cold]
+    fn vbr_longest(&mut self, width: u32) -> Result<u64, Error> {
         let more = 1u64 << (width - 1);
         let (mut value, mut shift) = (0u64, 0u32);
         loop {
@@ -284,6 +300,17 @@ impl Look {
         self.word >>= bits;
         self.used += if bits > Look::LONGEST { Look::TOO_LONG } else { bits };
         chunks & 0x1f | chunks >> 1 & 0x3e0 | chunks >> 2 & 0x7c00 | chunks >> 3 & 0xf_8000 | chunks >> 4 & 0x1f0_0000
+    }
+
+    /// A number in chunks of 8 bits that is expected to have at most two.
+    #[inline]
+    pub(crate) fn column(&mut self) -> u64 {
+        let bits = (!self.word & 0x80 | 1 << 15).trailing_zeros() + 1;
+        let chunks = self.fixed(bits);
+        if chunks >> 15 != 0 {
+            self.used += Look::TOO_LONG;
+        }
+        chunks & 0x7f | chunks >> 1 & 0x3f80
     }
 
     /// A number that is expected to have only one chunk of `width` bits.

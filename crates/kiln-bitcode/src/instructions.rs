@@ -16,11 +16,11 @@ pub(crate) const CAST: u32 = 3;
 const EXTRACTELT: u32 = 6;
 const INSERTELT: u32 = 7;
 const SHUFFLEVEC: u32 = 8;
-const RET: u32 = 10;
+pub(crate) const RET: u32 = 10;
 pub(crate) const BR: u32 = 11;
 const SWITCH: u32 = 12;
 const INVOKE: u32 = 13;
-const UNREACHABLE: u32 = 15;
+pub(crate) const UNREACHABLE: u32 = 15;
 const PHI: u32 = 16;
 const ALLOCA: u32 = 19;
 pub(crate) const LOAD: u32 = 20;
@@ -81,11 +81,7 @@ impl BodyReader<'_> {
             EXTRACTVAL => self.extract_value(f, b),
             INSERTVAL => self.insert_value(f, b),
             SWITCH => self.switch(f, b),
-            UNREACHABLE => {
-                let (instruction, first) = (self.new_instruction(Opcode::Unreachable, self.void), self.start());
-                self.terminate(instruction, first);
-                Ok(())
-            }
+            UNREACHABLE => self.unreachable(f, b),
             UNOP => self.negate(f, b),
             EXTRACTELT => self.extract_element(f, b),
             INSERTELT => self.insert_element(f, b),
@@ -577,8 +573,14 @@ impl BodyReader<'_> {
         Ok(())
     }
 
+    pub(crate) fn unreachable(&mut self, _: &mut Fields<'_>, _: &Block<'_>) -> Outcome {
+        let first = self.start();
+        self.terminate(self.new_instruction(Opcode::Unreachable, self.void), first);
+        Ok(())
+    }
+
     /// `[(value, type?)?]`
-    fn ret(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
+    pub(crate) fn ret(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         let first = self.start();
         if f.rest().is_empty() {
             self.expect(self.result == self.void, "return without a value", b)?;

@@ -2,7 +2,8 @@
 //! (`ModuleBitcodeWriter::writeBlockInfo`): their numbers and the widths of their types differ between modules.
 
 use crate::bitstream::{Field, Operand, Tail};
-use crate::instructions::{BINOP, BR, CAST, CMP2, GEP, LOAD, STORE};
+use crate::body_reader::DEBUG_LOC;
+use crate::instructions::{BINOP, BR, CAST, CMP2, GEP, LOAD, RET, STORE, UNREACHABLE};
 
 /// What fields the records of an abbreviation have. `ty` is the width of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub(crate) enum Shape {
     Branch,
     /// Left, right, predicate.
     Compare,
+    /// The same and flags.
+    FlaggedCompare,
+    /// Nothing.
+    ReturnVoid,
+    /// Value.
+    Return,
+    /// Nothing.
+    Unreachable,
+    /// Line, column, scope, inlined at, is implicit, atom group, atom rank.
+    Location,
     /// Left, right, operation.
     Binary,
     /// The same and flags.
@@ -37,7 +48,7 @@ impl Shape {
     pub(crate) fn of(code: Operand, operands: &[Operand], tail: Tail) -> Self {
         const NUMBER: Field = Field::Vbr(6);
         let Operand::Literal(code) = code else { return Shape::Other };
-        let mut fields = [Field::Char6; 4];
+        let mut fields = [Field::Char6; 7];
         let Some(known) = fields.get_mut(..operands.len()) else { return Shape::Other };
         for (field, operand) in known.iter_mut().zip(operands) {
             match operand {
@@ -51,7 +62,16 @@ impl Shape {
             (GEP, [Field::Fixed(3), Field::Fixed(ty)], Tail::Array(NUMBER)) => Shape::Gep { ty: *ty },
             (BR, [NUMBER], Tail::None) => Shape::Jump,
             (BR, [NUMBER, NUMBER, NUMBER], Tail::None) => Shape::Branch,
-            (CMP2, [NUMBER, NUMBER, NUMBER], Tail::None) => Shape::Compare,
+            (CMP2, [NUMBER, NUMBER, Field::Fixed(6)], Tail::None) => Shape::Compare,
+            (CMP2, [NUMBER, NUMBER, Field::Fixed(6), Field::Fixed(8)], Tail::None) => Shape::FlaggedCompare,
+            (RET, [], Tail::None) => Shape::ReturnVoid,
+            (RET, [NUMBER], Tail::None) => Shape::Return,
+            (UNREACHABLE, [], Tail::None) => Shape::Unreachable,
+            (
+                DEBUG_LOC,
+                [NUMBER, Field::Vbr(8), NUMBER, NUMBER, Field::Fixed(1), NUMBER, Field::Vbr(3)],
+                Tail::None,
+            ) => Shape::Location,
             (BINOP, [NUMBER, NUMBER, Field::Fixed(4)], Tail::None) => Shape::Binary,
             (BINOP, [NUMBER, NUMBER, Field::Fixed(4), Field::Fixed(8)], Tail::None) => Shape::FlaggedBinary,
             (CAST, [NUMBER, Field::Fixed(ty), Field::Fixed(4)], Tail::None) => Shape::Cast { ty: *ty },
