@@ -110,7 +110,7 @@ impl Own {
     }
 
     fn ends() -> stacks::Ends {
-        [x86_64::thread_pointer(), host::main_stack_end()]
+        stacks::Ends { control_block: x86_64::thread_pointer(), main: host::main_stack_end() }
     }
 }
 
@@ -200,8 +200,10 @@ impl<'a> Scan<'a> {
     }
 
     fn judge(&mut self, tid: Tid, stack: Stack) {
-        if stack == Stack::Unknown {
+        if stack == Stack::Other {
             note_coroutines();
+        }
+        if stack != Stack::Known {
             self.report.uninspected.push((tid, Reason::UnknownStack));
         }
     }
@@ -253,6 +255,8 @@ impl<'a> Scan<'a> {
         }
         let seen = outside::look(thread.tid, &mut self.search());
         let reason = match seen {
+            // At the start of its life. Later, it is one that libc does not know.
+            Seen::All { stack: Stack::None, .. } => Reason::UnknownStack,
             Seen::All { stack, waits_for_vfork } => {
                 self.report.counts.asleep += 1;
                 self.inspected(thread.tid, stack);
@@ -268,7 +272,6 @@ impl<'a> Scan<'a> {
                 return true;
             }
             Seen::Running => self.ask(thread),
-            Seen::Newborn => Reason::UnknownStack,
             Seen::Stopped => Reason::Stopped,
             Seen::Elsewhere => Reason::Uninterruptible,
             Seen::Hidden(errno) => Reason::Hidden { errno },
@@ -280,12 +283,18 @@ impl<'a> Scan<'a> {
     fn take_answer(&mut self, thread: &mut Waiting) -> bool {
         let Some((questions, request)) = self.questions.as_ref().zip(thread.request.as_ref()) else { return false };
         let Some(answer) = questions.answer_to(request) else { return false };
-        self.report.add(thread.tid, answer.marks);
-        self.report.pauses.push((thread.tid, answer.pause));
-        self.report.counts.answered += 1;
         let stack = answer.stack;
+        if stack != Stack::None {
+            self.report.add(thread.tid, answer.marks);
+            self.report.pauses.push((thread.tid, answer.pause));
+            self.report.counts.answered += 1;
+        }
         if let Some(request) = thread.request.take() {
             questions.done(request);
+        }
+        if stack == Stack::None {
+            thread.reason = Reason::UnknownStack;
+            return false;
         }
         self.judge(thread.tid, stack);
         true

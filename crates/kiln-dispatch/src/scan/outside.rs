@@ -25,8 +25,6 @@ pub(super) enum Seen {
     All { stack: Stack, waits_for_vfork: bool },
     /// Nothing: it runs.
     Running,
-    /// Nothing: it is at the very start of its life.
-    Newborn,
     /// Nothing: it sleeps in the kernel but did not call it, so its registers cannot be seen.
     Elsewhere,
     /// Nothing: it was stopped while it ran.
@@ -72,14 +70,13 @@ fn try_look(tid: Tid, search: &mut Search<'_>) -> Result<Seen, Errno> {
 }
 
 fn look_at_call(tid: Tid, number: i64, words: &[u64; procfs::CALL_WORDS], search: &mut Search<'_>) -> Seen {
-    let sp = words[procfs::CALL_WORDS - 2];
-    search.words(words);
-    let own_end = sys::robust_list(tid);
-    let ends: Ends = [own_end, host::main_stack_end()];
-    let stack = search.stacks(sp, ends);
-    if stack == Stack::Unknown && own_end == 0 && matches!(number, libc::SYS_clone | libc::SYS_clone3) {
-        return Seen::Newborn;
+    // It runs nothing of the process any more, and may have no stack.
+    if number == libc::SYS_exit {
+        return Seen::Nothing;
     }
+    search.words(words);
+    let ends = Ends { control_block: sys::robust_list(tid), main: host::main_stack_end() };
+    let stack = search.stacks(words[procfs::CALL_WORDS - 2], ends);
     Seen::All { stack, waits_for_vfork: x86_64::waits_for_vfork(number, words[0], read_word) }
 }
 

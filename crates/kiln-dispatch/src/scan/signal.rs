@@ -22,7 +22,7 @@
 
 use super::control::{CELLS, Control, existing};
 use super::ranges::{Bounds, Finder, Ranges, marks_words};
-use super::stacks::{Search, Stack};
+use super::stacks::{Ends, Search, Stack};
 use super::sys::{self, Errno, KeepErrno, RunTimer};
 use super::{Tid, host, x86_64};
 use std::ffi::c_int;
@@ -41,9 +41,11 @@ pub(super) struct Cell {
     snapshot: AtomicPtr<Snapshot>,
     /// How long the handler took.
     nanoseconds: AtomicU64,
-    /// Whether the thread's stack is not known.
-    unknown_stack: AtomicU32,
+    /// Which stack the thread was on, by its place in [`STACKS`].
+    stack: AtomicU32,
 }
+
+const STACKS: [Stack; 3] = [Stack::Known, Stack::Other, Stack::None];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -162,8 +164,10 @@ pub(super) extern "C" fn answer(_: c_int, info: *mut libc::siginfo_t, context: *
         unsafe { (Finder::new(Snapshot::bounds(snapshot)), Snapshot::part(snapshot, index)) };
     let mut search = Search { finder, marks, buffer, restorer: host::restorer() };
     search.words(&x86_64::registers(context));
-    let stack = search.stacks(x86_64::stack_pointer(context), [x86_64::thread_pointer(), host::main_stack_end()]);
-    cell.unknown_stack.store((stack == Stack::Unknown).into(), Ordering::Relaxed);
+    // Not the thread pointer: a thread made by `clone` may have its maker's.
+    let ends = Ends { control_block: sys::robust_list(Tid(0)), main: host::main_stack_end() };
+    let stack = search.stacks(x86_64::stack_pointer(context), ends);
+    cell.stack.store(stack as u32, Ordering::Relaxed);
     cell.nanoseconds.store(sys::now().saturating_sub(begin).as_nanos() as u64, Ordering::Relaxed);
     // Release: partner of the Acquire in `answer_to`; the scan sees the marks and the words above.
     cell.state.store(state(request, Phase::Answered), Ordering::Release);
@@ -270,10 +274,9 @@ impl<'a> Questions<'a> {
         }
         // SAFETY: the cell's part is the scan's once it is answered; nobody arms it before `done`.
         let (marks, _) = unsafe { Snapshot::part(self.snapshot, request.cell) };
-        let unknown = cell.unknown_stack.load(Ordering::Relaxed) != 0;
         Some(Answer {
             marks,
-            stack: if unknown { Stack::Unknown } else { Stack::Known },
+            stack: STACKS[cell.stack.load(Ordering::Relaxed) as usize],
             pause: Duration::from_nanos(cell.nanoseconds.load(Ordering::Relaxed)),
         })
     }

@@ -32,12 +32,20 @@ const MAX_NESTING: usize = 4;
 pub(super) enum Stack {
     /// All of its stack was looked at.
     Known,
-    /// It is on memory that is not known to be its stack, and may have left things on others.
-    Unknown,
+    /// It is on memory that is not its stack, and may have left things there or elsewhere.
+    Other,
+    /// It has no stack that is known: it is no thread of libc's, or not yet or not any more.
+    None,
 }
 
-/// Where a thread's own stack may end: its control block lies there, or the main thread's arguments.
-pub(super) type Ends = [u64; 2];
+/// Where a thread's own stack may end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// In the thread's control block, which libc has there; 0 if the thread has none.
+    pub(super) control_block: u64,
+    /// Behind the arguments of the process, where the main thread's stack ends.
+    pub(super) main: u64,
+}
 
 /// Looks for addresses in memory.
 pub(super) struct Search<'a> {
@@ -51,7 +59,8 @@ pub(super) struct Search<'a> {
 
 enum Step {
     Next(u64),
-    Done(Stack),
+    Known,
+    Unknown,
 }
 
 impl Search<'_> {
@@ -64,32 +73,36 @@ impl Search<'_> {
 
     /// Marks what the stacks of a thread with stack pointer `sp` point into.
     pub(super) fn stacks(&mut self, mut sp: u64, ends: Ends) -> Stack {
+        let unknown = if ends.control_block == 0 { Stack::None } else { Stack::Other };
         for _ in 0..MAX_NESTING {
             match self.stack(sp, ends) {
                 Step::Next(interrupted) => sp = interrupted,
-                Step::Done(stack) => return stack,
+                Step::Known => return Stack::Known,
+                Step::Unknown => break,
             }
         }
-        Stack::Unknown
+        unknown
     }
 
     fn stack(&mut self, sp: u64, ends: Ends) -> Step {
         if let Some(engine) = EngineStack::of(sp) {
             self.span(sp, engine.end);
-            return read_word(engine.program_sp_slot).map_or(Step::Done(Stack::Unknown), |program| {
-                Step::Next(program.wrapping_sub(SAVED_BELOW_PROGRAM_SP))
-            });
+            return read_word(engine.program_sp_slot)
+                .map_or(Step::Unknown, |program| Step::Next(program.wrapping_sub(SAVED_BELOW_PROGRAM_SP)));
         }
         let from = sp.saturating_sub(RED_ZONE);
-        let own = ends.into_iter().filter(|end| end.checked_sub(sp).is_some_and(|bytes| bytes <= MAX_OWN_BYTES)).min();
+        let own = [ends.control_block, ends.main]
+            .into_iter()
+            .filter(|end| end.checked_sub(sp).is_some_and(|bytes| bytes <= MAX_OWN_BYTES))
+            .min();
         if own.is_some_and(|end| self.span(from, end)) {
-            return Step::Done(Stack::Known);
+            return Step::Known;
         }
         let Some(frame) = self.interrupted_by_signal(sp) else {
             self.span(from, sp.saturating_add(MAX_UNKNOWN_BYTES));
-            return Step::Done(Stack::Unknown);
+            return Step::Unknown;
         };
-        if self.span(from, frame.alternate.1) { Step::Next(frame.interrupted_sp) } else { Step::Done(Stack::Unknown) }
+        if self.span(from, frame.alternate.1) { Step::Next(frame.interrupted_sp) } else { Step::Unknown }
     }
 
     /// Marks what the words of `from..to` point into, as far as they can be read; whether all could.

@@ -129,7 +129,7 @@ pub(super) fn shares_memory(pid: i32) -> Option<bool> {
     /// `KCMP_VM` of linux/kcmp.h.
     const KCMP_VM: c_int = 1;
     // SAFETY: compares two kernel objects.
-    let order = unsafe { libc::syscall(libc::SYS_kcmp, process(), pid, KCMP_VM, 0, 0) };
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, thread().0, pid, KCMP_VM, 0, 0) };
     if order >= 0 {
         return Some(order == 0);
     }
@@ -138,7 +138,8 @@ pub(super) fn shares_memory(pid: i32) -> Option<bool> {
 
 /// Reads words of this process at `address`; how many could be read before the first that could not.
 ///
-/// Through the kernel, because nothing else can read memory that another thread may unmap.
+/// Through the kernel, because nothing else can read memory that another thread may unmap. By the number of this thread:
+/// a main thread that has ended has no memory.
 pub(super) fn read_words(address: u64, words: &mut [u64]) -> usize {
     let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: size_of_val(words) };
     let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address as usize), iov_len: size_of_val(words) };
@@ -146,7 +147,7 @@ pub(super) fn read_words(address: u64, words: &mut [u64]) -> usize {
     let read = unsafe {
         libc::syscall(
             libc::SYS_process_vm_readv,
-            process(),
+            thread().0,
             &raw const local,
             1usize,
             &raw const remote,

@@ -4,5 +4,8 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
 
 mod asleep;
+mod processes;
 mod rig;
 mod running;
+mod stacks;
+mod threads;

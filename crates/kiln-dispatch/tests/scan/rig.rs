@@ -2,8 +2,9 @@
 
 use kiln_abi::ExecutorAddr;
 use kiln_dispatch::scan::{Options, Ranges, Report, Tid, scan};
+use std::cell::Cell;
 use std::process::Command;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,9 +12,7 @@ use std::time::Duration;
 pub(crate) fn alone(name: &str, test: impl FnOnce()) {
     const VARIABLE: &str = "KILN_SCAN_TEST_ALONE";
     if std::env::var_os(VARIABLE).is_some() {
-        let above_the_test = 0u64;
-        OWN_STACK_FROM.store((&raw const above_the_test).addr() as u64, Ordering::Relaxed);
-        return without_inlining(test);
+        return known_frames(test);
     }
     let output = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--test-threads=1", "--nocapture"])
@@ -24,12 +23,21 @@ pub(crate) fn alone(name: &str, test: impl FnOnce()) {
     assert!(output.status.success() && text.contains("1 passed"), "{name}: {:?}\n{text}", output.status);
 }
 
-/// Where the frames of the test end: they know the ranges, as an engine's do.
-static OWN_STACK_FROM: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Where the test's frames on this thread end.
+    static OWN_STACK_FROM: Cell<Option<ExecutorAddr>> = const { Cell::new(None) };
+}
 
-#[inline(never)]
-fn without_inlining(test: impl FnOnce()) {
-    test();
+/// Runs a part of a test on a new thread: its frames know the ranges, as an engine's do, and scans by this thread leave
+/// them out.
+pub(crate) fn known_frames<T>(part: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn below<T>(part: impl FnOnce() -> T) -> T {
+        part()
+    }
+    let above = 0u64;
+    OWN_STACK_FROM.set(Some(ExecutorAddr::new((&raw const above).addr() as u64)));
+    below(part)
 }
 
 /// Code that stands for a compiled body.
@@ -155,9 +163,9 @@ pub(crate) fn patient() -> Options {
     patient_for(Duration::from_secs(60))
 }
 
-/// A scan by the test's thread that gives up after `patience`.
+/// A scan that gives up after `patience`.
 pub(crate) fn patient_for(patience: Duration) -> Options {
-    Options { patience, own_stack_from: Some(ExecutorAddr::new(OWN_STACK_FROM.load(Ordering::Relaxed))) }
+    Options { patience, own_stack_from: OWN_STACK_FROM.get() }
 }
 
 /// Scans for one body.
