@@ -113,6 +113,8 @@ pub(crate) struct Generator<'a> {
     pub(crate) tails: &'a mut Vec<Tail>,
     pub(crate) exceptions: &'a mut Exceptions,
     pub(crate) epilogue: Label,
+    /// Memory for lanes of vectors, 0 where there is none yet.
+    pub(crate) lane_areas: [i32; 3],
     /// Bytes that the last call had on the stack.
     pub(crate) outgoing: u32,
     /// The block has left the function.
@@ -215,6 +217,7 @@ impl<'a> Generator<'a> {
             tails,
             exceptions,
             epilogue,
+            lane_areas: [0; 3],
             outgoing: 0,
             ended: false,
             registers: Registers::default(),

@@ -221,6 +221,13 @@ impl Generator<'_> {
                 self.bind_xmm(result, 0, reg);
                 Ok(())
             }
+            b"x86.sse2.pmovmskb.128" => self.sign_mask(instruction, value(0), 1),
+            b"x86.sse.movmsk.ps" => self.sign_mask(instruction, value(0), 4),
+            b"x86.sse2.movmsk.pd" => self.sign_mask(instruction, value(0), 8),
+            _ if base.starts_with(b"vector.reduce.") => match self.reduce(base, instruction, operands)? {
+                true => Ok(()),
+                false => unsupported(),
+            },
             _ => match self.library_function(base, instruction.ty)? {
                 Some((function, count)) => {
                     let arguments: Vec<ValueId> = operands[..count].iter().map(|v| ValueId(*v)).collect();

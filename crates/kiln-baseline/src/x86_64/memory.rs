@@ -72,7 +72,14 @@ impl Generator<'_> {
             }
             Bank::Xmm => {
                 let to = self.alloc_xmm()?;
-                self.asm.load_xmm(to, &place, part.store);
+                if matches!(part.store, 4 | 8 | 16) {
+                    self.asm.load_xmm(to, &place, part.store);
+                } else {
+                    // Not a byte more than there is.
+                    let whole = self.lane_mem(0, 0);
+                    self.copy_block(&whole, &place, u32::from(part.store));
+                    self.asm.load_xmm(to, &whole, 16);
+                }
                 Ok(to.0 + XMM0)
             }
         }
@@ -168,7 +175,13 @@ impl Generator<'_> {
             }
             Bank::Xmm => {
                 let reg = self.read_xmm(value, at)?;
-                self.asm.store_xmm(&place, reg, part.store);
+                if matches!(part.store, 4 | 8 | 16) {
+                    self.asm.store_xmm(&place, reg, part.store);
+                } else {
+                    let whole = self.lane_mem(0, 0);
+                    self.asm.store_xmm(&whole, reg, 16);
+                    self.copy_block(&place, &whole, u32::from(part.store));
+                }
                 self.release_pin(reg.0 + XMM0);
             }
         }

@@ -12,6 +12,7 @@ mod floats;
 mod frame;
 pub(crate) mod generator;
 mod intrinsics;
+mod lanes;
 mod memory;
 mod operands;
 mod parts;

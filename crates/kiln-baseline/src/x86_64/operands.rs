@@ -245,7 +245,7 @@ impl Generator<'_> {
                 self.asm.rr(Op::two(0x57), reg, reg);
             }
             (Bits::Number(number), Bank::Xmm) => {
-                let size = if part.bytes == 16 { 16 } else { part.store };
+                let size = part.bytes;
                 let at = self.pool.add(number, size);
                 let mem = Mem::rip(Target::Pool(at), RelocationKind::PC32, 0);
                 self.asm.load_xmm(Xmm(to - XMM0), &mem, part.bytes);

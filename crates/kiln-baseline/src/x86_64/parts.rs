@@ -25,7 +25,7 @@ pub(crate) struct PartType {
     pub(crate) offset: u32,
 }
 
-/// A shape of vectors that this compiler knows: lanes of whole bytes that fill XMM registers, or less than one.
+/// A shape of vectors that this compiler knows: lanes of whole bytes in XMM registers, of which the last may be part full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) lanes: u32,
@@ -122,6 +122,11 @@ impl PartTable {
                 for (field, start) in fields.iter().zip(module.field_offsets(ty)) {
                     self.add(module, *field, offset + *start as u32, first)?;
                 }
+            }
+            Type::Vector { count, element, scalable: false }
+                if *module.ty(*element) == Type::Integer(1) && (1..=64).contains(count) =>
+            {
+                self.parts.push(integer(*count, offset));
             }
             Type::Vector { .. } => {
                 let shape = shape(module, ty).ok_or(Unsupported::Type("a vector of an unusual shape"))?;
