@@ -13,7 +13,7 @@
 //! | armed | answering | the handler | nobody |
 //! | armed | free | the scan, which gives up or can look itself | nobody |
 //! | answering | answered | the handler | the handler |
-//! | answered | free | a scan, this one or a later one | the scan |
+//! | answered | free | the scan; if it has ended, the next one that asks | the scan |
 //!
 //! The phase shares its word with the request's number, and the handler is handed that number: a signal that comes
 //! too late finds another one. A thread may be stopped in the handler for as long as a debugger likes, so the scan
@@ -63,6 +63,17 @@ fn state(request: u64, phase: Phase) -> u64 {
 
 fn has_phase(state: u64, phase: Phase) -> bool {
     state & ((1 << PHASE_BITS) - 1) == phase as u64
+}
+
+impl Cell {
+    /// Frees the cell if it holds an answer to an earlier scan. Before this scan asks: then none is meant for it.
+    fn forget_late_answer(&self) {
+        // Acquire: partner of the Release in `answer`; the handler is done with the cell.
+        let state = self.state.load(Ordering::Acquire);
+        if has_phase(state, Phase::Answered) {
+            self.state.store(state & !((1 << PHASE_BITS) - 1) | Phase::Free as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What handlers read and write: ranges, and for each cell a bit map and a buffer, all behind this header.
@@ -213,17 +224,15 @@ pub(super) enum Refusal {
 impl<'a> Questions<'a> {
     /// Questions about `ranges`, by signal `signal`. The caller has the turn.
     pub(super) fn new(control: &'a Control, signal: c_int, ranges: &Ranges) -> Result<Self, Errno> {
+        control.cells.iter().for_each(Cell::forget_late_answer);
         Ok(Self { control, signal, snapshot: Snapshot::new(ranges)? })
     }
 
     /// Has thread `tid` answer when it runs.
     pub(super) fn ask(&self, tid: Tid) -> Result<Request, Refusal> {
-        // Only who has the turn arms cells. An answer nobody waited for is dropped.
-        let available = |cell: &Cell| {
-            let state = cell.state.load(Ordering::Acquire);
-            has_phase(state, Phase::Free) || has_phase(state, Phase::Answered)
-        };
-        let cell = self.control.cells.iter().position(available).ok_or(Refusal::Full)?;
+        // Only who has the turn arms cells.
+        let is_free = |cell: &Cell| has_phase(cell.state.load(Ordering::Acquire), Phase::Free);
+        let cell = self.control.cells.iter().position(is_free).ok_or(Refusal::Full)?;
         let number = self.control.requests.fetch_add(1, Ordering::Relaxed) + 1;
         self.arm(cell, number);
         match RunTimer::start(tid, self.signal, ticket(cell, number)) {

@@ -4,8 +4,12 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
 
 mod asleep;
+mod engine;
 mod processes;
 mod rig;
 mod running;
 mod stacks;
+#[allow(dead_code, reason = "only part of it is needed here")]
+#[path = "../dispatch/rig.rs"]
+mod tables;
 mod threads;
