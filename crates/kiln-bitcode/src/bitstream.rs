@@ -592,18 +592,18 @@ impl<'a> Block<'a> {
         }
         budget.charge(count + 48, &self.cursor)?;
         out.reserve(count as usize);
-        // Several characters per load: 7 of 8 bits, 8 of 7, 9 of 6.
-        let per_word = u64::from(56 / width);
+        // Several characters per load: 7 of 8 bits, 8 of 7 or 6.
+        let per_word = u64::from(56 / width).min(8);
         let mask = (1u64 << width) - 1;
         let mut left = count;
         while left > 0 {
             let take = left.min(per_word);
-            let mut word = self.cursor.fixed(width * take as u32)?;
-            for _ in 0..take {
-                let char = (word & mask) as u8;
-                out.push(if matches!(field, Field::Char6) { CHAR6[usize::from(char)] } else { char });
-                word >>= width;
-            }
+            let word = self.cursor.fixed(width * take as u32)?;
+            let chars: [u8; 8] = match field {
+                Field::Char6 => std::array::from_fn(|n| CHAR6[(word >> (width as usize * n) & mask) as usize]),
+                _ => std::array::from_fn(|n| (word >> (width as usize * n) & mask) as u8),
+            };
+            out.extend_from_slice(&chars[..take as usize]);
             left -= take;
         }
         Ok(())

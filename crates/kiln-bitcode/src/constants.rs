@@ -89,8 +89,8 @@ pub(crate) struct Constants {
     bytes: Vec<u8>,
     geps: Vec<Gep>,
     asms: Vec<InlineAsm>,
-    /// Whether any of them has operands.
-    has_operands: bool,
+    /// Indices of those that have operands.
+    composed: Vec<u32>,
     has_block_address: bool,
     /// 1 + how deep each constant is nested, once checked.
     depths: Vec<u16>,
@@ -164,7 +164,7 @@ impl Constants {
         self.bytes.clear();
         self.geps.clear();
         self.asms.clear();
-        self.has_operands = false;
+        self.composed.clear();
         self.has_block_address = false;
     }
 
@@ -306,7 +306,9 @@ impl Constants {
             if self.nodes.len() >= u32::MAX as usize {
                 return Err(block.error(ErrorKind::Limit { what: "constants", limit: u64::from(u32::MAX) }));
             }
-            self.has_operands |= node.has_operands();
+            if node.has_operands() {
+                self.composed.push(self.nodes.len() as u32);
+            }
             self.nodes.push(node);
             self.types.push(ty);
         }
@@ -514,7 +516,7 @@ impl Constants {
         types: &TypeTable,
         block: &Block<'_>,
     ) -> Result<(), Error> {
-        if !self.has_operands {
+        if self.composed.is_empty() {
             return Ok(());
         }
         self.check_within(Some(module), types, block)
@@ -522,7 +524,7 @@ impl Constants {
 
     fn check_within(&mut self, outer: Option<&Constants>, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
         let view = View { table: self, outer };
-        for index in 0..self.nodes.len() {
+        for index in self.composed.iter().map(|index| *index as usize) {
             self.for_operands(index, |operand| {
                 if view.exists(operand) {
                     return Ok(());
@@ -545,14 +547,15 @@ impl Constants {
         let mut depths = std::mem::take(&mut self.depths);
         let mut sizes = std::mem::take(&mut self.sizes);
         depths.clear();
-        depths.resize(self.nodes.len(), UNSEEN);
+        depths.resize(self.nodes.len(), 1);
+        self.composed.iter().for_each(|index| depths[*index as usize] = UNSEEN);
         sizes.clear();
         sizes.resize(self.nodes.len(), 1);
         // Who holds labels of a body's own constants is of no interest.
         let note_labels = self.has_block_address && outer.is_none();
         let mut labels = vec![Labels::None; if note_labels { self.nodes.len() } else { 0 }];
         let mut stack = Vec::new();
-        for root in 0..self.nodes.len() {
+        for root in self.composed.iter().map(|index| *index as usize) {
             if depths[root] != UNSEEN {
                 continue;
             }

@@ -190,7 +190,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The same for chunks of 6 bits, which most numbers come in.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn vbr6(&mut self) -> Result<u64, Error> {
         if self.left < Look::LONGEST {
             self.refill();
@@ -204,31 +204,80 @@ impl<'a> Cursor<'a> {
     pub(crate) fn vbr6_array(&mut self, out: &mut [u64]) -> Result<(), Error> {
         // A copy stays in registers.
         let mut cursor = *self;
-        let mut slots = out.iter_mut();
-        while slots.len() > 0 {
-            let mut look = cursor.look();
-            let Some(safe) = cursor.left.checked_sub(Look::LONGEST) else {
+        if out.len() < Self::LONG_ARRAY {
+            cursor.short_array(out)?;
+        } else {
+            cursor.long_array(out)?;
+        }
+        *self = cursor;
+        Ok(())
+    }
+
+    /// Arrays from here on are records of symbols, which are mostly zeros, and strings.
+    const LONG_ARRAY: usize = 16;
+
+    #[inline(always)]
+    fn short_array(&mut self, out: &mut [u64]) -> Result<(), Error> {
+        let mut at = 0;
+        while at < out.len() {
+            let mut look = self.look();
+            let Some(safe) = self.left.checked_sub(Look::LONGEST) else {
                 // The end is near.
-                for slot in slots {
-                    *slot = cursor.vbr6()?;
-                }
-                break;
+                return out[at..].iter_mut().try_for_each(|slot| self.vbr6().map(|number| *slot = number));
             };
-            while look.used <= safe
-                && let Some(slot) = slots.next()
-            {
+            while look.used <= safe && at < out.len() {
                 let before = look;
-                *slot = look.number();
+                out[at] = look.number();
+                at += 1;
                 if look.used >= Look::TOO_LONG {
-                    cursor.accept(before);
-                    *slot = cursor.vbr_long(6)?;
-                    look = cursor.look();
+                    self.accept(before);
+                    out[at - 1] = self.vbr_long(6)?;
+                    look = self.look();
                     break;
                 }
             }
-            cursor.accept(look);
+            self.accept(look);
         }
-        *self = cursor;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn long_array(&mut self, out: &mut [u64]) -> Result<(), Error> {
+        /// The bit of each of eight chunks that says whether another one follows.
+        const MORE: u64 = 0x8208_2082_0820;
+        /// The same when these are four numbers of two chunks each: characters of strings in attributes.
+        const PAIRS: u64 = 0x0200_2002_0020;
+        const BITS: u32 = 48;
+        let mut at = 0;
+        while at < out.len() {
+            if self.left < BITS {
+                self.refill();
+            }
+            let word = self.word;
+            if self.left >= BITS
+                && let Some(four) = out[at..].first_chunk_mut::<4>()
+            {
+                if word & MORE == PAIRS {
+                    *four = std::array::from_fn(|n| word >> (12 * n) & 0x1f | word >> (12 * n + 1) & 0x3e0);
+                    at += 4;
+                    self.drop_bits(BITS);
+                    continue;
+                }
+                if word & MORE & 0xff_ffff == 0 {
+                    *four = std::array::from_fn(|n| word >> (6 * n) & 0x1f);
+                    at += 4;
+                    self.drop_bits(BITS / 2);
+                    continue;
+                }
+            }
+            if word & 32 == 0 && self.left >= 6 {
+                out[at] = word & 31;
+                self.drop_bits(6);
+            } else {
+                out[at] = self.vbr6()?;
+            }
+            at += 1;
+        }
         Ok(())
     }
 
@@ -369,6 +418,25 @@ mod tests {
         assert_eq!(array, singles);
         assert!(singles.len() > 1000);
         assert!(Cursor::new(&bytes[..8], 0).vbr6_array(&mut array[..40]).is_err());
+        // Runs of small numbers and of characters, which are taken several at once.
+        let numbers: Vec<u64> = (0..400u64).map(|n| if n / 40 % 3 == 0 { n % 32 } else { 64 + n % 60 }).collect();
+        let mut bits = 0u128;
+        let (mut bytes, mut used) = (Vec::new(), 0);
+        for number in &numbers {
+            let chunks: &[u64] = if *number < 32 { &[*number] } else { &[number & 31 | 32, number >> 5] };
+            for chunk in chunks {
+                bits |= u128::from(*chunk) << used;
+                used += 6;
+                while used >= 8 {
+                    bytes.push(bits as u8);
+                    (bits, used) = (bits >> 8, used - 8);
+                }
+            }
+        }
+        bytes.push(bits as u8);
+        let mut array = vec![0; numbers.len()];
+        Cursor::new(&bytes, 0).vbr6_array(&mut array).unwrap();
+        assert_eq!(array, numbers);
     }
 
     #[test]
