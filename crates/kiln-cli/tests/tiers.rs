@@ -10,11 +10,15 @@ const SOURCE: &str = "#include <stdio.h>\n\
     int main(void) { printf(\"%d %d\\n\", odd(7), even(7)); return 3; }\n";
 
 fn module(name: &str) -> PathBuf {
+    compile(name, SOURCE, &["-O0"])
+}
+
+fn compile(name: &str, text: &str, flags: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (source, module) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.bc")));
-    std::fs::write(&source, SOURCE).unwrap();
+    std::fs::write(&source, text).unwrap();
     let mut clang = Command::new("clang-22");
-    let status = clang.args(["-O0", "-c", "-emit-llvm"]).arg(&source).arg("-o").arg(&module).status();
+    let status = clang.args(flags).args(["-c", "-emit-llvm"]).arg(&source).arg("-o").arg(&module).status();
     assert!(status.expect("clang-22 is installed").success());
     module
 }
@@ -60,5 +64,16 @@ fn a_mix_of_both_computes_the_same() {
     for seed in 0..8 {
         let output = run(&[&format!("--mix={seed}")], &module);
         assert_eq!(String::from_utf8_lossy(&output.stdout), "7 14\n", "seed {seed}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn intrinsics_that_become_calls_find_the_mathematical_library() {
+    let source =
+        "volatile double x = 2.5; int main(void) { return (int)(__builtin_floor(x) + __builtin_fma(x, x, x)); }\n";
+    let module = compile("math", source, &["-O2"]);
+    for tier in ["baseline", "optimizer"] {
+        let output = run(&["--tier", tier], &module);
+        assert_eq!(output.status.code(), Some(10), "{tier}: {}", stderr(&output));
     }
 }

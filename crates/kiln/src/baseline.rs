@@ -96,8 +96,8 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    /// What `options` say about one function, with its number in the session. A mix depends on nothing but the seed and the function's ids, so that a run
-    /// can be repeated.
+    /// What `options` say about one function, with its number in the session. A mix depends on nothing but the seed and
+    /// the function's ids, so that a run can be repeated.
     pub(crate) fn of(options: &Options, module: ModuleId, function: FunctionId, index: FunctionIndex) -> Self {
         match options.tier {
             TierChoice::BaselineFirst => Plan::BaselineFirst,

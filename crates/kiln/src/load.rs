@@ -466,7 +466,51 @@ fn declared_names(module: &'static LoadedModule) -> impl Iterator<Item = &'stati
         .chain(globals)
         .filter(|symbol| symbol.linkage != Linkage::ExternWeak)
         .map(|symbol| bitcode.str(symbol.name))
-        .filter(|name| !name.starts_with(b"llvm."))
+        .filter_map(|name| match name.strip_prefix(b"llvm.") {
+            Some(intrinsic) => math_function(intrinsic),
+            None => Some(name),
+        })
+}
+
+/// The function of the mathematical library that an intrinsic may become a call of, by its name behind `llvm.`: it makes
+/// the library appear.
+fn math_function(intrinsic: &[u8]) -> Option<&[u8]> {
+    const FUNCTIONS: [&[u8]; 32] = [
+        b"acos",
+        b"asin",
+        b"atan",
+        b"atan2",
+        b"ceil",
+        b"cos",
+        b"cosh",
+        b"exp",
+        b"exp10",
+        b"exp2",
+        b"floor",
+        b"fma",
+        b"fmuladd",
+        b"frexp",
+        b"ldexp",
+        b"llrint",
+        b"llround",
+        b"log",
+        b"log10",
+        b"log2",
+        b"lrint",
+        b"lround",
+        b"pow",
+        b"rint",
+        b"round",
+        b"roundeven",
+        b"sin",
+        b"sincos",
+        b"sinh",
+        b"tan",
+        b"tanh",
+        b"trunc",
+    ];
+    let plain = intrinsic.split(|byte| *byte == b'.').next()?;
+    FUNCTIONS.binary_search(&plain).is_ok().then_some(if plain == b"fmuladd" { b"fma" } else { plain })
 }
 
 /// What a definition is to code outside its link.

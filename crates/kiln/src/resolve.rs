@@ -19,6 +19,7 @@ use crate::engine::Inner;
 use crate::history::CompiledBy;
 use crate::module::LoadedModule;
 use crate::place::{self, Observed};
+use crate::process::fork;
 use crate::versions::{self, Branch};
 
 /// Longest chain of functions that hold each the next one's label addresses.
@@ -29,6 +30,7 @@ const EXIT_NO_CODE: i32 = 125;
 
 impl Resolve for Inner {
     fn resolve(&self, function: FunctionIndex) -> ExecutorAddr {
+        fork::notice();
         match self.table().claim_or_wait(function) {
             Claim::Installed(_) => {}
             Claim::Mine => {

@@ -70,6 +70,15 @@ pub(crate) fn child() {
     unblock();
 }
 
+/// In a child whose fork ran no handlers (`_Fork`, a bare system call): does now what they would have done. What the
+/// parent has installed meanwhile may be lost to it; what the child is about to install must not appear in the parent.
+pub(crate) fn notice() {
+    if kiln_codecache::forked_without_handlers() {
+        prepare();
+        child();
+    }
+}
+
 fn unblock() {
     drop(BLOCKED.take().map(std::mem::ManuallyDrop::into_inner));
 }
