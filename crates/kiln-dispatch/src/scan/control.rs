@@ -3,11 +3,12 @@
 //! A child is born without the other threads, so a scan that one of them had begun does not exist there, and neither do
 //! its timers. Zero is the right value of everything here.
 
+use super::Tid;
+use super::report::Obstacle;
+use super::signal::Cell;
 use super::sys::{self, Errno};
-use super::{Tid, signal::Cell};
-use crate::sys::{futex_wait, futex_wake_all};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Threads that can be asked at a time.
 pub(super) const CELLS: usize = 64;
@@ -20,7 +21,8 @@ const WATCHED: usize = 32;
 pub(super) struct Control {
     /// The process that this state is of, 0 if nobody has asked yet. A child of `vfork` sees its parent's.
     process: AtomicI32,
-    lock: AtomicU32,
+    /// Whether somebody scans.
+    busy: AtomicBool,
     /// Counts answers; scanners sleep on it.
     pub(super) answers: AtomicU32,
     /// Processes that run on our memory; 0 is a free place.
@@ -61,31 +63,29 @@ pub(super) fn existing() -> Option<&'static Control> {
     unsafe { CONTROL.load(Ordering::Acquire).as_ref() }
 }
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
-const WAITED_FOR: u32 = 2;
-
 /// The right to scan, until dropped.
-pub(super) struct Turn<'a>(&'a Control);
+pub(super) struct Turn(&'static Control);
+
+impl Turn {
+    pub(super) fn control(&self) -> &'static Control {
+        self.0
+    }
+}
 
 impl Control {
-    /// Whether the calling process is the one whose threads these are, and not the child of a `vfork`.
-    pub(super) fn is_of(&self, process: i32) -> bool {
+    /// The right to scan the threads of `process`, the calling one, unless somebody scans.
+    pub(super) fn turn(&'static self, process: i32) -> Result<Turn, Obstacle> {
         // Relaxed: the value is a number, nothing is reached through it.
         let owner = self.process.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed);
-        owner.is_ok_and(|_| true) || owner == Err(process)
-    }
-
-    /// Waits until nobody else scans. All signals are blocked, or a handler might wait for the thread it interrupted.
-    pub(super) fn turn(&self) -> Turn<'_> {
-        // Acquire: partner of the Release in `drop`; what the last scan left in the cells is seen.
-        if self.lock.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            // If the other's swap comes first, ours finds it free; if ours comes first, the other's finds a waiter.
-            while self.lock.swap(WAITED_FOR, Ordering::Acquire) != FREE {
-                futex_wait(&self.lock, WAITED_FOR);
-            }
+        if owner.is_err_and(|owner| owner != process) {
+            // A child of `vfork`: a forked one found this wiped.
+            return Err(Obstacle::NotThisProcess);
         }
-        Turn(self)
+        // Acquire: partner of the Release in `drop`; what the last scan left in the cells is seen.
+        if self.busy.swap(true, Ordering::Acquire) {
+            return Err(Obstacle::Busy);
+        }
+        Ok(Turn(self))
     }
 
     /// Remembers a process that runs on our memory.
@@ -113,10 +113,8 @@ impl Control {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        if self.0.lock.swap(FREE, Ordering::Release) == WAITED_FOR {
-            futex_wake_all(&self.0.lock);
-        }
+        self.0.busy.store(false, Ordering::Release);
     }
 }

@@ -47,8 +47,10 @@ pub enum Obstacle {
     Coroutines,
     /// Threads came and went too quickly to list them.
     ThreadsUnstable,
-    /// The scan was asked for by a child of `vfork`, whose parent's threads it cannot see.
+    /// The scan was asked for by a child of `vfork`, whose parent's threads it cannot see, or was begun before a fork.
     NotThisProcess,
+    /// Another scan is under way.
+    Busy,
     /// The list of threads, or memory for the scan, could not be had.
     Refused {
         /// What the kernel said.

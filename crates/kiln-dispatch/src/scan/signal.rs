@@ -191,8 +191,8 @@ pub(super) extern "C" fn answer(_: c_int, info: *mut libc::siginfo_t, context: *
 }
 
 /// What one scan asks of running threads.
-pub(super) struct Questions<'a> {
-    control: &'a Control,
+pub(super) struct Questions {
+    control: &'static Control,
     signal: c_int,
     snapshot: NonNull<Snapshot>,
 }
@@ -221,9 +221,9 @@ pub(super) enum Refusal {
     Timer(Errno),
 }
 
-impl<'a> Questions<'a> {
+impl Questions {
     /// Questions about `ranges`, by signal `signal`. The caller has the turn.
-    pub(super) fn new(control: &'a Control, signal: c_int, ranges: &Ranges) -> Result<Self, Errno> {
+    pub(super) fn new(control: &'static Control, signal: c_int, ranges: &Ranges) -> Result<Self, Errno> {
         control.cells.iter().for_each(Cell::forget_late_answer);
         Ok(Self { control, signal, snapshot: Snapshot::new(ranges)? })
     }
@@ -296,7 +296,7 @@ impl<'a> Questions<'a> {
     }
 }
 
-impl Drop for Questions<'_> {
+impl Drop for Questions {
     fn drop(&mut self) {
         // SAFETY: the scan's own place.
         unsafe { Snapshot::leave(self.snapshot) };

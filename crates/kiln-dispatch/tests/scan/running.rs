@@ -3,7 +3,7 @@
 use crate::rig::{
     Body, Thread, alone, block_all_signals, flag, holds, patient, patient_for, ranges, scan_for, wait_for,
 };
-use kiln_dispatch::scan::{Reason, prepare, scan};
+use kiln_dispatch::scan::{Obstacle, Reason, Scan, prepare, scan};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -98,5 +98,33 @@ fn many_spinning_threads_answer() {
         threads.into_iter().for_each(Thread::join);
         let report = scan_for(body);
         assert!(report.is_free(0), "{report:?}");
+    });
+}
+
+/// A scan that is continued now and then: the thread answers in between.
+#[test]
+fn a_scan_does_not_have_to_be_waited_for() {
+    alone("running::a_scan_does_not_have_to_be_waited_for", || {
+        let body = Body::spinning();
+        let (began, go_on) = (flag(), flag());
+        let thread = Thread::start(move || body.spin(began, go_on));
+        wait_for(began);
+        let own_stack_from = patient().own_stack_from;
+        let mut first = Scan::begin(ranges(&[body]));
+        while !first.poll(own_stack_from) {
+            let second = scan_for(body);
+            assert_eq!(second.obstacles, [Obstacle::Busy]);
+            assert!(!second.is_free(0));
+        }
+        let report = first.finish();
+        assert!(holds(&report, thread.tid) && report.is_conclusive(), "{report:?}");
+        // One that is dropped takes its questions back.
+        let mut dropped = Scan::begin(ranges(&[body]));
+        dropped.poll(own_stack_from);
+        drop(dropped);
+        assert!(holds(&scan_for(body), thread.tid));
+        go_on.store(1, Ordering::Release);
+        thread.join();
+        assert!(scan_for(body).is_free(0));
     });
 }

@@ -1,9 +1,10 @@
 //! Threads that come and go.
 
 use crate::rig::{
-    Body, Thread, alone, flag, holds, known_frames, own_tid, pipe, read_byte, scan_for, until_asleep_in, write_byte,
+    Body, Thread, alone, flag, holds, known_frames, own_tid, patient, pipe, ranges, read_byte, scan_for,
+    until_asleep_in, wait_for, write_byte,
 };
-use kiln_dispatch::scan::Tid;
+use kiln_dispatch::scan::{Obstacle, Scan, Tid};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Threads are made, call a body and end all the time; one stays in it.
@@ -122,6 +123,34 @@ fn trap_10_forks_during_scans() {
         running.join();
         write_byte(input);
         assert_eq!(staying.join(), 1);
+    });
+}
+
+/// A scan that the parent began is nothing in the child, and goes on in the parent.
+#[test]
+fn trap_10_a_fork_while_a_scan_is_under_way() {
+    alone("threads::trap_10_a_fork_while_a_scan_is_under_way", || {
+        let body = Body::spinning();
+        let (began, go_on) = (flag(), flag());
+        let thread = Thread::start(move || body.spin(began, go_on));
+        wait_for(began);
+        let own_stack_from = patient().own_stack_from;
+        let mut begun = Some(Scan::begin(ranges(&[body])));
+        begun.as_mut().unwrap().poll(own_stack_from);
+        let status = in_child(|| {
+            let report = begun.take().unwrap().finish();
+            let refused = report.obstacles == [Obstacle::NotThisProcess] && !report.is_free(0);
+            i32::from(refused && scan_for(body).is_free(0))
+        });
+        assert_eq!(status, 1);
+        let mut begun = begun.unwrap();
+        while !begun.poll(own_stack_from) {
+            std::thread::yield_now();
+        }
+        let report = begun.finish();
+        assert!(holds(&report, thread.tid) && report.is_conclusive(), "{report:?}");
+        go_on.store(1, Ordering::Release);
+        thread.join();
     });
 }
 
