@@ -21,6 +21,12 @@ pub trait Stubs {
     fn function(&self, function: FunctionId) -> ExecutorAddr;
     /// The stub of an ifunc.
     fn ifunc(&self, ifunc: AliasId) -> ExecutorAddr;
+    /// Where a global of the module lies already, because an earlier generation of the module has laid it out; any address
+    /// for a thread-local one.
+    fn elsewhere(&self, global: GlobalId) -> Option<ExecutorAddr> {
+        let _ = global;
+        None
+    }
 }
 
 /// A module's globals, ready to be linked.
@@ -165,6 +171,11 @@ impl<'m, 's> Builder<'m, 's> {
         let mut total = 0u64;
         for (id, global) in (0u32..).map(GlobalId).zip(module.globals()) {
             if !self.is_laid_out(id, global) {
+                continue;
+            }
+            if let Some(address) = self.stubs.elsewhere(id) {
+                let symbol = self.symbol(GlobalRef::Global(id), SymbolPlace::Absolute(address), SymbolKind::Data, 0);
+                self.data.globals[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
                 continue;
             }
             let layout = module.layout_of(global.symbol.value_type).filter(|layout| !layout.scalable);

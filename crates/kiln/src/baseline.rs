@@ -16,12 +16,13 @@ use kiln_dispatch::{FunctionIndex, Mode};
 use kiln_link::{Binding, Link, Placement, SymbolId, SymbolPlace};
 use kiln_remote::ModuleId;
 
-use crate::compiler::{Begun, Failure};
+use crate::compiler::{Begun, Failure, Sink};
 use crate::engine::Inner;
 use crate::history::CompiledBy;
 use crate::module::LoadedModule;
 use crate::options::{Options, TierChoice};
 use crate::place::{self, Observed};
+use crate::replace::Redefined;
 use crate::resolve::{MadeBodies, ObjectScope, Ready};
 use crate::versions::{self, Branch};
 
@@ -178,6 +179,77 @@ impl Inner {
         filled.publish_with(|linked, reservation, records| {
             let branches = versions::branches(linked);
             self.install_bodies(module, &made, None, Ready { reservation, records, branches }, begun)
+        })
+    }
+
+    /// Compiles `functions` of `module` on this thread and makes them current together, with a new meaning; `None` if one
+    /// of them is the optimizer's.
+    pub(crate) fn redefine_by_baseline(
+        &'static self,
+        module: &'static LoadedModule,
+        functions: &[FunctionId],
+    ) -> Result<Option<Redefined>, Failure> {
+        let allowed = |function: &FunctionId| {
+            let index = module.index_of(*function).expect("a function with a body");
+            !matches!(Plan::of(&self.options, module.id, *function, index), Plan::Only(Tier::Optimizer))
+        };
+        if !functions.iter().all(allowed) {
+            return Ok(None);
+        }
+        let sink = Sink::default();
+        let begun = Begun {
+            epoch: self.versions().epoch(),
+            at: Instant::now(),
+            by: CompiledBy::Baseline,
+            mode: Mode::Redefine,
+            installed: Some(sink.clone()),
+        };
+        let codes = functions.iter().map(|function| self.baseline.compile(module, *function));
+        let Ok(codes) = codes.collect::<Result<Vec<_>, _>>() else { return Ok(None) };
+        loop {
+            match self.install_together(module, functions, &codes, &begun) {
+                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, 0)?,
+                result => break result?,
+            }
+        }
+        self.adopt_sources(module, functions);
+        let installed = std::mem::take(&mut *sink.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Some(self.redefined(installed)))
+    }
+
+    fn install_together(
+        &self,
+        module: &LoadedModule,
+        functions: &[FunctionId],
+        codes: &[Code],
+        begun: &Begun,
+    ) -> Result<(), Failure> {
+        let mut link = Link::new(kiln_link::Options {
+            stubs: true,
+            call_sites: true,
+            single_threaded: true,
+            ..kiln_link::Options::default()
+        });
+        let inputs: Vec<_> = codes.iter().map(|code| link.add_graph(&code.graph)).collect();
+        let mut scope = ObjectScope::new(self, module);
+        let resolved = link.resolve(&mut scope);
+        if let Some(owner) = scope.needs_owner() {
+            return Err(Failure::NeedsOwner(owner));
+        }
+        let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
+        let name = |symbol: &[u8]| module.symbol_name(symbol);
+        let observed = Observed { object: None, name: self.options.perf.is_some().then_some(&name) };
+        let filled = place::fill(self, resolved, &observed)
+            .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
+        let mut all = MadeBodies::default();
+        for ((code, input), function) in codes.iter().zip(inputs).zip(functions) {
+            let one = made(code, *function, |id| filled.linked.graph_symbol(input, id)?.location.address());
+            all.functions.extend(one.functions);
+            all.globals.extend(one.globals);
+        }
+        filled.publish_with(|linked, reservation, records| {
+            let branches = versions::branches(linked);
+            self.install_bodies(module, &all, None, Ready { reservation, records, branches }, begun)
         })
     }
 

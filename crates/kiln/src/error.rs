@@ -91,6 +91,26 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A function that lives was given another type.
+    #[error("{name} was {old} and is {new} now; callers that run expect the old type, so bind a new name or restart")]
+    SignatureChanged {
+        /// The function.
+        name: String,
+        /// Its type.
+        old: String,
+        /// The type it was to have.
+        new: String,
+    },
+    /// A variable that lives was given another type.
+    #[error("the variable {name} was {old} and is {new} now; its value cannot be kept, so restart")]
+    GlobalChanged {
+        /// The variable.
+        name: String,
+        /// Its type and size.
+        old: String,
+        /// The type and size it was to have.
+        new: String,
+    },
     /// A replacement could not be compiled.
     #[error("{0}")]
     Replace(String),

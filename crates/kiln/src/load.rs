@@ -23,7 +23,7 @@ use crate::session::external;
 use crate::versions;
 
 /// An input whose bytes are here. They stay for the process's life: bodies are read when they are first called.
-enum Opened {
+pub(crate) enum Opened {
     Bitcode { name: String, bytes: &'static [u8], modules: Vec<kiln_bitcode::Module> },
     Object { name: String, bytes: &'static [u8] },
     Archive { name: String, bytes: &'static [u8], whole: bool },
@@ -76,7 +76,7 @@ fn timed<T>(inner: &Inner, phase: fn(&mut crate::statistics::Phases) -> &mut Dur
 
 // ---- 1. files ----------------------------------------------------------------------------------------------------
 
-fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, Error> {
+pub(crate) fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, Error> {
     let mut opened = Vec::new();
     let mut whole = false;
     for input in inputs {
@@ -198,7 +198,8 @@ fn admit_all(inner: &'static Inner, opened: &mut [Opened]) -> Result<Vec<&'stati
         let Opened::Bitcode { name, bytes, modules } = input else { continue };
         for bitcode in modules.drain(..) {
             let id = inner.compiler.add_module(bytes);
-            let module = LoadedModule::new(name.clone(), bytes, bitcode, id, |count| inner.table().allocate(count));
+            let module =
+                LoadedModule::new(name.clone(), bytes, bitcode, id, |_| None, |count| inner.table().allocate(count));
             parsed.push(&*Box::leak(Box::new(module.map_err(Error::Stubs)?)));
         }
     }
@@ -236,7 +237,7 @@ impl Scope for LibraryScope {
 }
 
 /// The session's names at load: what is missing may make a language's runtime library appear.
-struct LoadScope<'e> {
+pub(crate) struct LoadScope<'e> {
     inner: &'e Inner,
     wants_exports: bool,
     tried: Vec<&'static str>,
@@ -244,7 +245,11 @@ struct LoadScope<'e> {
     stubs: Vec<(Vec<u8>, FunctionIndex)>,
 }
 
-impl LoadScope<'_> {
+impl<'e> LoadScope<'e> {
+    pub(crate) fn new(inner: &'e Inner) -> Self {
+        LoadScope { inner, wants_exports: false, tried: Vec::new(), stubs: Vec::new() }
+    }
+
     fn library_for(name: &[u8]) -> &'static str {
         let is_cxx = [&b"_ZS"[..], b"_ZN", b"_ZT", b"_Zn", b"_Zd", b"_ZK", b"__cxa", b"__gxx", b"__dynamic_cast"];
         if is_cxx.iter().any(|prefix| name.starts_with(prefix)) { CXX_RUNTIME } else { MATH_LIBRARY }
@@ -321,7 +326,7 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
             }
         }
     }
-    let mut scope = LoadScope { inner, wants_exports: false, tried: Vec::new(), stubs: Vec::new() };
+    let mut scope = LoadScope::new(inner);
     let resolved = link.resolve(&mut scope).map_err(|errors| Error::Link(errors.to_string()))?;
     // Names that only function bodies use are bound when those are compiled, where no library can be opened any more.
     for name in modules.iter().flat_map(|module| declared_names(module)) {
@@ -434,7 +439,13 @@ fn module_graph(inner: &Inner, module: &'static LoadedModule) -> Result<ModuleDa
 }
 
 /// Gives every id of a module that the link bound its meaning.
-fn bind_module(module: &LoadedModule, data: &ModuleData<'_>, linked: &Linked<'_>, input: InputId, tls: TlsPlacement) {
+pub(crate) fn bind_module(
+    module: &LoadedModule,
+    data: &ModuleData<'_>,
+    linked: &Linked<'_>,
+    input: InputId,
+    tls: TlsPlacement,
+) {
     let bind = |cells: &[Bound], symbols: &[Option<SymbolId>]| {
         for (cell, symbol) in cells.iter().zip(symbols) {
             let definition = symbol.and_then(|symbol| linked.graph_symbol(input, symbol));
@@ -458,7 +469,7 @@ fn bind_module(module: &LoadedModule, data: &ModuleData<'_>, linked: &Linked<'_>
 }
 
 /// Names that a module's functions may ask the process for.
-fn declared_names(module: &'static LoadedModule) -> impl Iterator<Item = &'static [u8]> {
+pub(crate) fn declared_names(module: &'static LoadedModule) -> impl Iterator<Item = &'static [u8]> {
     let bitcode = &module.bitcode;
     let functions = bitcode.functions().iter().filter(|f| f.is_declaration()).map(|f| &f.symbol);
     let globals = bitcode.globals().iter().filter(|g| g.is_declaration()).map(|g| &g.symbol);

@@ -20,11 +20,17 @@ pub(crate) struct LoadedModule {
     pub(crate) bitcode: kiln_bitcode::Module,
     /// The number by which the optimizer knows it.
     pub(crate) id: ModuleId,
-    /// The first of its functions in the function table.
+    /// The first generation of the same source: this one itself, unless it was loaded to replace another.
+    pub(crate) root: ModuleId,
+    /// The first of its own functions in the function table.
     pub(crate) first: FunctionIndex,
-    /// Functions with bodies, in the order of their indices in the function table.
+    /// Functions with bodies.
     pub(crate) defined: Vec<FunctionId>,
-    /// Ifuncs, whose indices in the function table follow those of functions.
+    /// Their indices in the function table.
+    indices: Vec<FunctionIndex>,
+    /// Those that no earlier generation has, in the order of their indices.
+    own: Vec<FunctionId>,
+    /// Ifuncs, whose indices in the function table follow those of its own functions.
     pub(crate) ifuncs: Vec<AliasId>,
     pub(crate) functions: Vec<Bound>,
     pub(crate) globals: Vec<Bound>,
@@ -34,12 +40,14 @@ pub(crate) struct LoadedModule {
 }
 
 impl LoadedModule {
-    /// A module whose functions get indices from `allocate`, and whose ids are not bound yet.
+    /// A module whose functions have the indices that `known` says or else get them from `allocate`, and whose ids are not
+    /// bound yet.
     pub(crate) fn new<E>(
         name: String,
         bytes: &'static [u8],
         bitcode: kiln_bitcode::Module,
         id: ModuleId,
+        known: impl Fn(FunctionId) -> Option<FunctionIndex>,
         allocate: impl FnOnce(u32) -> Result<FunctionIndex, E>,
     ) -> Result<Self, E> {
         let has_body =
@@ -48,7 +56,16 @@ impl LoadedModule {
         let defined: Vec<_> = functions.filter(|(_, f)| has_body(f)).map(|(id, _)| id).collect();
         let aliases = (0u32..).map(AliasId).zip(bitcode.aliases());
         let ifuncs: Vec<_> = aliases.filter(|(_, a)| a.kind == AliasKind::Ifunc).map(|(id, _)| id).collect();
-        let first = allocate((defined.len() + ifuncs.len()) as u32)?;
+        let own: Vec<_> = defined.iter().copied().filter(|function| known(*function).is_none()).collect();
+        let first = allocate((own.len() + ifuncs.len()) as u32)?;
+        let mut next = first.0;
+        let index = |function: &FunctionId| {
+            known(*function).unwrap_or_else(|| {
+                next += 1;
+                FunctionIndex(next - 1)
+            })
+        };
+        let indices = defined.iter().map(index).collect();
         let unbound = |count: usize| (0..count).map(|_| Bound::new()).collect();
         Ok(Self {
             functions: unbound(bitcode.functions().len()),
@@ -59,27 +76,30 @@ impl LoadedModule {
             bytes,
             bitcode,
             id,
+            root: id,
             first,
             defined,
+            indices,
+            own,
             ifuncs,
         })
     }
 
     /// The function at `index` of the function table, if it is one of this module's with a body.
     pub(crate) fn function_at(&self, index: FunctionIndex) -> Option<FunctionId> {
-        self.defined.get(index.0.checked_sub(self.first.0)? as usize).copied()
+        self.own.get(index.0.checked_sub(self.first.0)? as usize).copied()
     }
 
     /// The index in the function table of a function with a body.
     pub(crate) fn index_of(&self, function: FunctionId) -> Option<FunctionIndex> {
         let position = self.defined.binary_search(&function).ok()?;
-        Some(FunctionIndex(self.first.0 + position as u32))
+        Some(self.indices[position])
     }
 
     /// The index in the function table of an ifunc.
     pub(crate) fn index_of_ifunc(&self, ifunc: AliasId) -> Option<FunctionIndex> {
         let position = self.ifuncs.binary_search(&ifunc).ok()?;
-        Some(FunctionIndex(self.first.0 + (self.defined.len() + position) as u32))
+        Some(FunctionIndex(self.first.0 + (self.own.len() + position) as u32))
     }
 
     /// What the resolver function of an ifunc is bound to.
@@ -100,6 +120,13 @@ impl LoadedModule {
             Some(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
             _ => format!("function {}", function.0),
         }
+    }
+
+    /// The function with a body that is called `name`.
+    pub(crate) fn function_named(&self, name: &str) -> Option<FunctionId> {
+        let is_it =
+            |function: &&FunctionId| self.bitcode.symbol_name(GlobalRef::Function(**function)) == name.as_bytes();
+        self.defined.iter().find(is_it).copied()
     }
 
     /// What people call the symbol of one of this module's objects.

@@ -155,7 +155,7 @@ impl std::fmt::Debug for Redefined {
 }
 
 impl Redefined {
-    fn nothing(inner: &'static Inner) -> Self {
+    pub(crate) fn nothing(inner: &'static Inner) -> Self {
         Self { inner, versions: Vec::new(), retired: Vec::new(), invalidated: 0 }
     }
 
@@ -242,22 +242,32 @@ impl Inner {
         }
         let installed = std::mem::take(&mut *sink.lock().unwrap_or_else(PoisonError::into_inner));
         if mode == Mode::Redefine {
-            for root in &roots {
-                let Some(index) = module.index_of(*root) else { continue };
-                let old = self.function_at(index);
-                let mut history = self.history();
-                if let Some((old, id)) = old {
-                    history.set_opaque(old.id, id, true);
-                }
-                history.set_source(index, module_id, *root);
-            }
+            self.adopt_sources(module, &roots);
         }
-        Ok(Redefined {
+        Ok(self.redefined(installed))
+    }
+
+    /// Says that `functions` of `module` are compiled from its bodies from now on.
+    pub(crate) fn adopt_sources(&self, module: &LoadedModule, functions: &[FunctionId]) {
+        for function in functions {
+            let Some(index) = module.index_of(*function) else { continue };
+            let old = self.function_at(index);
+            let mut history = self.history();
+            if let Some((old, id)) = old {
+                history.set_opaque(old.id, id, true);
+            }
+            history.set_source(index, module.id, *function);
+        }
+    }
+
+    /// What an install means to the client.
+    pub(crate) fn redefined(&'static self, installed: Installed) -> Redefined {
+        Redefined {
             inner: self,
             versions: installed.versions.iter().map(|(function, n)| (self.name_of(*function), *n)).collect(),
             invalidated: installed.invalidated.len(),
             retired: installed.retired,
-        })
+        }
     }
 
     #[inline(never)]

@@ -51,3 +51,28 @@ fn text(result: Option<ValueKind>, parameters: &[Option<ValueKind>]) -> String {
     let one = |kind: &Option<ValueKind>| kind.map_or_else(|| "…".to_owned(), |kind| kind.to_string());
     format!("{} ({})", one(&result), parameters.iter().map(one).collect::<Vec<_>>().join(", "))
 }
+
+/// A type as textual IR writes it.
+pub(crate) fn describe(module: &Module, ty: TypeId) -> String {
+    let list = |types: &[TypeId]| types.iter().map(|ty| describe(module, *ty)).collect::<Vec<_>>().join(", ");
+    match module.ty(ty) {
+        Type::Void => "void".to_owned(),
+        Type::Integer(bits) => format!("i{bits}"),
+        Type::Float => "float".to_owned(),
+        Type::Double => "double".to_owned(),
+        Type::Pointer { .. } => "ptr".to_owned(),
+        Type::Array { count, element } => format!("[{count} x {}]", describe(module, *element)),
+        Type::Vector { count, element, .. } => format!("<{count} x {}>", describe(module, *element)),
+        Type::Struct { packed: true, fields, .. } => format!("<{{ {} }}>", list(fields)),
+        Type::Struct { fields, .. } => format!("{{ {} }}", list(fields)),
+        Type::Function { result, parameters, variadic, .. } => {
+            let dots = match (*variadic, parameters.is_empty()) {
+                (true, true) => "...",
+                (true, false) => ", ...",
+                (false, _) => "",
+            };
+            format!("{} ({}{dots})", describe(module, *result), list(parameters))
+        }
+        other => format!("{other:?}").to_lowercase(),
+    }
+}

@@ -177,3 +177,65 @@ fn evicted_functions_come_back_and_failures_change_nothing() {
     assert!(matches!(engine.redefine_from_object(&["f"], &undefined), Err(Error::Link(_))));
     assert_eq!(call(&engine, "g", 1), 2);
 }
+
+#[test]
+fn another_generation_keeps_values_and_changes_what_differs() {
+    let engine = engine();
+    let first = "static int calls = 40; int limit = 7; static const char *text(void) { return \"one\"; }\n\
+                 static int helper(int x) { return x + 1; } int same(int x) { return x * 2; }\n\
+                 int count(int x) { calls += 1; return calls + helper(x) + (text()[0] == 'o' ? 0 : 1000); }";
+    engine.load(&[bitcode("generation", first, &["-g"])]).unwrap();
+    let name = Path::new(env!("CARGO_TARGET_TMPDIR")).join("generation.bc").display().to_string();
+    assert_eq!((call(&engine, "count", 1), call(&engine, "same", 4)), (43, 8));
+    let limit = engine.lookup("limit");
+
+    // Another order, another function and string before the others, other lines: one function and a constant changed.
+    let second = "extern int printf(const char *, ...);\n\nint added(int x) { if (x < 0) printf(\"less\"); return x - 1; }\n\
+                  static int calls = 0; int limit = 9;\n\
+                  int same(int x) { return x * 2; }\n\nstatic int helper(int x) { return x + 100; }\n\
+                  static const char *text(void) { return \"two\"; }\n\
+                  int count(int x) { calls += 1; return calls + helper(x) + (text()[0] == 'o' ? 0 : 1000); }";
+    let update = engine.update(&name, &bitcode("generation", second, &["-g"])).unwrap();
+    let mut changed: Vec<_> = update.redefined.versions().iter().map(|(name, _)| name.as_str()).collect();
+    changed.sort_unstable();
+    assert_eq!(changed, ["helper", "text"]);
+    assert_eq!((update.added.as_slice(), update.removed.as_slice()), (&["added".to_owned()][..], &[][..]));
+    assert_eq!(update.unchanged, 2);
+    assert_eq!(call(&engine, "count", 1), 42 + 101 + 1000, "the static variable kept its value");
+    assert_eq!((call(&engine, "same", 4), call(&engine, "added", 4)), (8, 3));
+    assert_eq!(engine.lookup("limit"), limit);
+
+    // The same once more changes nothing; then back to the first, with a name removed and one added again.
+    let update = engine.update(&name, &bitcode("generation", second, &[])).unwrap();
+    assert_eq!((update.redefined.versions().len(), update.unchanged), (0, 5));
+    let update = engine.update(&name, &bitcode("generation", first, &[])).unwrap();
+    assert_eq!(update.removed, ["added"]);
+    assert_eq!(call(&engine, "count", 1), 43 + 2);
+
+    let changed = first.replace("same(int x)", "same(long x, int y)");
+    let error = engine.update(&name, &bitcode("generation", &changed, &[])).unwrap_err();
+    assert!(matches!(&error, Error::SignatureChanged { name, .. } if name == "same"), "{error}");
+    assert!(error.to_string().contains("i32 (i32)") && error.to_string().contains("i32 (i64, i32)"), "{error}");
+    let changed = first.replace("static int calls = 40;", "static long calls = 40;");
+    let error = engine.update(&name, &bitcode("generation", &changed, &[])).unwrap_err();
+    assert!(error.to_string().contains("i32 (4 bytes)") && error.to_string().contains("i64 (8 bytes)"), "{error}");
+    assert_eq!((call(&engine, "count", 1), call(&engine, "same", 4)), (44 + 2, 8), "nothing changed");
+}
+
+#[test]
+fn functions_are_redefined_by_ir() {
+    let engine = engine();
+    let source = |k: i32| {
+        format!("static int state; int f(int x) {{ return x + {k} + state++; }} int g(int x) {{ return -f(x); }}")
+    };
+    engine.load(&[bitcode("ir", &source(1), &[])]).unwrap();
+    assert_eq!(call(&engine, "g", 1), -2);
+    let redefined = engine.redefine(&["f"], &bitcode("ir2", &source(10), &[])).unwrap();
+    assert_eq!(redefined.versions(), [("f".to_owned(), 2)]);
+    assert_eq!(call(&engine, "g", 1), -12, "one call before counted");
+    engine.reoptimise(&["f", "g"], Pipeline::Full).unwrap();
+    assert_eq!(call(&engine, "g", 1), -13);
+    engine.rollback("f", 1).unwrap();
+    assert_eq!(call(&engine, "g", 1), -5);
+    assert!(matches!(engine.redefine(&["nothing"], &bitcode("ir3", &source(1), &[])), Err(Error::NotFound { .. })));
+}

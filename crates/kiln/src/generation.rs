@@ -1,0 +1,399 @@
+//! Another generation of a loaded module: changed source of a program that runs.
+//!
+//! Ids hold within one module, so two generations are joined by names: functions and variables that other modules see by
+//! their names in the session, the others by their names in earlier generations of the same module, constants that
+//! nobody else sees by content. What is known keeps its stub or address, and its value; what is new gets its own.
+
+use std::collections::HashMap;
+
+use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
+use kiln_baseline::data;
+use kiln_bitcode::{AliasId, GlobalRef, Linkage, ThreadLocal};
+use kiln_codecache::Records;
+use kiln_dispatch::{FunctionIndex, Mode};
+use kiln_link::{External, Link, Scope, TlsPlacement};
+use kiln_remote::Neighbours;
+
+use crate::compiler::Job;
+use crate::digest::{Digest, Digester, is_matched_by_content};
+use crate::engine::{Engine, Inner};
+use crate::error::Error;
+use crate::input::Input;
+use crate::load::{self, LoadScope, Opened};
+use crate::module::LoadedModule;
+use crate::place::{self, Observed};
+use crate::process::signals::Blocked;
+use crate::reclaim::frame_of;
+use crate::replace::Redefined;
+
+/// What became of a program when its source changed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Update {
+    /// The functions that have a new meaning, with their new versions.
+    pub redefined: Redefined,
+    /// Functions that are new.
+    pub added: Vec<String>,
+    /// Functions that the new source has not. Code that refers to them goes on doing so.
+    pub removed: Vec<String>,
+    /// How many functions are as they were.
+    pub unchanged: usize,
+}
+
+impl Engine {
+    /// Gives functions a new meaning: those called `names` get the bodies that `input` defines, a bitcode module or source
+    /// file that belongs to the module which defines the first of them.
+    ///
+    /// Functions and variables that the session or an earlier generation of the module has under the same name are the
+    /// same: variables keep their addresses and values, static and thread-local ones included. What is new is added.
+    /// When this returns, every new entry, from any thread, has the new meaning.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::SignatureChanged`] and [`Error::GlobalChanged`] where the types of something that lives
+    /// differ; what is wrong with the input or its code. Everything is as before then.
+    pub fn redefine(&self, names: &[&str], input: &Input) -> Result<Redefined, Error> {
+        let entry = 0u8;
+        let result = redefine(self.inner(), names, input);
+        self.inner().reclaim_if_much(frame_of(&entry));
+        result
+    }
+
+    /// Takes over all that differs in `input`, another generation of the loaded module that came from `name`: compares
+    /// function by function, whatever their order and debug information, and redefines together those that changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::redefine`].
+    pub fn update(&self, name: &str, input: &Input) -> Result<Update, Error> {
+        let entry = 0u8;
+        let result = update(self.inner(), name, input);
+        self.inner().reclaim_if_much(frame_of(&entry));
+        result
+    }
+}
+
+#[inline(never)]
+fn redefine(inner: &'static Inner, names: &[&str], input: &Input) -> Result<Redefined, Error> {
+    let not_found = |name: &str| Error::NotFound { name: name.to_owned() };
+    let first = names.first().ok_or_else(|| not_found(""))?;
+    let index = inner.stub_named(first).ok_or_else(|| not_found(first))?;
+    let (parent, _) = inner.function_at(index).ok_or_else(|| not_found(first))?;
+    let generation = Generation::load(inner, parent, input)?;
+    let named = |name: &&str| {
+        let function = generation.module.function_named(name).ok_or_else(|| not_found(name))?;
+        let is_known = generation.known.contains_key(&function);
+        if is_known { Ok(function) } else { Err(not_found(name)) }
+    };
+    let functions: Vec<_> = names.iter().map(named).collect::<Result<_, _>>()?;
+    generation.admit(inner);
+    inner.redefine_functions(generation.module, &functions)
+}
+
+#[inline(never)]
+fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Error> {
+    let parent = inner.newest(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
+    let generation = Generation::load(inner, parent, input)?;
+    let module = generation.module;
+    let broken = |source| Error::Bitcode { name: module.name.clone(), source };
+    let mut new = Digester::new(&module.bitcode, module.bytes);
+    let mut old: HashMap<u32, Digester<'static>> = HashMap::new();
+    let mut changed = Vec::new();
+    let mut unchanged = 0;
+    for (function, index) in &generation.known {
+        let Some((before, id)) = inner.function_at(*index) else { continue };
+        let digester = old.entry(before.id.0).or_insert_with(|| Digester::new(&before.bitcode, before.bytes));
+        let same = digester.function(id).map_err(broken)? == new.function(*function).map_err(broken)?;
+        if same && !inner.history().opaque(before.id).contains(&id) {
+            unchanged += 1;
+        } else {
+            changed.push(*function);
+        }
+    }
+    changed.sort_unstable();
+    let added = module.defined.iter().filter(|function| !generation.known.contains_key(function));
+    let added = added.map(|function| module.function_name(*function)).collect();
+    let mut removed: Vec<_> = parent.defined.iter().map(|function| parent.function_name(*function)).collect();
+    removed.retain(|name| module.function_named(name).is_none());
+    generation.admit(inner);
+    let redefined = inner.redefine_functions(module, &changed)?;
+    Ok(Update { redefined, added, removed, unchanged })
+}
+
+impl Inner {
+    /// The newest generation of the module that was loaded from `name`.
+    fn newest(&self, name: &str) -> Option<&'static LoadedModule> {
+        let modules = self.modules();
+        let root = modules.iter().find(|module| module.name == name)?.root;
+        modules.iter().rfind(|module| module.root == root).copied()
+    }
+
+    /// All generations of a module, the newest first.
+    fn generations(&self, of: &LoadedModule) -> Vec<&'static LoadedModule> {
+        self.modules().iter().rev().filter(|module| module.root == of.root).copied().collect()
+    }
+
+    /// Compiles `functions` of `module` and makes the result their current versions, all together.
+    fn redefine_functions(
+        &'static self,
+        module: &'static LoadedModule,
+        functions: &[FunctionId],
+    ) -> Result<Redefined, Error> {
+        if functions.is_empty() {
+            return Ok(Redefined::nothing(self));
+        }
+        let _blocked = Blocked::all();
+        let by_baseline = self.redefine_by_baseline(module, functions);
+        if let Some(redefined) = by_baseline.map_err(|failure| Error::Replace(failure.to_string()))? {
+            return Ok(redefined);
+        }
+        self.replace_by_ir(Job {
+            module: module.id,
+            roots: functions.to_vec(),
+            pipeline: self.options.pipeline,
+            neighbours: Neighbours::NONE,
+            mode: Mode::Redefine,
+            installed: None,
+        })
+    }
+}
+
+/// A module that joins earlier generations of itself.
+struct Generation {
+    module: &'static LoadedModule,
+    /// Its functions that earlier generations or other modules know.
+    known: HashMap<FunctionId, FunctionIndex>,
+}
+
+/// What is known of earlier generations, by name or content.
+#[derive(Default)]
+struct Earlier {
+    functions: HashMap<Vec<u8>, (&'static LoadedModule, FunctionId)>,
+    variables: HashMap<Vec<u8>, (&'static LoadedModule, GlobalId)>,
+    constants: HashMap<Digest, External>,
+}
+
+impl Earlier {
+    fn of(generations: &[&'static LoadedModule]) -> Self {
+        let mut earlier = Earlier::default();
+        for module in generations {
+            let bitcode = &module.bitcode;
+            for function in &module.defined {
+                let name = bitcode.symbol_name(GlobalRef::Function(*function));
+                if is_local(bitcode.function(*function).symbol.linkage) && !name.is_empty() {
+                    earlier.functions.entry(name.to_vec()).or_insert((module, *function));
+                }
+            }
+            let mut digester = Digester::new(bitcode, module.bytes);
+            for (id, global) in (0u32..).map(GlobalId).zip(bitcode.globals()) {
+                if is_matched_by_content(bitcode, id) {
+                    if let Some(Some(bound)) = module.globals[id.0 as usize].get() {
+                        earlier.constants.entry(digester.content(id)).or_insert(*bound);
+                    }
+                } else if !global.is_declaration() {
+                    let name = bitcode.symbol_name(GlobalRef::Global(id));
+                    earlier.variables.entry(name.to_vec()).or_insert((module, id));
+                }
+            }
+        }
+        earlier
+    }
+}
+
+impl Generation {
+    /// Reads `input`, joins it to the generations of `parent`, and lays out what is new of its data.
+    fn load(inner: &'static Inner, parent: &'static LoadedModule, input: &Input) -> Result<Self, Error> {
+        let mut opened = load::open_all(inner, std::slice::from_ref(input))?;
+        let single = match opened.pop() {
+            Some(Opened::Bitcode { bytes, mut modules, .. }) if opened.is_empty() && modules.len() == 1 => {
+                modules.pop().map(|bitcode| (bytes, bitcode))
+            }
+            _ => None,
+        };
+        let (bytes, bitcode) = single.ok_or_else(|| {
+            Error::Replace("functions are redefined by one bitcode module, IR file or source file at a time".to_owned())
+        })?;
+        let generations = inner.generations(parent);
+        let earlier = Earlier::of(&generations);
+        let known = join_functions(inner, &earlier, &bitcode, bytes)?;
+        let _blocked = Blocked::all();
+        let id = inner.compiler.add_module(bytes);
+        let module = LoadedModule::new(
+            parent.name.clone(),
+            bytes,
+            bitcode,
+            id,
+            |function| known.get(&function).copied(),
+            |count| inner.table().allocate(count),
+        );
+        let mut module = module.map_err(Error::Stubs)?;
+        module.root = parent.root;
+        join_globals(inner, &earlier, &module)?;
+        let module: &'static LoadedModule = Box::leak(Box::new(module));
+        lay_out(inner, module)?;
+        Ok(Self { module, known })
+    }
+
+    /// Makes the module part of the session: its new functions can be called.
+    fn admit(&self, inner: &Inner) {
+        inner.modules().push(self.module);
+        let mut session = inner.session();
+        let bitcode = &self.module.bitcode;
+        for function in &self.module.defined {
+            let symbol = &bitcode.function(*function).symbol;
+            if let (false, Some(index)) = (is_local(symbol.linkage), self.module.index_of(*function)) {
+                session.define(bitcode.str(symbol.name), External::Function(inner.table().stub(index)));
+            }
+        }
+        for (cell, global) in self.module.globals.iter().zip(bitcode.globals()) {
+            if let (false, false, Some(Some(bound))) =
+                (is_local(global.symbol.linkage), global.is_declaration(), cell.get())
+            {
+                session.define(bitcode.str(global.symbol.name), *bound);
+            }
+        }
+    }
+}
+
+fn is_local(linkage: Linkage) -> bool {
+    matches!(linkage, Linkage::Internal | Linkage::Private)
+}
+
+/// Which functions of the new module exist; refuses those whose types differ.
+fn join_functions(
+    inner: &Inner,
+    earlier: &Earlier,
+    bitcode: &kiln_bitcode::Module,
+    bytes: &[u8],
+) -> Result<HashMap<FunctionId, FunctionIndex>, Error> {
+    let mut known = HashMap::new();
+    let mut digester = Digester::new(bitcode, bytes);
+    for (id, function) in (0u32..).map(FunctionId).zip(bitcode.functions()) {
+        let linkage = function.symbol.linkage;
+        if function.is_declaration() || linkage == Linkage::AvailableExternally {
+            continue;
+        }
+        let name = bitcode.str(function.symbol.name);
+        let text = String::from_utf8_lossy(name);
+        let (index, before) = if is_local(linkage) {
+            let Some((module, old)) = earlier.functions.get(name) else { continue };
+            let Some(index) = module.index_of(*old) else { continue };
+            (index, Some((*module, *old)))
+        } else {
+            let Some(index) = inner.stub_named(&text) else { continue };
+            (index, inner.function_at(index))
+        };
+        if let Some((module, old)) = before {
+            let old_type = module.bitcode.function(old).symbol.value_type;
+            let same =
+                Digester::new(&module.bitcode, module.bytes).ty(old_type) == digester.ty(function.symbol.value_type);
+            if !same {
+                return Err(Error::SignatureChanged {
+                    name: text.into_owned(),
+                    old: crate::signature::describe(&module.bitcode, old_type),
+                    new: crate::signature::describe(bitcode, function.symbol.value_type),
+                });
+            }
+        }
+        known.insert(id, index);
+    }
+    Ok(known)
+}
+
+/// Binds the globals of the new module that exist; refuses variables whose types differ.
+fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Result<(), Error> {
+    let bitcode = &module.bitcode;
+    let mut digester = Digester::new(bitcode, module.bytes);
+    for (id, global) in (0u32..).map(GlobalId).zip(bitcode.globals()) {
+        let cell = &module.globals[id.0 as usize];
+        let name = bitcode.str(global.symbol.name);
+        let skip = global.is_declaration()
+            || global.symbol.linkage == Linkage::AvailableExternally
+            || name.starts_with(b"llvm.")
+            || bitcode.block_address_owner(id).is_some();
+        if skip {
+            continue;
+        }
+        if is_matched_by_content(bitcode, id) {
+            if let Some(bound) = earlier.constants.get(&digester.content(id)) {
+                let _ = cell.set(Some(*bound));
+            }
+            continue;
+        }
+        let before = earlier.variables.get(name);
+        let bound = match before {
+            Some((old, old_id)) if is_local(global.symbol.linkage) => {
+                old.globals[old_id.0 as usize].get().copied().flatten()
+            }
+            _ if is_local(global.symbol.linkage) => None,
+            _ => inner.session().definition(name),
+        };
+        let Some(bound) = bound else { continue };
+        if let Some((old, old_id)) = before {
+            let old_type = old.bitcode.global(*old_id).symbol.value_type;
+            let same = Digester::new(&old.bitcode, old.bytes).ty(old_type) == digester.ty(global.symbol.value_type);
+            if !same {
+                return Err(Error::GlobalChanged {
+                    name: String::from_utf8_lossy(name).into_owned(),
+                    old: layout(&old.bitcode, old_type),
+                    new: layout(bitcode, global.symbol.value_type),
+                });
+            }
+        }
+        let _ = cell.set(Some(bound));
+    }
+    Ok(())
+}
+
+/// A type and its size, for people.
+fn layout(module: &kiln_bitcode::Module, ty: kiln_bitcode::TypeId) -> String {
+    let text = crate::signature::describe(module, ty);
+    match module.layout_of(ty) {
+        Some(layout) => format!("{text} ({} bytes)", layout.size),
+        None => text,
+    }
+}
+
+/// Stubs and addresses of a generation.
+struct GenerationStubs<'e> {
+    inner: &'e Inner,
+    module: &'e LoadedModule,
+}
+
+impl data::Stubs for GenerationStubs<'_> {
+    fn function(&self, function: FunctionId) -> ExecutorAddr {
+        let index = self.module.index_of(function).expect("asked for functions with bodies only");
+        self.inner.table().stub(index)
+    }
+
+    fn ifunc(&self, ifunc: AliasId) -> ExecutorAddr {
+        let index = self.module.index_of_ifunc(ifunc).expect("asked for ifuncs only");
+        self.inner.table().stub(index)
+    }
+
+    fn elsewhere(&self, global: GlobalId) -> Option<ExecutorAddr> {
+        let bound = self.module.globals[global.0 as usize].get().copied().flatten()?;
+        let thread_local = self.module.bitcode.global(global).thread_local != ThreadLocal::None;
+        if thread_local { Some(ExecutorAddr::new(0)) } else { bound.address() }
+    }
+}
+
+/// Lays out and initialises the globals of `module` that are new, and binds its ids. Constructors do not run again.
+fn lay_out(inner: &'static Inner, module: &'static LoadedModule) -> Result<(), Error> {
+    let data = data::module_data(&module.bitcode, &GenerationStubs { inner, module })
+        .map_err(|source| Error::Data { name: module.name.clone(), source })?;
+    let mut link = Link::new(kiln_link::Options { single_threaded: true, ..kiln_link::Options::default() });
+    let input = link.add_graph(&data.graph);
+    let mut scope = LoadScope::new(inner);
+    let resolved = link.resolve(&mut scope).map_err(|errors| Error::Link(errors.to_string()))?;
+    for name in load::declared_names(module) {
+        let _ = scope.lookup(name);
+    }
+    let filled = place::fill(inner, resolved, &Observed::default())?;
+    let tls: TlsPlacement = filled.tls;
+    filled.publish_with(|linked, reservation, records: Records<'_>| {
+        reservation.publish(records)?.leak();
+        load::bind_module(module, &data, linked, input, tls);
+        Ok(())
+    })
+}
