@@ -133,6 +133,11 @@ pub(crate) struct RunOptions {
     #[arg(short = 'i', value_name = "MORE", value_hint = ValueHint::FilePath)]
     pub(crate) more: Vec<PathBuf>,
 
+    /// Take over what is saved in PROGRAM and MORE (source, IR, bitcode) while the program runs: functions that changed are
+    /// replaced, variables keep their values.
+    #[arg(long)]
+    pub(crate) watch: bool,
+
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
 

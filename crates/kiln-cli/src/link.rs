@@ -49,5 +49,5 @@ pub(crate) fn link(options: LinkOptions) -> Outcome {
     let program = name.map_or_else(|| c"kiln".to_owned(), |name| run::c_string(name.as_bytes()));
     let arguments =
         std::iter::once(program).chain(arguments.iter().skip(1).map(|a| run::c_string(a.as_bytes()))).collect();
-    run::load(engine_options, &inputs, arguments, options.engine.stats)
+    run::load(engine_options, &inputs, arguments, options.engine.stats, Vec::new())
 }

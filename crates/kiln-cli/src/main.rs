@@ -12,6 +12,7 @@ mod inspect;
 mod link;
 mod report;
 mod run;
+mod watch;
 
 use std::ffi::{c_char, c_int};
 

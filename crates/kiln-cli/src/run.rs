@@ -7,29 +7,40 @@ use std::path::PathBuf;
 use kiln::{Engine, Input};
 
 use crate::args::RunOptions;
-use crate::{Outcome, report};
+use crate::{Outcome, report, watch};
 
 /// Loads the program.
 pub(crate) fn run(options: RunOptions) -> Outcome {
     let arguments = options.program.iter().map(|argument| c_string(argument.as_bytes())).collect();
     let program = PathBuf::from(&options.program[0]);
-    let mut inputs = vec![Input::File(program)];
-    inputs.extend(options.more.into_iter().map(Input::File));
+    let files: Vec<_> = std::iter::once(program).chain(options.more).collect();
+    let mut inputs: Vec<_> = files.iter().cloned().map(Input::File).collect();
     inputs.extend(options.libraries.into_iter().map(Input::Library));
     let mut engine_options = report::engine_options(&options.engine);
     engine_options.library_paths = options.library_paths;
-    load(engine_options, &inputs, arguments, options.engine.stats)
+    let watched = if options.watch { watch::watchable(files) } else { Vec::new() };
+    load(engine_options, &inputs, arguments, options.engine.stats, watched)
 }
 
 /// Loads `inputs` and finds their `main`.
-pub(crate) fn load(options: kiln::Options, inputs: &[Input], arguments: Vec<CString>, stats: bool) -> Outcome {
+pub(crate) fn load(
+    options: kiln::Options,
+    inputs: &[Input],
+    arguments: Vec<CString>,
+    stats: bool,
+    watched: Vec<PathBuf>,
+) -> Outcome {
     let loaded = Engine::new(options).and_then(|engine| {
         if stats {
             engine.report_statistics_at_exit();
         }
         engine.report_crashes();
         engine.load(inputs)?;
-        engine.program(arguments)
+        let program = engine.program(arguments)?;
+        if !watched.is_empty() {
+            engine.watch(watched, |event| watch::report(event))?;
+        }
+        Ok(program)
     });
     match loaded {
         Ok(program) => Outcome::Program(program),

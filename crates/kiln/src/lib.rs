@@ -43,6 +43,7 @@ mod session;
 mod signature;
 mod statistics;
 mod versions;
+mod watch;
 
 pub use engine::{Engine, Program};
 pub use error::Error;
@@ -56,6 +57,7 @@ pub use kiln_dispatch::{Holder, Reclaimed};
 pub use options::{Options, PerfFormat, Pipeline, Tier, TierChoice};
 pub use replace::{Pending, Redefined};
 pub use statistics::{RegionUse, Statistics};
+pub use watch::WatchEvent;
 
 /// The README's example, compiled as a test.
 #[cfg(doctest)]

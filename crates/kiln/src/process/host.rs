@@ -59,6 +59,17 @@ pub(crate) fn lookup(name: &[u8]) -> Option<ExecutorAddr> {
     Some(ExecutorAddr::new(address as u64))
 }
 
+/// Whether the main thread and all others but the calling one have ended.
+pub(crate) fn only_thread_left() -> bool {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return false };
+    let is_alive = |task: &std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which stands in parentheses and may hold any.
+        stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z'))
+    };
+    tasks.flatten().filter(is_alive).count() == 1
+}
+
 /// Registers `function` to run after every `atexit` handler that is registered later.
 pub(crate) fn at_exit(function: extern "C" fn(*mut c_void)) {
     // SAFETY: the handler takes the null argument given here and Kiln's own image is never unloaded.
