@@ -6,15 +6,32 @@
 
 use std::collections::HashMap;
 
-use blake3::Hasher;
 use kiln_abi::{FunctionId, GlobalId};
 use kiln_bitcode::{
-    Attribute, AttributeList, AttributePlace, Body, Constant, ConstantId, GlobalRef, Linkage, Module, Opcode,
-    ThreadLocal, Type, TypeId, ValueId,
+    Attribute, AttributeGroup, AttributeList, AttributePlace, Body, Constant, ConstantId, GlobalRef, Linkage, Module,
+    Opcode, ThreadLocal, Type, TypeId, ValueId,
 };
 
 /// A meaning.
 pub(crate) type Digest = [u8; 32];
+
+/// What is to be digested, gathered first: hashing many small pieces costs more than one large one.
+#[derive(Default)]
+struct Hasher(Vec<u8>);
+
+impl Hasher {
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> Digest {
+        *blake3::hash(&self.0).as_bytes()
+    }
+}
 
 /// Digests of one module's functions, types and constants.
 pub(crate) struct Digester<'m> {
@@ -23,14 +40,26 @@ pub(crate) struct Digester<'m> {
     body: Body,
     types: Vec<Option<Digest>>,
     globals: HashMap<GlobalId, Digest>,
+    /// The module's constants by number.
+    constants: Vec<Option<Digest>>,
+    /// Attribute groups by address: calls share them.
+    groups: HashMap<usize, Digest>,
     /// Globals whose contents are being looked at: they may refer to each other.
     open: Vec<GlobalId>,
 }
 
 impl<'m> Digester<'m> {
     pub(crate) fn new(module: &'m Module, bytes: &'m [u8]) -> Self {
-        let types = vec![None; module.types().len()];
-        Self { module, bytes, body: Body::new(), types, globals: HashMap::new(), open: Vec::new() }
+        Self {
+            module,
+            bytes,
+            body: Body::new(),
+            types: vec![None; module.types().len()],
+            globals: HashMap::new(),
+            constants: Vec::new(),
+            groups: HashMap::new(),
+            open: Vec::new(),
+        }
     }
 
     /// The meaning of a function with a body.
@@ -52,7 +81,7 @@ impl<'m> Digester<'m> {
             match constant {
                 Some(constant) => hasher.update(&self.constant(constant)),
                 None => hasher.update(b"-"),
-            };
+            }
         }
         for block in 0..body.block_count() {
             hasher.update(b"B");
@@ -61,7 +90,7 @@ impl<'m> Digester<'m> {
             }
         }
         self.body = body;
-        Ok(*hasher.finalize().as_bytes())
+        Ok(hasher.finish())
     }
 
     fn instruction(&mut self, hasher: &mut Hasher, body: &Body, at: u32) {
@@ -121,8 +150,18 @@ impl<'m> Digester<'m> {
 
     /// The meaning of a module's constant.
     pub(crate) fn constant(&mut self, id: ConstantId) -> Digest {
+        let at = id.0 as usize;
+        if let Some(Some(known)) = self.constants.get(at) {
+            return *known;
+        }
         let (constant, ty) = (self.module.constant(id), self.module.constant_type(id));
-        self.own_constant(None, constant, ty)
+        let digest = self.own_constant(None, constant, ty);
+        // Within a cycle of globals it depends on where the cycle was entered.
+        if self.open.is_empty() {
+            self.constants.resize(self.module.constant_count().max(at + 1), None);
+            self.constants[at] = Some(digest);
+        }
+        digest
     }
 
     fn part(&mut self, body: Option<&Body>, id: ConstantId) -> Digest {
@@ -197,7 +236,7 @@ impl<'m> Digester<'m> {
             let digest = self.part(body, part);
             hasher.update(&digest);
         }
-        *hasher.finalize().as_bytes()
+        hasher.finish()
     }
 
     fn reference(&mut self, global: GlobalRef) -> Digest {
@@ -215,7 +254,7 @@ impl<'m> Digester<'m> {
         };
         hasher.update(kind);
         hasher.update(self.module.symbol_name(global));
-        *hasher.finalize().as_bytes()
+        hasher.finish()
     }
 
     /// The meaning of a constant that only its module can see.
@@ -237,7 +276,7 @@ impl<'m> Digester<'m> {
             hasher.update(&digest);
         }
         self.open.pop();
-        let digest = *hasher.finalize().as_bytes();
+        let digest = hasher.finish();
         if self.open.is_empty() {
             self.globals.insert(id, digest);
         }
@@ -246,20 +285,35 @@ impl<'m> Digester<'m> {
 
     fn attributes(&mut self, hasher: &mut Hasher, list: &AttributeList) {
         for group in list.groups() {
-            match group.place() {
-                AttributePlace::Parameter(n) => text(hasher, &format!("P{n}")),
-                place => text(hasher, &format!("{place:?}")),
-            }
-            for attribute in group.attributes() {
-                match attribute {
-                    Attribute::Type(kind, Some(ty)) => {
-                        text(hasher, kind.name());
-                        hasher.update(&self.ty(*ty));
-                    }
-                    other => text(hasher, &format!("{other:?}")),
+            let address = std::sync::Arc::as_ptr(group).addr();
+            let digest = match self.groups.get(&address) {
+                Some(known) => *known,
+                None => {
+                    let digest = self.group(group);
+                    self.groups.insert(address, digest);
+                    digest
                 }
+            };
+            hasher.update(&digest);
+        }
+    }
+
+    fn group(&mut self, group: &AttributeGroup) -> Digest {
+        let mut hasher = Hasher::new();
+        match group.place() {
+            AttributePlace::Parameter(n) => text(&mut hasher, &format!("P{n}")),
+            place => text(&mut hasher, &format!("{place:?}")),
+        }
+        for attribute in group.attributes() {
+            match attribute {
+                Attribute::Type(kind, Some(ty)) => {
+                    text(&mut hasher, kind.name());
+                    hasher.update(&self.ty(*ty));
+                }
+                other => text(&mut hasher, &format!("{other:?}")),
             }
         }
+        hasher.finish()
     }
 
     /// The meaning of a type.
@@ -271,7 +325,7 @@ impl<'m> Digester<'m> {
         let mut hasher = Hasher::new();
         let Some(ty) = self.module.types().get(at) else {
             text(&mut hasher, &format!("no type {at}"));
-            return *hasher.finalize().as_bytes();
+            return hasher.finish();
         };
         let mut parts: Vec<TypeId> = Vec::new();
         match ty {
@@ -299,7 +353,7 @@ impl<'m> Digester<'m> {
             let digest = self.ty(part);
             hasher.update(&digest);
         }
-        let digest = *hasher.finalize().as_bytes();
+        let digest = hasher.finish();
         self.types[at] = Some(digest);
         digest
     }

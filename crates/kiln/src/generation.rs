@@ -4,7 +4,7 @@
 //! their names in the session, the others by their names in earlier generations of the same module, constants that
 //! nobody else sees by content. What is known keeps its stub or address, and its value; what is new gets its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
 use kiln_baseline::data;
@@ -113,8 +113,9 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
     changed.sort_unstable();
     let added = module.defined.iter().filter(|function| !generation.known.contains_key(function));
     let added = added.map(|function| module.function_name(*function)).collect();
-    let mut removed: Vec<_> = parent.defined.iter().map(|function| parent.function_name(*function)).collect();
-    removed.retain(|name| module.function_named(name).is_none());
+    let names: HashSet<_> = module.defined.iter().map(|function| module.function_name(*function)).collect();
+    let removed = parent.defined.iter().map(|function| parent.function_name(*function));
+    let removed = removed.filter(|name| !names.contains(name)).collect();
     generation.admit(inner);
     let redefined = inner.redefine_functions(module, &changed)?;
     Ok(Update { redefined, added, removed, unchanged })
@@ -268,6 +269,7 @@ fn join_functions(
 ) -> Result<HashMap<FunctionId, FunctionIndex>, Error> {
     let mut known = HashMap::new();
     let mut digester = Digester::new(bitcode, bytes);
+    let mut older: HashMap<u32, Digester<'static>> = HashMap::new();
     for (id, function) in (0u32..).map(FunctionId).zip(bitcode.functions()) {
         let linkage = function.symbol.linkage;
         if function.is_declaration() || linkage == Linkage::AvailableExternally {
@@ -304,6 +306,7 @@ fn join_functions(
 fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Result<(), Error> {
     let bitcode = &module.bitcode;
     let mut digester = Digester::new(bitcode, module.bytes);
+    let mut older: HashMap<u32, Digester<'static>> = HashMap::new();
     for (id, global) in (0u32..).map(GlobalId).zip(bitcode.globals()) {
         let cell = &module.globals[id.0 as usize];
         let name = bitcode.str(global.symbol.name);
@@ -331,8 +334,8 @@ fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Resu
         let Some(bound) = bound else { continue };
         if let Some((old, old_id)) = before {
             let old_type = old.bitcode.global(*old_id).symbol.value_type;
-            let same = Digester::new(&old.bitcode, old.bytes).ty(old_type) == digester.ty(global.symbol.value_type);
-            if !same {
+            let older = older.entry(old.id.0).or_insert_with(|| Digester::new(&old.bitcode, old.bytes));
+            if older.ty(old_type) != digester.ty(global.symbol.value_type) {
                 return Err(Error::GlobalChanged {
                     name: String::from_utf8_lossy(name).into_owned(),
                     old: layout(&old.bitcode, old_type),
