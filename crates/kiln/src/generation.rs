@@ -287,9 +287,8 @@ fn join_functions(
         };
         if let Some((module, old)) = before {
             let old_type = module.bitcode.function(old).symbol.value_type;
-            let same =
-                Digester::new(&module.bitcode, module.bytes).ty(old_type) == digester.ty(function.symbol.value_type);
-            if !same {
+            let older = older.entry(module.id.0).or_insert_with(|| Digester::new(&module.bitcode, module.bytes));
+            if older.ty(old_type) != digester.ty(function.symbol.value_type) {
                 return Err(Error::SignatureChanged {
                     name: text.into_owned(),
                     old: crate::signature::describe(&module.bitcode, old_type),
