@@ -162,7 +162,7 @@ impl Analysis {
         &self.moves[self.first_move[position as usize] as usize..self.first_move[position as usize + 1] as usize]
     }
 
-    fn terminator<'b>(body: &'b Body, block: BlockId) -> (&'b Instruction, &'b [u32]) {
+    fn terminator(body: &Body, block: BlockId) -> (&Instruction, &[u32]) {
         let instruction = body.instruction(body.block_instructions(block).end - 1);
         (instruction, body.operands(instruction))
     }

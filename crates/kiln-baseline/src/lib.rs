@@ -13,7 +13,6 @@ mod compiler;
 pub mod data;
 mod error;
 mod evaluate;
-#[allow(dead_code, reason = "parts of the function compiler, which does not call all of them yet")]
 mod x86_64;
 
 pub use compiler::{Code, CompileError, Compiler, Unsupported};

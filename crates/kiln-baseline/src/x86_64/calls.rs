@@ -6,7 +6,7 @@ use kiln_bitcode::{
 use kiln_link::RelocationKind;
 
 use super::abi::{Kind, Part as AbiPart, Place as AbiPlace, Signature};
-use super::encoder::{Alu, Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
+use super::encoder::{Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
 use super::generator::{Generator, Place, Result, Site};
 use super::registers::{CALLER_SAVED, NO_PART, NO_REG, SCRATCH, XMM0, bit};
 use crate::compiler::Unsupported;
@@ -259,6 +259,7 @@ impl Generator<'_> {
             }
             self.adjust_stack(-(outgoing as i32));
             self.place_on_stack(signature, arguments)?;
+            self.free_pins();
         }
         let mut returned_at = None;
         if signature.demoted {
@@ -383,8 +384,7 @@ impl Generator<'_> {
                 _ => 16,
             };
             match part.kind {
-                Kind::Integer { extend: super::abi::Extend::None, bits } if self.body.is_constant(value) => {
-                    let _ = bits;
+                Kind::Integer { extend: super::abi::Extend::None, .. } if self.body.is_constant(value) => {
                     self.load_into(SCRATCH.0, value, at)?;
                     self.asm.store(&to, SCRATCH, 8);
                 }
@@ -552,7 +552,6 @@ impl Generator<'_> {
 
     /// A barrier with inputs, whose values are of no consequence.
     fn empty_asm(&mut self, constraints: &[u8], instruction: &Instruction, arguments: &[u32]) -> Result<()> {
-        let _ = arguments;
         let inputs_only = constraints.split(|b| *b == b',').all(|c| {
             matches!(
                 c,
@@ -599,7 +598,6 @@ impl Generator<'_> {
         instruction: &Instruction,
         arguments: &[u32],
     ) -> Result<()> {
-        let _ = RDX;
         let constraints = constraints.strip_suffix(b",~{dirflag},~{fpsr},~{flags}").unwrap_or(constraints);
         let (code, inputs, outputs): (&[u8], &[u8], &[u8]) = match (template, constraints) {
             (b"cpuid", b"={ax},={bx},={cx},={dx},0,2") => (&[0x0f, 0xa2], &[0, 1], &[0, 3, 1, 2]),
@@ -628,7 +626,6 @@ impl Generator<'_> {
         for (at, reg) in (0u32..).zip(outputs) {
             self.bind(result, at, *reg);
         }
-        let _ = Alu::Add;
         Ok(())
     }
 }

@@ -68,10 +68,10 @@ impl Generator<'_> {
             if flow.life(self.body, m.phi).uses > 0 {
                 self.make_parts(m.phi)?;
             }
-            entangled |= !indirect && m.value != m.phi && self.is_phi_of(m.value, block, moves);
+            entangled |= !indirect && m.value != m.phi && Self::is_phi_of(m.value, moves);
         }
         if entangled {
-            return self.flow_entangled(block, moves);
+            return self.flow_entangled(moves);
         }
         let mut last = ValueId::NONE;
         for m in moves {
@@ -84,15 +84,14 @@ impl Generator<'_> {
     }
 
     /// Whether `value` is one of the phis that are written.
-    fn is_phi_of(&self, value: ValueId, block: BlockId, moves: &[Move]) -> bool {
+    fn is_phi_of(value: ValueId, moves: &[Move]) -> bool {
         // Phis of a block have consecutive numbers, and every predecessor writes all of them.
-        let _ = block;
         moves.first().is_some_and(|first| (first.phi..=moves[moves.len() - 1].phi).contains(&value))
     }
 
     /// Moves that read what others write: each waits until nobody reads its target any more; of a cycle, one value is
     /// kept aside.
-    fn flow_entangled(&mut self, block: BlockId, moves: &[Move]) -> Result<()> {
+    fn flow_entangled(&mut self, moves: &[Move]) -> Result<()> {
         let mut pending = 0usize;
         let mut last = ValueId::NONE;
         for (at, m) in moves.iter().enumerate() {
@@ -106,7 +105,7 @@ impl Generator<'_> {
         }
         let reads = |this: &mut Self, at: u32, change: i32| -> u32 {
             let m = moves[at as usize];
-            if !this.is_phi_of(m.value, block, moves) {
+            if !Self::is_phi_of(m.value, moves) {
                 return NONE;
             }
             let index = this.value_index(m.value) as usize;

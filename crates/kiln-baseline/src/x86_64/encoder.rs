@@ -19,15 +19,10 @@ pub(crate) struct Xmm(pub(crate) u8);
 pub(crate) const RAX: Gpr = Gpr(0);
 pub(crate) const RCX: Gpr = Gpr(1);
 pub(crate) const RDX: Gpr = Gpr(2);
-pub(crate) const RBX: Gpr = Gpr(3);
 pub(crate) const RSP: Gpr = Gpr(4);
 pub(crate) const RBP: Gpr = Gpr(5);
 pub(crate) const RSI: Gpr = Gpr(6);
 pub(crate) const RDI: Gpr = Gpr(7);
-pub(crate) const R8: Gpr = Gpr(8);
-pub(crate) const R9: Gpr = Gpr(9);
-pub(crate) const R10: Gpr = Gpr(10);
-pub(crate) const R11: Gpr = Gpr(11);
 
 /// One row of the opcode map.
 ///
@@ -356,7 +351,7 @@ impl Encoder {
             2 => out.push(0xf3),
             _ => out.push(0xf2),
         }
-        let mut rex = (op.0 >> 12 & 1) as u8 * 8 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
+        let mut rex = ((op.0 >> 12 & 1) as u8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
         // Without REX, 4-7 would be AH, CH, DH, BH.
         let byte_reg = op.0 >> 13 & 1 != 0 && (4..8).contains(&reg);
         let byte_rm = op.0 >> 14 & 1 != 0 && rm_is_reg && (4..8).contains(&rm);
@@ -696,11 +691,6 @@ impl Encoder {
 
     pub(crate) fn ud2(&mut self) {
         self.code.extend_from_slice(&[0x0f, 0x0b]);
-    }
-
-    /// `leave; ret`
-    pub(crate) fn leave_ret(&mut self) {
-        self.code.extend_from_slice(&[0xc9, 0xc3]);
     }
 
     /// Pads with the recommended multi-byte `nop`s (SDM, NOP) to a multiple of `align` minus `before`.

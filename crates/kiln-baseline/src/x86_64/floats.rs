@@ -4,7 +4,7 @@ use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
 use kiln_link::RelocationKind;
 
 use super::arithmetic::{Parity, Test};
-use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Target, Xmm};
+use super::encoder::{Alu, Cond, Mem, Op, Shift, Target, Xmm};
 use super::generator::{Generator, Result};
 use super::parts::Bank;
 use super::registers::XMM0;
@@ -97,27 +97,20 @@ impl Generator<'_> {
         for (reg, value) in (0u8..).zip(arguments) {
             self.place(reg + XMM0, *value, 0)?;
         }
-        self.call_library_keeping(instruction, name)?;
+        self.call_library(name)?;
         self.claim(XMM0)?;
         self.bind(result, 0, XMM0);
         Ok(())
     }
 
-    /// Calls a library function; operands of this instruction that are not used later are not saved.
-    pub(crate) fn call_library_keeping(&mut self, instruction: &Instruction, name: &'static str) -> Result<()> {
-        let _ = instruction;
-        self.call_library(name)
-    }
-
     pub(crate) fn negate(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
-        let (bytes, is_vector) = match self.module.ty(instruction.ty) {
+        let bytes = match self.module.ty(instruction.ty) {
             Type::Vector { element, .. } => {
                 self.single_xmm(instruction.ty)?;
-                (self.float_bytes(*element)?, true)
+                self.float_bytes(*element)?
             }
-            _ => (self.float_bytes(instruction.ty)?, false),
+            _ => self.float_bytes(instruction.ty)?,
         };
-        let _ = is_vector;
         let sign = if bytes == 4 { 0x8000_0000_8000_0000u64 } else { 1 << 63 };
         let result = self.result(instruction)?;
         let mem = self.pool_mem(u128::from(sign) | u128::from(sign) << 64, 16);
@@ -408,10 +401,5 @@ impl Generator<'_> {
         self.asm.land(done);
         self.bind_xmm(result, 0, to);
         Ok(())
-    }
-
-    /// Copies an integer to where it may be changed, with nothing above its bits.
-    pub(crate) fn clean(&mut self, value: ValueId) -> Result<Gpr> {
-        self.take_zero_extended(value, 0)
     }
 }

@@ -10,7 +10,7 @@ use super::eh::Exceptions;
 use super::encoder::{Encoder, Label, Mem};
 use super::frame::Frame;
 use super::parts::{Bank, PartTable, PartType};
-use super::registers::{NO_PART, NO_REG, Part, Registers};
+use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
 use crate::analysis::Analysis;
 use crate::compiler::Unsupported;
@@ -129,8 +129,6 @@ pub(crate) struct Generator<'a> {
     pub(crate) save_area: i32,
     /// RSP moves within the function.
     pub(crate) dynamic: bool,
-    /// Flags must survive: constants are loaded by `mov`.
-    pub(crate) flags_live: bool,
 }
 
 impl<'a> Generator<'a> {
@@ -226,7 +224,6 @@ impl<'a> Generator<'a> {
             result_slot: 0,
             save_area: 0,
             dynamic: false,
-            flags_live: false,
         }
     }
 
@@ -410,7 +407,11 @@ impl<'a> Generator<'a> {
         let takes = match (instruction.opcode, user.opcode) {
             (Opcode::Gep, Opcode::Load | Opcode::Store) => true,
             (Opcode::Gep, Opcode::Gep) => {
-                operands[0] == instruction.result.0 && self.module.ty(user.ty).is_scalar_pointer()
+                // One in another is enough: chains of any length would be walked by recursion.
+                let base = ValueId(self.body.operands(instruction)[0]);
+                let is_first = self.body.is_constant(base)
+                    || !matches!(self.values[self.value_index(base) as usize].place, Place::Deferred(_));
+                is_first && operands[0] == instruction.result.0 && self.module.ty(user.ty).is_scalar_pointer()
             }
             (Opcode::Gep, _) => false,
             (_, Opcode::CondBr) => true,
@@ -573,6 +574,3 @@ impl Scalars for Type {
         matches!(self, Type::Pointer { .. })
     }
 }
-
-/// Part numbers are never this.
-const _: () = assert!(NO_PART == u32::MAX);

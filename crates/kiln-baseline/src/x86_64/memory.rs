@@ -457,11 +457,6 @@ impl Generator<'_> {
         }
     }
 
-    /// Whether `mem` uses `reg`.
-    pub(crate) fn mentions(mem: &Mem, reg: Gpr) -> bool {
-        mem.base == Base::Reg(reg) || mem.index.is_some_and(|(index, _)| index == reg)
-    }
-
     /// Whether the type holds nothing.
     pub(crate) fn is_void(&self, ty: TypeId) -> bool {
         matches!(self.module.ty(ty), Type::Void)

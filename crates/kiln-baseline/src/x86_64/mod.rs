@@ -11,6 +11,7 @@ mod finish;
 mod floats;
 mod frame;
 pub(crate) mod generator;
+mod integers;
 mod intrinsics;
 mod lanes;
 mod memory;

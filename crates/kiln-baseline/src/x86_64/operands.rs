@@ -75,13 +75,12 @@ impl Generator<'_> {
         let what = |what| Err(Unsupported::Constant(what));
         let Some(constant) = self.constant(ValueId(id.0)) else { return what("a damaged constant") };
         let ty = self.constant_type(id);
-        let data = |all: &[u8], nul: bool| {
+        let data = |all: &[u8]| {
             let mut image = [0u8; 16];
             for (at, byte) in image.iter_mut().take(bytes as usize).enumerate() {
                 let at = offset as usize + at;
                 *byte = all.get(at).copied().unwrap_or(0);
             }
-            let _ = nul;
             Ok(Bits::Number(u128::from_le_bytes(image)))
         };
         match constant {
@@ -92,8 +91,8 @@ impl Generator<'_> {
                 Ok(Bits::Number(u128::from(words.get(at).copied().unwrap_or(0))))
             }
             Constant::Float(bits) => Ok(Bits::Number(bits)),
-            Constant::Data(all) => data(all, false),
-            Constant::String { bytes: all, nul } => data(all, nul),
+            Constant::Data(all) => data(all),
+            Constant::String { bytes: all, .. } => data(all),
             Constant::Aggregate(elements) => match self.module.ty(ty) {
                 Type::Struct { fields, .. } => {
                     let starts = self.module.field_offsets(ty);

@@ -167,10 +167,7 @@ pub(crate) fn shape(module: &Module, ty: TypeId) -> Option<Shape> {
         _ => return None,
     };
     let shape = Shape { lanes: *count, lane_bytes, float };
-    let bytes = shape.bytes();
-    // Whole registers, or a power of two that is moved by one instruction.
-    (matches!(bytes, 4 | 8 | 16) || bytes.is_multiple_of(16) && bytes <= 128 && count.is_power_of_two())
-        .then_some(shape)
+    (*count <= 128 && shape.bytes() <= 128).then_some(shape)
 }
 
 /// Splits `ty` for the field that `indices` lead to: its type and how many parts lie before it.

@@ -367,9 +367,11 @@ impl Generator<'_> {
                 self.hold(reg);
                 return Ok(reg);
             }
+            let before = self.registers.pinned;
             self.registers.pinned |= bit(reg);
             let to = self.alloc(bank)?;
             self.copy_register(to, reg, bytes);
+            self.registers.pinned = before | bit(to);
             return Ok(to);
         }
         if !stored {

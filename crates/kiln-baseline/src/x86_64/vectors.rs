@@ -529,7 +529,7 @@ impl Generator<'_> {
                 let control = if shape.lane_bytes == 4 {
                     order[0] | order[1] << 2 | order[2] << 4 | order[3] << 6
                 } else {
-                    let pair = |lane: u32| 2 * lane | (2 * lane + 1) << 2;
+                    let pair = |lane: u32| (2 * lane) | ((2 * lane + 1) << 2);
                     pair(order[0]) | pair(order[1]) << 4
                 };
                 let result = self.result(instruction)?;
