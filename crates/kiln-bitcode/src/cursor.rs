@@ -250,14 +250,14 @@ impl<'a> Cursor<'a> {
         const BITS: u32 = 48;
         let mut at = 0;
         while at < out.len() {
-            if self.left < BITS {
+            if self.left < Look::LONGEST {
                 self.refill();
             }
             let word = self.word;
-            if self.left >= BITS
+            if self.left >= BITS / 2
                 && let Some(four) = out[at..].first_chunk_mut::<4>()
             {
-                if word & MORE == PAIRS {
+                if word & MORE == PAIRS && self.left >= BITS {
                     *four = std::array::from_fn(|n| word >> (12 * n) & 0x1f | word >> (12 * n + 1) & 0x3e0);
                     at += 4;
                     self.drop_bits(BITS);
