@@ -4,9 +4,9 @@
 //! some word may point into. `docs/design/reclamation.md` says why that is enough to free the others, and what a program can
 //! see of it: nothing.
 //!
-//! 1. Threads are listed ([`threads`]).
-//! 2. One that sleeps in a system call is looked at from outside ([`outside`]).
-//! 3. One that runs is asked by a signal, and looks at itself ([`signal`]). If it falls asleep before it answers, the
+//! 1. Threads are listed (`threads.rs`).
+//! 2. One that sleeps in a system call is looked at from outside (`outside.rs`).
+//! 3. One that runs is asked by a signal, and looks at itself (`signal.rs`). If it falls asleep before it answers, the
 //!    question is taken back and step 2 does.
 //! 4. The scanning thread looks at itself.
 //! 5. Steps 1 to 4 are repeated for threads that have not been met, until a complete list holds none.

@@ -49,10 +49,9 @@ pub(super) fn look(tid: Tid, search: &mut Search<'_>) -> Seen {
 }
 
 fn try_look(tid: Tid, search: &mut Search<'_>) -> Result<Seen, Errno> {
-    let runs = Runs::of(tid)?;
+    let (runs, mut before) = Runs::of(tid)?;
     for _ in 0..ATTEMPTS {
         search.marks.fill(0);
-        let before = runs.count()?;
         let doing = doing(tid)?;
         let seen = match doing {
             Doing::Running => return Ok(Seen::Running),
@@ -62,9 +61,11 @@ fn try_look(tid: Tid, search: &mut Search<'_>) -> Result<Seen, Errno> {
             Doing::Call { number, words } => look_at_call(tid, number, &words, search),
         };
         let still = runs.counts_starts() || self::doing(tid)? == doing;
-        if still && runs.count()? == before {
+        let after = runs.count()?;
+        if still && after == before {
             return Ok(seen);
         }
+        before = after;
     }
     Ok(Seen::Running)
 }
@@ -113,14 +114,17 @@ enum Runs {
 }
 
 impl Runs {
-    fn of(tid: Tid) -> Result<Runs, Errno> {
+    /// What the kernel counts of thread `tid`, and how much it is now.
+    fn of(tid: Tid) -> Result<(Runs, u64), Errno> {
         if let Ok(file) = File::of_thread(tid, "schedstat") {
-            let mut buffer = [0; 128];
-            if procfs::times_scheduled(file.read_anew(&mut buffer)?).is_some() {
-                return Ok(Runs::Starts(file));
+            let runs = Runs::Starts(file);
+            if let Ok(count) = runs.count() {
+                return Ok((runs, count));
             }
         }
-        Ok(Runs::Ends(File::of_thread(tid, "status")?))
+        let runs = Runs::Ends(File::of_thread(tid, "status")?);
+        let count = runs.count()?;
+        Ok((runs, count))
     }
 
     fn counts_starts(&self) -> bool {
@@ -128,11 +132,10 @@ impl Runs {
     }
 
     fn count(&self) -> Result<u64, Errno> {
-        let mut buffer = [0; 4096];
-        let count = match self {
-            Runs::Starts(file) => procfs::times_scheduled(file.read_anew(&mut buffer[..128])?),
-            Runs::Ends(file) => procfs::times_switched(file.read_anew(&mut buffer)?),
-        };
-        count.ok_or(libc::EBADF)
+        match self {
+            Runs::Starts(file) => procfs::times_scheduled(file.read_anew(&mut [0; 128])?),
+            Runs::Ends(file) => procfs::times_switched(file.read_anew(&mut [0; 4096])?),
+        }
+        .ok_or(libc::EBADF)
     }
 }

@@ -197,6 +197,10 @@ pub(super) struct Questions {
     snapshot: NonNull<Snapshot>,
 }
 
+// SAFETY: the snapshot is memory of the process, not of a thread: whoever has the value is its user, and what others may
+// do with it is in the table at the head of this file.
+unsafe impl Send for Questions {}
+
 /// A thread that was asked.
 pub(super) struct Request {
     cell: usize,

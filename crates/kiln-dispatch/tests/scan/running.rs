@@ -109,8 +109,11 @@ fn a_scan_does_not_have_to_be_waited_for() {
         let (began, go_on) = (flag(), flag());
         let thread = Thread::start(move || body.spin(began, go_on));
         wait_for(began);
+        fn any_thread_may_continue<T: Send>(scan: T) -> T {
+            scan
+        }
         let own_stack_from = patient().own_stack_from;
-        let mut first = Scan::begin(ranges(&[body]));
+        let mut first = any_thread_may_continue(Scan::begin(ranges(&[body])));
         while !first.poll(own_stack_from) {
             let second = scan_for(body);
             assert_eq!(second.obstacles, [Obstacle::Busy]);
