@@ -109,6 +109,16 @@ impl Generator<'_> {
                     let Some(inner) = elements.get((offset / stride) as usize) else { return what("a damaged array") };
                     self.leaf(*inner, offset % stride, bytes)
                 }
+                Type::Vector { element, .. } if *self.module.ty(*element) == Type::Integer(1) => {
+                    let mut number = 0u128;
+                    for (lane, inner) in elements.iter().enumerate() {
+                        match self.leaf(*inner, 0, 1)? {
+                            Bits::Number(bits) => number |= (bits & 1) << lane,
+                            _ => return what("a vector of addresses"),
+                        }
+                    }
+                    Ok(Bits::Number(number))
+                }
                 Type::Vector { element, .. } => {
                     let stride = self.module.layout_of(*element).map_or(1, |layout| layout.size.max(1));
                     let mut number = 0u128;
