@@ -6,6 +6,7 @@
 mod asleep;
 mod engine;
 mod processes;
+mod reuse;
 mod rig;
 mod running;
 mod stacks;
