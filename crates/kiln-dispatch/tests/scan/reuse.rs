@@ -42,7 +42,7 @@ fn call(n: usize, inner: extern "C" fn(usize) -> u32, argument: usize) -> u32 {
 extern "C" fn work(argument: usize) -> u32 {
     let rest = argument / 5;
     match argument % 5 {
-        0 if rest % 16 == 0 => {
+        0 if rest.is_multiple_of(16) => {
             // SAFETY: waits for nothing.
             unsafe { libc::poll(std::ptr::null_mut(), 0, 1) };
             0
@@ -154,7 +154,7 @@ fn what_is_found_free_is_not_in_use() {
             .collect();
         let (mut retired, mut total) = (Vec::new(), [0; 3]);
         for round in 0..ROUNDS {
-            while places.free.is_empty() || retired.len() >= BATCH && round % BATCH == 0 {
+            while places.free.is_empty() || retired.len() >= BATCH && round.is_multiple_of(BATCH) {
                 let now = reclaim(&mut places, &mut retired);
                 total.iter_mut().zip(now).for_each(|(total, now)| *total += now);
                 if now[0] > 0 {
