@@ -8,6 +8,9 @@
 
 use kiln_link::RelocationKind;
 
+#[cfg(test)]
+mod tests;
+
 /// A general-purpose register by its number in ModRM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gpr(pub(crate) u8);
