@@ -140,7 +140,7 @@ fn trap_13_stopped_threads() {
         // First, while no handler of ours has run: one that is about to return would be in a system call.
         let debugger = Debugger::stop(running.tid);
         let report = scan(&ranges(&[unused]), &patient_for(Duration::from_millis(20)));
-        assert_eq!(report.uninspected, [(running.tid, Reason::Stopped)], "{report:?}");
+        assert!(report.uninspected.contains(&(running.tid, Reason::Stopped)), "{report:?}");
         assert!(!report.is_free(0));
         debugger.let_go();
         assert!(scan_for(unused).is_free(0));

@@ -178,6 +178,11 @@ pub(crate) fn holds(report: &Report, tid: Tid) -> bool {
     report.holders.contains(&(tid, 0))
 }
 
+/// Whether `tid` was asked by a signal. Others may be, such as the main thread before it falls asleep.
+pub(crate) fn was_asked(report: &Report, tid: Tid) -> bool {
+    report.pauses.iter().any(|&(asked, _)| asked == tid)
+}
+
 /// A thread whose number is known.
 pub(crate) struct Thread<T> {
     pub(crate) tid: Tid,

@@ -1,7 +1,7 @@
 //! Threads that run: they answer a signal.
 
 use crate::rig::{
-    Body, Thread, alone, block_all_signals, flag, holds, patient, patient_for, ranges, scan_for, wait_for,
+    Body, Thread, alone, block_all_signals, flag, holds, patient, patient_for, ranges, scan_for, wait_for, was_asked,
 };
 use kiln_dispatch::scan::{Obstacle, Reason, Scan, prepare, scan};
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ fn trap_13_a_spinning_thread_answers() {
         for _ in 0..20 {
             let report = scan_for(body);
             assert!(holds(&report, thread.tid) && report.is_conclusive(), "{report:?}");
-            assert!(report.pauses.iter().any(|&(tid, _)| tid == thread.tid), "{report:?}");
+            assert!(was_asked(&report, thread.tid), "{report:?}");
         }
         go_on.store(1, Ordering::Release);
         thread.join();
@@ -39,7 +39,7 @@ fn trap_13_a_spinning_thread_that_blocks_all_signals() {
         wait_for(began);
         let ranges = ranges(&[body, unused]);
         let report = scan(&ranges, &patient_for(Duration::from_millis(20)));
-        assert_eq!(report.uninspected, [(thread.tid, Reason::SignalsBlocked)]);
+        assert!(report.uninspected.contains(&(thread.tid, Reason::SignalsBlocked)), "{report:?}");
         assert!(!report.is_free(0) && !report.is_free(1));
         go_on.store(1, Ordering::Release);
         thread.join();
@@ -60,7 +60,7 @@ fn a_signal_that_was_taken_is_not_sent() {
         let thread = Thread::start(move || body.spin(began, go_on));
         wait_for(began);
         let report = scan(&ranges(&[body]), &patient_for(Duration::from_millis(20)));
-        assert_eq!(report.uninspected, [(thread.tid, Reason::CannotAsk { errno: 0 })]);
+        assert!(report.uninspected.contains(&(thread.tid, Reason::CannotAsk { errno: 0 })), "{report:?}");
         go_on.store(1, Ordering::Release);
         thread.join();
     });

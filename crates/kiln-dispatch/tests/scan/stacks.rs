@@ -273,7 +273,7 @@ fn a_thread_made_by_clone_is_not_understood() {
         TID.store(tid, Ordering::Release);
         until_asleep_in(Tid(tid), libc::SYS_read);
         let report = scan(&ranges(&[body]), &patient_for(Duration::from_millis(20)));
-        assert_eq!(report.uninspected, [(Tid(tid), Reason::UnknownStack)]);
+        assert!(report.uninspected.contains(&(Tid(tid), Reason::UnknownStack)), "{report:?}");
         write_byte(input);
         while !scan_for(body).is_free(0) {}
     });
