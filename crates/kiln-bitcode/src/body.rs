@@ -152,7 +152,8 @@ pub enum Opcode {
     Unreachable,
     /// callee V, default B, count of indirect destinations N, B…, arguments V…; see [`Body::call`]
     CallBr,
-    /// Parts of Windows' exception handling, which no Linux front end writes: operands as in the record
+    /// Parts of Windows' exception handling, which no Linux front end writes: `sub` is the record's code, the operands
+    /// are those of the record in its order
     Funclet,
 }
 
@@ -323,8 +324,8 @@ pub struct Call {
     pub(crate) bundles: (u32, u32),
 }
 
-/// Where an instruction comes from. Instructions without an entry share that of the one before them only if the bitcode
-/// says so; the reader has resolved that.
+/// Where an instruction comes from. The bitcode's "same as before" is resolved: an instruction without an entry comes
+/// from nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// Index of the instruction.

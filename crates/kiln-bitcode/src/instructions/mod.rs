@@ -223,6 +223,7 @@ impl BodyReader<'_> {
         }
     }
 
+    /// A type that no record names. LLVM's writer lists the types of all instructions, so that the module has it.
     fn missing_type(&self, ty: Option<TypeId>, b: &Block<'_>) -> Result<TypeId, Error> {
         ty.ok_or_else(|| b.error(ErrorKind::TypeMismatch { what: "result whose type the module lacks" }))
     }
