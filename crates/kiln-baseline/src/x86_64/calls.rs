@@ -58,16 +58,43 @@ impl Generator<'_> {
         if !matches!(call.tail, TailKind::Tail | TailKind::Must) {
             return Ok(TailKind::None);
         }
-        let next = body.instruction(index + 1);
-        let returned = body.operands(next).first().copied();
-        let same = returned == (instruction.result != ValueId::NONE).then_some(instruction.result.0);
-        let follows = next.opcode == Opcode::Ret && (same || returned.is_none());
+        let follows = self.is_returned(index, instruction);
         let disabled = self.module.function(self.function).attributes.string(b"disable-tail-calls") == Some(b"true");
         match (follows && !disabled, call.tail) {
             (true, kind) => Ok(kind),
             (false, TailKind::Must) => Err(Unsupported::Instruction("musttail")),
             _ => Ok(TailKind::None),
         }
+    }
+
+    /// Whether the function returns right after instruction `index`, with its result if it has one: in its block, or in a
+    /// block behind it that does nothing else, which front ends and optimisers share between all returns.
+    fn is_returned(&self, index: u32, instruction: &Instruction) -> bool {
+        let body = self.body;
+        let next = body.instruction(index + 1);
+        let (ret, from_here) = match next.opcode {
+            Opcode::Br => {
+                let block = BlockId(body.operands(next)[0]);
+                let range = body.block_instructions(block);
+                let ret = body.instruction(range.end - 1);
+                let only_phis = (range.start..range.end - 1).all(|at| body.instruction(at).opcode == Opcode::Phi);
+                if !only_phis {
+                    return false;
+                }
+                (ret, Some(block))
+            }
+            _ => (next, None),
+        };
+        if ret.opcode != Opcode::Ret {
+            return false;
+        }
+        let Some(mut returned) = body.operands(ret).first().copied() else { return true };
+        if let Some(block) = from_here
+            && let Some(m) = self.flow.moves(self.position, block).iter().find(|m| m.phi.0 == returned)
+        {
+            returned = m.value.0;
+        }
+        instruction.result != ValueId::NONE && returned == instruction.result.0
     }
 
     pub(crate) fn invoke(&mut self, _index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
