@@ -6,6 +6,8 @@ use std::time::Duration;
 use kiln_abi::Permission;
 
 use crate::baseline::BaselineStatistics;
+use kiln_dispatch::VersionsStats;
+
 use crate::compiler::CompilerStatistics;
 use crate::engine::Inner;
 
@@ -62,6 +64,15 @@ pub struct Statistics {
     pub regions: Vec<RegionUse>,
     /// Mappings of the code cache.
     pub mappings: u64,
+    /// Old versions of functions: code that nothing leads to, not freed yet, in bytes.
+    pub retired_bytes: u64,
+    /// Pieces of old code freed so far.
+    pub reclaimed: u64,
+    /// Calls that lead straight to bodies.
+    pub direct_sites: u64,
+    /// Calls that go through a stub because their displacement crosses a word.
+    pub stub_sites: u64,
+    versions: VersionsStats,
     phases: Phases,
     compiler: CompilerStatistics,
     baseline: BaselineStatistics,
@@ -72,6 +83,7 @@ impl Statistics {
         let compiler = inner.compiler.statistics();
         let baseline = inner.baseline.statistics();
         let cache = inner.cache.stats();
+        let versions = inner.versions().stats();
         let functions_defined = inner.modules().iter().map(|module| module.defined.len() as u64).sum();
         Self {
             functions_defined,
@@ -91,6 +103,11 @@ impl Statistics {
                 })
                 .collect(),
             mappings: cache.mappings as u64,
+            retired_bytes: versions.retired_bytes,
+            reclaimed: versions.reclaimed_units,
+            direct_sites: versions.direct_sites,
+            stub_sites: versions.stub_sites,
+            versions,
             phases: *inner.phases(),
             compiler,
             baseline,
@@ -168,6 +185,24 @@ impl fmt::Display for Statistics {
                 region.reserved_bytes >> 20
             )?;
         }
-        writeln!(f, "  mappings    {}", self.mappings)
+        writeln!(f, "  mappings    {}", self.mappings)?;
+        let versions = &self.versions;
+        writeln!(
+            f,
+            "  call sites  {} direct, {} through stubs; {} words of code changed",
+            versions.direct_sites, versions.stub_sites, versions.patches
+        )?;
+        if versions.retirements == 0 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "  old code    {} pieces retired, {} freed, {} KiB waiting; {} looks at all threads took {:.2} ms",
+            versions.retirements,
+            versions.reclaimed_units,
+            versions.retired_bytes.div_ceil(1024),
+            versions.scans,
+            versions.scan_nanoseconds as f64 / 1e6
+        )
     }
 }

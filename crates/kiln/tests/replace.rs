@@ -239,3 +239,67 @@ fn functions_are_redefined_by_ir() {
     assert_eq!(call(&engine, "g", 1), -5);
     assert!(matches!(engine.redefine(&["nothing"], &bitcode("ir3", &source(1), &[])), Err(Error::NotFound { .. })));
 }
+
+/// Sixteen threads call through direct calls, pointers and callbacks of libc while two others redefine.
+#[test]
+fn every_call_after_a_redefinition_has_the_new_meaning() {
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+    const FUNCTIONS: usize = 64;
+    const ROUNDS: i32 = 300;
+    let engine = engine();
+    let mut source = String::from("#include <stdlib.h>\nstatic int seen;\n");
+    for n in 0..FUNCTIONS {
+        source += &format!(
+            "int stamp{n}(int x) {{ return 0; }} int direct{n}(int x) {{ return stamp{n}(x); }}\n\
+             int (*volatile pointer{n})(int) = stamp{n}; int indirect{n}(int x) {{ return pointer{n}(x); }}\n\
+             static _Thread_local int back{n}; static int compare{n}(const void *a, const void *b) {{ back{n} = stamp{n}(0); return 0; }}\n\
+             int callback{n}(int x) {{ int pair[2] = {{1, 2}}; qsort(pair, 2, sizeof(int), compare{n}); return back{n}; }}\n"
+        );
+    }
+    engine.load(&[bitcode("stress", &source, &[])]).unwrap();
+    let template = object("stamp", "int stampNNN(int x) { return 0x12345678; }");
+    let mark = 0x1234_5678_i32.to_le_bytes();
+    let value = template.windows(4).position(|window| window == mark).unwrap();
+    let name = template.windows(9).position(|window| window == b"stampNNN\0").unwrap();
+    let version = |n: usize, stamp: i32| {
+        let mut object = template.clone();
+        object[value..value + 4].copy_from_slice(&stamp.to_le_bytes());
+        let digits = format!("{n}\0\0\0");
+        object[name + 5..name + 8].copy_from_slice(&digits.as_bytes()[..3]);
+        object
+    };
+    let stamps: Vec<AtomicI32> = (0..FUNCTIONS).map(|_| AtomicI32::new(0)).collect();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let (engine, stamps, stop) = (&engine, &stamps, &stop);
+            scope.spawn(move || {
+                let ways = ["direct", "indirect", "callback", "stamp"];
+                let mut turn: usize = thread;
+                while !stop.load(Ordering::Relaxed) {
+                    turn = turn.wrapping_mul(5).wrapping_add(3);
+                    let n = turn / 8 % FUNCTIONS;
+                    let at_least = stamps[n].load(Ordering::Acquire);
+                    let got = call(engine, &format!("{}{n}", ways[turn % 4]), 0);
+                    assert!(got >= at_least, "function {n}: {got} after {at_least} was defined");
+                }
+            });
+        }
+        let redefine = |mine: usize| {
+            for stamp in 1..=ROUNDS {
+                for n in (mine..FUNCTIONS).step_by(16) {
+                    engine.redefine_from_object(&[&format!("stamp{n}")], &version(n, stamp)).unwrap();
+                    stamps[n].store(stamp, Ordering::Release);
+                }
+            }
+        };
+        let other = scope.spawn(move || redefine(1));
+        redefine(0);
+        other.join().unwrap();
+        stop.store(true, Ordering::Relaxed);
+    });
+    reclaim(&engine);
+    let statistics = engine.statistics();
+    assert!(statistics.reclaimed > 0 && statistics.retired_bytes < 1 << 20, "{statistics}");
+}
