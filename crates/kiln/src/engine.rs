@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::mem::ManuallyDrop;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) start: Mutex<Start>,
     pub(crate) phases: Mutex<Phases>,
     pub(crate) history: Mutex<History>,
+    /// Retired bytes from which all threads are looked at.
+    pub(crate) reclaim_at: AtomicU64,
     session: Mutex<Session>,
     modules: RwLock<Vec<&'static LoadedModule>>,
     table: OnceLock<&'static FunctionTable>,
@@ -108,6 +111,7 @@ impl Engine {
         }
         let cache = CodeCache::new(&cache_options)?;
         let inner: &'static Inner = Box::leak(Box::new(Inner {
+            reclaim_at: AtomicU64::new(options.reclaim_bytes),
             options,
             cache,
             baseline: Baseline::default(),
@@ -125,6 +129,10 @@ impl Engine {
         inner.table.get_or_init(|| table);
         inner.versions.get_or_init(|| Versions::new(table, &inner.cache));
         load::prepare(inner)?;
+        if inner.options.replaceable {
+            // Before the program can ask for the highest real-time signal. Where there is none, scans say so.
+            let _ = kiln_dispatch::scan::prepare();
+        }
         if FIRST.set(inner).is_ok() {
             fork::register(inner);
         }

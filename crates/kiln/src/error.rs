@@ -34,6 +34,16 @@ pub enum Error {
         /// Where it was looked for.
         folders: Vec<String>,
     },
+    /// The static C library.
+    #[error(
+        "{}: this process has a C library already, and a second one would have its own heap, locks and streams; leave it out, \
+         or link the program with -lc",
+        path.display()
+    )]
+    StaticLibc {
+        /// The archive.
+        path: PathBuf,
+    },
     /// The system's loader refused a shared library.
     #[error("cannot load the shared library {name}: {message}")]
     Library {

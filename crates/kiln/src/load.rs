@@ -134,6 +134,9 @@ fn open_bytes(
             opened.push(Opened::Object { name, bytes });
             Ok(())
         }
+        Kind::Archive if path.file_name().is_some_and(|name| name == "libc.a") => {
+            Err(Error::StaticLibc { path: path.to_owned() })
+        }
         Kind::Archive => {
             opened.push(Opened::Archive { name, bytes, whole });
             Ok(())
@@ -258,6 +261,10 @@ impl<'e> LoadScope<'e> {
 
 impl Scope for LoadScope<'_> {
     fn lookup(&mut self, name: &[u8]) -> Option<External> {
+        if matches!(name, b"makecontext" | b"swapcontext" | b"setcontext") {
+            // From here on there may be stacks that no scan of threads finds.
+            kiln_dispatch::scan::note_coroutines();
+        }
         self.wants_exports |= matches!(name, b"dlopen" | b"dlsym" | b"dlmopen" | b"dladdr" | b"dlvsym");
         if let Some(found) = self.inner.session().find(name) {
             return Some(found);

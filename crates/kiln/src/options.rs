@@ -87,7 +87,7 @@ impl Default for Options {
             prune: false,
             replaceable: false,
             history: 16,
-            reclaim_bytes: 256 << 10,
+            reclaim_bytes: 1 << 20,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Freeing old code: when, and how the program's threads are looked at.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use kiln_abi::ExecutorAddr;
 use kiln_dispatch::scan::{self, Ranges};
@@ -22,7 +23,8 @@ impl Engine {
 impl Inner {
     /// Frees retired code on the calling thread once there is enough of it to make up for looking at all threads.
     pub(crate) fn reclaim_if_much(&'static self, from: ExecutorAddr) {
-        if self.versions().retired_bytes() >= self.options.reclaim_bytes {
+        // Relaxed: a hint; two threads that look at once find that the first one is at it.
+        if self.versions().retired_bytes() >= self.reclaim_at.load(Ordering::Relaxed) {
             reclaim(self, from);
         }
     }
@@ -59,7 +61,11 @@ pub(crate) fn frame_of(variable: &u8) -> ExecutorAddr {
 #[inline(never)]
 fn reclaim(inner: &'static Inner, from: ExecutorAddr) -> Reclaimed {
     let _blocked = Blocked::all();
-    inner.versions().reclaim(&Threads { inner, from })
+    let reclaimed = inner.versions().reclaim(&Threads { inner, from });
+    // What is held now need not be looked at again for every version that retires.
+    let left = inner.versions().retired_bytes();
+    inner.reclaim_at.store(left + inner.options.reclaim_bytes, Ordering::Relaxed);
+    reclaimed
 }
 
 /// All threads of the process.

@@ -69,6 +69,8 @@ impl Engine {
         files: Vec<PathBuf>,
         mut report: impl FnMut(&WatchEvent) + Send + 'static,
     ) -> Result<(), Error> {
+        // Before the program can ask for the highest real-time signal. Where there is none, scans say so.
+        let _ = kiln_dispatch::scan::prepare();
         let engine = *self;
         let watched = files.into_iter().map(|file| Watched { live: stamp(&file), seen: stamp(&file), file });
         let mut watched: Vec<_> = watched.collect();

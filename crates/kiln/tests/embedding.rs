@@ -182,3 +182,13 @@ fn without_an_optimizer_loading_still_works() {
     // SAFETY: the session's own initialised variable.
     assert_eq!(unsafe { *(datum.get() as *const i32) }, 5);
 }
+
+#[test]
+fn a_second_c_library_is_refused() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
+    std::fs::create_dir_all(&folder).unwrap();
+    let archive = folder.join("libc.a");
+    std::fs::write(&archive, b"!<arch>\n").unwrap();
+    let error = engine().load(&[Input::File(archive)]).unwrap_err();
+    assert!(matches!(error, Error::StaticLibc { .. }), "{error}");
+}
