@@ -38,7 +38,7 @@ pub(crate) fn load(
         engine.load(inputs)?;
         let program = engine.program(arguments)?;
         if !watched.is_empty() {
-            engine.watch(watched, |event| watch::report(event))?;
+            engine.watch(watched, watch::report)?;
         }
         Ok(program)
     });
