@@ -156,6 +156,10 @@ fn cast<S: Source>(module: &S, id: ConstantId, op: CastOp, operand: ConstantId) 
             Ok(Value::Number(zero_extend(number, from)))
         }
         (CastOp::SExt, Value::Number(number)) => Ok(Value::Number(sign_extend(number, from))),
+        // What was cut off an address cannot be had back.
+        (CastOp::ZExt | CastOp::SExt | CastOp::IntToPtr, Value::Address { .. } | Value::Label { .. }) if from < 64 => {
+            Err(ErrorKind::Inexpressible { what: "part of an address, widened", constant: id })
+        }
         (
             CastOp::Trunc
             | CastOp::PtrToInt

@@ -196,6 +196,7 @@ impl Generator<'_> {
             }
             b"fabs" => self.sign_bits(instruction, value(0), None),
             b"copysign" => self.sign_bits(instruction, value(0), Some(value(1))),
+            b"is.fpclass" => self.float_class(instruction, value(0), value(1)),
             b"sqrt" => {
                 let bytes = self.float_bytes(instruction.ty)?;
                 let result = self.result(instruction)?;
@@ -491,6 +492,52 @@ impl Generator<'_> {
             self.asm.rr(Op::two(0x56), reg.0, other.0); // orps
         }
         self.bind_xmm(result, 0, reg);
+        Ok(())
+    }
+
+    /// As integers, the classes of floating-point numbers follow each other: each stretch of wanted ones is a range.
+    fn float_class(&mut self, instruction: &Instruction, value: ValueId, mask: ValueId) -> Result<()> {
+        let ty = self.ty(value);
+        let bytes = self.float_bytes(ty)?;
+        let wanted = self.number(mask).ok_or(Unsupported::Instruction("classes that are found at run time"))?;
+        let (infinity, normal) = if bytes == 4 { (0x7f80_0000u64, 1 << 23) } else { (0x7ff0 << 48, 1u64 << 52) };
+        let sign = if bytes == 4 { 1 << 31 } else { 1u64 << 63 };
+        // First number and class (llvm/ADT/FloatingPointMode.h, `FPClassTest`): the quiet bit is half of `normal`.
+        let positive =
+            [(0, 0x40), (1, 0x80), (normal, 0x100), (infinity, 0x200), (infinity + 1, 1), (infinity + normal / 2, 2)];
+        let negative = [0x20, 0x10, 8, 4, 1, 2];
+        let mut classes = [(0u64, 0u64); 12];
+        for (at, ((start, class), other)) in positive.into_iter().zip(negative).enumerate() {
+            classes[at] = (start, class);
+            classes[at + 6] = (start + sign, other);
+        }
+        let last = if bytes == 4 { u64::from(u32::MAX) } else { u64::MAX };
+        let result = self.result(instruction)?;
+        let from = self.read_xmm(value, 0)?;
+        let (bits, limit, flag) = (self.alloc_gpr()?, self.alloc_gpr()?, self.alloc_gpr()?);
+        self.asm.xmm_to_gpr(bits, from, bytes == 8);
+        self.asm.mov_imm(flag, 0);
+        let mut at = 0;
+        while at < 12 {
+            if wanted & classes[at].1 == 0 {
+                at += 1;
+                continue;
+            }
+            let start = classes[at].0;
+            while at < 12 && wanted & classes[at].1 != 0 {
+                at += 1;
+            }
+            let end = if at < 12 { classes[at].0 - 1 } else { last };
+            // bits - start <= end - start
+            self.asm.mov_imm(limit, start);
+            self.asm.mov(SCRATCH, bits);
+            self.asm.alu_rr(Alu::Sub, SCRATCH, limit, bytes);
+            self.asm.mov_imm(limit, end - start);
+            self.asm.alu_rr(Alu::Cmp, SCRATCH, limit, bytes);
+            self.asm.setcc(Cond::BE, SCRATCH);
+            self.asm.alu_rr(Alu::Or, flag, SCRATCH, 1);
+        }
+        self.bind(result, 0, flag.0);
         Ok(())
     }
 

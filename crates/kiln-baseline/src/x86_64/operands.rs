@@ -144,7 +144,8 @@ impl Generator<'_> {
                         let number = evaluate::zero_extend(number, bits) as u128;
                         Ok(Bits::Number(number >> (8 * offset.min(8))))
                     }
-                    Ok(Value::Address { base, offset }) if bits == 64 => Ok(Bits::Address { base, offset }),
+                    // Of a narrower one, the bits above are garbage as in all registers.
+                    Ok(Value::Address { base, offset }) if bits <= 64 => Ok(Bits::Address { base, offset }),
                     _ => what("a constant expression"),
                 }
             }
