@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Link objects, archives and shared libraries in memory, in a linker's order, and run `main`.
     Link(LinkOptions),
+    /// Compile a bitcode module to an ELF object with Kiln's own compiler: fast, and without LLVM.
+    Compile(CompileOptions),
     /// Find the function that Kiln's own compiler translates wrongly: run the program again and again, with fewer and
     /// fewer functions compiled by it, and compare the output with that of a run where LLVM compiles all.
     Bisect(BisectOptions),
@@ -167,6 +169,21 @@ pub(crate) struct LinkOptions {
     /// after `--` the arguments of the program.
     #[arg(value_name = "FILE|-lLIB|-- ARGS", value_hint = ValueHint::FilePath, required = true, num_args = 1.., allow_hyphen_values = true)]
     pub(crate) words: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompileOptions {
+    /// Where to write the object; by default beside the module, as .o.
+    #[arg(short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Leave out the functions that Kiln's compiler does not do, undefined; another object has to define them.
+    #[arg(long)]
+    pub(crate) partial: bool,
+
+    /// The module.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) module: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@
 
 mod args;
 mod bisect;
+mod compile;
 mod inspect;
 mod link;
 mod report;
@@ -59,6 +60,7 @@ fn outcome() -> Outcome {
     match cli.command {
         Command::Run(options) => run::run(options),
         Command::Link(options) => link::link(options),
+        Command::Compile(options) => Outcome::Done(compile::compile(&options)),
         Command::Bisect(options) => Outcome::Done(bisect::bisect(&options)),
         Command::Inspect(options) => Outcome::Done(inspect::inspect(&options)),
         Command::Completions { shell } => Outcome::Done(args::completions(shell)),

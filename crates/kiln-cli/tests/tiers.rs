@@ -77,3 +77,70 @@ fn intrinsics_that_become_calls_find_the_mathematical_library() {
         assert_eq!(output.status.code(), Some(10), "{tier}: {}", stderr(&output));
     }
 }
+
+#[test]
+fn a_module_becomes_an_object_that_any_linker_takes() {
+    let source = "#include <stdio.h>\n\
+        static int twice(int x) { return 2 * x; }\n\
+        int (*volatile table[])(int) = { twice, 0 };\n\
+        static const char *const words[] = { \"one\", \"two\" };\n\
+        static _Thread_local int counter = 5;\n\
+        static int zeros[100];\n\
+        __attribute__((constructor)) static void first(void) { zeros[99] = 1; }\n\
+        __attribute__((weak)) int weak(void) { return 4; }\n\
+        int main(void) { counter++; printf(\"%d %s %d %d %d\\n\", table[0](weak()), words[1], counter, zeros[99], table[1] == 0);\n\
+        return 0; }\n";
+    let module = compile("object", source, &["-O0", "-fPIC"]);
+    let (object, program) = (module.with_extension("o"), module.with_extension("exe"));
+    let output = Command::new(env!("CARGO_BIN_EXE_kiln")).arg("compile").arg(&module).arg("-o").arg(&object).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let linked = Command::new("clang-22").arg(&object).arg("-o").arg(&program).output().unwrap();
+    assert!(linked.status.success() && linked.stderr.is_empty(), "{}", stderr(&linked));
+    let output = Command::new(&program).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "8 two 6 1 1\n");
+}
+
+#[test]
+fn an_object_that_would_lack_functions_is_not_written_unasked() {
+    let module = module("lacking");
+    let object = module.with_extension("o");
+    let _ = std::fs::remove_file(&object);
+    let kiln = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_kiln")).arg("compile").args(arguments).arg(&module).output().unwrap()
+    };
+    let output = kiln(&[]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert!(stderr(&output).contains("odd is left out: the first tier does not do"), "{}", stderr(&output));
+    assert!(!object.exists());
+    assert_eq!(kiln(&["--partial"]).status.code(), Some(0));
+    assert!(object.exists());
+}
+
+#[test]
+fn a_program_of_the_first_tier_needs_no_optimizer() {
+    let source = "#include <stdio.h>\nint main(void) { printf(\"%s\\n\", \"no LLVM\"); return 0; }\n";
+    let module = compile("alone_here", source, &["-O0"]);
+    let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    let output = kiln.arg("run").arg(&module).env("KILN_OPTIMIZER", "/nonexistent/kiln-optimizer").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "no LLVM\n", "{}", stderr(&output));
+}
+
+#[test]
+fn bisection_names_the_function_that_differs() {
+    // No tier promises where a variable lies in its frame, and they do not agree about it.
+    let source = "#include <stdio.h>\n\
+        int distance(void) { volatile char local; return (char *)__builtin_frame_address(0) - (char *)&local; }\n\
+        int one(void) { return 1; }\nint two(void) { return one() + one(); }\n\
+        int main(void) { printf(\"%d %d\\n\", two(), distance()); return 0; }\n";
+    let module = compile("bisected", source, &["-O0"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_kiln")).arg("bisect").arg(&module).output().unwrap();
+    let found = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(found.starts_with("distance (function 0) is wrong\n"), "{found}");
+    assert!(found.contains("define"), "its IR follows: {found}");
+
+    let same = compile("agreed", "int main(void) { return 7; }\n", &["-O0"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_kiln")).arg("bisect").arg(&same).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}

@@ -86,6 +86,14 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// A module cannot become an object.
+    #[error("{name}: {message}")]
+    Object {
+        /// The file.
+        name: String,
+        /// Why.
+        message: String,
+    },
     /// The inputs do not link.
     #[error("{0}")]
     Link(String),

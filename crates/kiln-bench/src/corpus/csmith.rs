@@ -17,7 +17,7 @@ pub fn available() -> bool {
     Path::new(HEADERS).is_dir() && Command::new("csmith").arg("--version").output().is_ok()
 }
 
-/// The program of one seed, built without optimisation.
+/// The program of one seed: its native build without optimisation, and two modules, unoptimised and optimised.
 ///
 /// # Errors
 ///
@@ -25,23 +25,30 @@ pub fn available() -> bool {
 pub fn build(shop: &Workshop, seed: u32) -> Result<Built, Error> {
     let parent = shop.out().join("csmith");
     std::fs::create_dir_all(&parent).map_err(Error::file(parent))?;
-    let key = Key::new().word(seed.to_string());
+    let key = Key::new().word(seed.to_string()).word("both levels");
     let directory = shop.result(&format!("csmith/{seed}"), key, |into| {
         let source = into.join("program.c");
         let text = output(Command::new("csmith").args(["--seed", &seed.to_string()]))?;
         std::fs::write(&source, text).map_err(Error::file(&source))?;
-        let clang = || {
+        let clang = |level: Level| {
             let mut command = Command::new(tool::CLANG);
-            command.args(["-w", Level::O0.flag(), "-I", HEADERS]).arg(&source);
+            command.args(["-w", level.flag(), "-I", HEADERS]).arg(&source);
             command
         };
-        run(clang().args(["-c", "-emit-llvm", "-o"]).arg(into.join("program.bc")))?;
-        run(clang().arg("-o").arg(into.join("native")))
+        for level in [Level::O0, Level::O2] {
+            run(clang(level).args(["-c", "-emit-llvm", "-o"]).arg(into.join(module(level))))?;
+        }
+        run(clang(Level::O0).arg("-o").arg(into.join("native")))
     })?;
     Ok(Built {
         native: directory.join("native"),
-        modules: vec![directory.join("program.bc")],
+        modules: [Level::O0, Level::O2].map(|level| directory.join(module(level))).to_vec(),
         libraries: Vec::new(),
         directory,
     })
+}
+
+/// File name of the module of one level.
+fn module(level: Level) -> String {
+    format!("program{}.bc", level.flag())
 }
