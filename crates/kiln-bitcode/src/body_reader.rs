@@ -4,6 +4,8 @@
 //! whose number is not given away yet is a forward reference; the type that its place demands is kept in a list and
 //! compared at the end. Nothing is allocated per instruction, and a [`Body`] that is used again keeps all its memory.
 
+use std::cell::Cell;
+
 use kiln_abi::FunctionId;
 
 use crate::bitstream::{Block, Budget, Entry, Record};
@@ -91,7 +93,15 @@ pub(crate) struct BodyReader<'r> {
     pub(crate) pending_bundles: u32,
     /// The pointer type that an `alloca` wanted last, and its address space.
     pub(crate) last_pointer: Option<(u32, TypeId)>,
+    /// How many more elements of constants may be looked at.
+    pub(crate) elements_left: Cell<u64>,
+    pub(crate) elements_limit: u64,
 }
+
+/// A few instructions can name one long constant again and again: looking at its elements each time is bounded by this
+/// many for each bit of the body, and a few more for those that are short. Real bodies need less than one.
+const ELEMENTS_PER_BIT: u64 = 16;
+const ELEMENTS_AT_LEAST: u64 = 1 << 16;
 
 impl<'r> BodyReader<'r> {
     fn new(module: &'r Module, function: FunctionId, body: &'r mut Body, block: &Block<'_>) -> Result<Self, Error> {
@@ -101,6 +111,7 @@ impl<'r> BodyReader<'r> {
         let Some(void) = module.classes.void else {
             return Err(block.error(ErrorKind::TypeMismatch { what: "code in a module without the type void" }));
         };
+        let elements = block.size() * ELEMENTS_PER_BIT + ELEMENTS_AT_LEAST;
         let first = module.constants.len();
         let next = u32::try_from(first + parameters.len());
         let next = next.map_err(|_| block.error(ErrorKind::Limit { what: "values", limit: u64::from(u32::MAX) }))?;
@@ -129,6 +140,8 @@ impl<'r> BodyReader<'r> {
             result: *result,
             pending_bundles: 0,
             last_pointer: None,
+            elements_left: Cell::new(elements),
+            elements_limit: elements,
         })
     }
 

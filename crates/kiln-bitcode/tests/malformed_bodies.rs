@@ -278,3 +278,33 @@ fn instructions_out_of_nothing_are_bounded() {
     let error = refused(&bytes);
     assert!(matches!(error.kind(), ErrorKind::Limit { what: "bytes of decoded tables", .. }), "{error}");
 }
+
+/// A long mask is named by many short records: looking at its elements takes bounded time.
+#[test]
+fn long_constants_are_not_looked_at_for_ever() {
+    const LANES: u64 = 1 << 14;
+    const SHUFFLEVEC: u64 = 8;
+    let bytes = |shuffles: u64| {
+        file("LLVM22.1.8", 0, |b| {
+            b.record(1, &[2]);
+            b.block(3, TYPES, 3, |b| {
+                // void, i32, <LANES x i32>, void (<LANES x i32>), ptr
+                b.record(1, &[5]).record(2, &[]).record(7, &[32]).record(12, &[LANES, 1]).record(21, &[0, 0, 2]);
+                b.record(25, &[0]);
+            });
+            b.record(8, &[0, 4, 3, 0, 0, 0, 0, 0, 0, 0]);
+            b.block(3, FUNCTION, 3, |b| {
+                b.record(1, &[1]);
+                b.block(3, CONSTANTS, 3, |b| _ = b.record(1, &[2]).record(22, &vec![1; LANES as usize]));
+                // The argument is value 1, the mask value 2.
+                for n in 0..shuffles {
+                    b.record(SHUFFLEVEC, &[n + 2, n + 2, n + 1]);
+                }
+                b.record(RET, &[]);
+            });
+        })
+    };
+    assert!(read(&bytes(10)).is_ok());
+    let error = refused(&bytes(2000));
+    assert!(matches!(error.kind(), ErrorKind::Limit { what: "elements of constants", .. }), "{error}");
+}

@@ -176,7 +176,8 @@ impl BodyReader<'_> {
         match self.module.ty(outer) {
             Type::Array { element, .. } | Type::Vector { element, .. } => Ok(*element),
             Type::Struct { fields, .. } => {
-                let number = self.constant_number(index).filter(|_| self.classes.of(self.type_of(index)).scalar == 32);
+                let number =
+                    self.constant_number(index, b)?.filter(|_| self.classes.of(self.type_of(index)).scalar == 32);
                 let number = number.and_then(|number| usize::try_from(number).ok());
                 let field = number.and_then(|number| fields.get(number).copied());
                 field.ok_or_else(|| b.error(ErrorKind::TypeMismatch { what: "index of a field" }))
@@ -186,21 +187,35 @@ impl BodyReader<'_> {
     }
 
     /// The value of a constant integer, or of all elements of a vector of them.
-    fn constant_number(&self, value: u32) -> Option<u64> {
-        match self.constant(value)? {
-            Constant::Int(number) => Some(number),
-            Constant::Null => Some(0),
-            Constant::Data(bytes) => {
-                let first = *bytes.first_chunk::<4>()?;
-                bytes.chunks_exact(4).all(|word| word == first).then_some(u64::from(u32::from_le_bytes(first)))
+    fn constant_number(&self, value: u32, b: &Block<'_>) -> Result<Option<u64>, Error> {
+        Ok(match self.constant(value) {
+            Some(Constant::Int(number)) => Some(number),
+            Some(Constant::Null) => Some(0),
+            Some(Constant::Data(bytes)) => {
+                self.look_at(bytes.len() / 4, b)?;
+                let first = bytes.first_chunk::<4>();
+                let first = first.filter(|first| bytes.chunks_exact(4).all(|word| word == *first));
+                first.map(|first| u64::from(u32::from_le_bytes(*first)))
             }
-            Constant::Aggregate([first, rest @ ..]) if rest.iter().all(|id| id == first) => {
-                match self.constant(first.0)? {
-                    Constant::Int(number) => Some(number),
+            Some(Constant::Aggregate(elements @ [first, ..])) => {
+                self.look_at(elements.len(), b)?;
+                match self.constant(first.0) {
+                    Some(Constant::Int(number)) if elements.iter().all(|id| id == first) => Some(number),
                     _ => None,
                 }
             }
             _ => None,
+        })
+    }
+
+    /// Accounts for looking at `count` elements of a constant.
+    fn look_at(&self, count: usize, b: &Block<'_>) -> Outcome {
+        match self.elements_left.get().checked_sub(count as u64) {
+            Some(left) => {
+                self.elements_left.set(left);
+                Ok(())
+            }
+            None => Err(b.error(ErrorKind::Limit { what: "elements of constants", limit: self.elements_limit })),
         }
     }
 
@@ -259,7 +274,7 @@ impl BodyReader<'_> {
         let lanes = self.lanes(ty).unwrap_or_default();
         let fits = *self.module.ty(index) == Type::Integer(32)
             && lanes.1 == scalable
-            && self.mask_is_valid(mask, u64::from(lanes.0) * 2, scalable);
+            && self.mask_is_valid(mask, u64::from(lanes.0) * 2, scalable, b)?;
         self.expect(fits, "mask of a shuffle", b)?;
         let result = match lanes.0 == count {
             true => ty,
@@ -271,22 +286,27 @@ impl BodyReader<'_> {
     }
 
     /// `ShuffleVectorInst::isValidOperands`
-    fn mask_is_valid(&self, mask: u32, limit: u64, scalable: bool) -> bool {
+    fn mask_is_valid(&self, mask: u32, limit: u64, scalable: bool, b: &Block<'_>) -> Result<bool, Error> {
         let unknown = |constant| matches!(constant, Constant::Undef | Constant::Poison);
-        match self.constant(mask) {
+        Ok(match self.constant(mask) {
             Some(Constant::Null | Constant::Undef | Constant::Poison) => true,
             _ if scalable => false,
-            Some(Constant::Data(bytes)) => bytes
-                .chunks_exact(4)
-                .all(|word| word.try_into().is_ok_and(|word| u64::from(u32::from_le_bytes(word)) < limit)),
-            Some(Constant::Aggregate(elements)) => elements.iter().all(|id| match self.constant(id.0) {
-                Some(Constant::Int(index)) => index < limit,
-                Some(Constant::Null) => true,
-                Some(other) => unknown(other),
-                None => false,
-            }),
+            Some(Constant::Data(bytes)) => {
+                self.look_at(bytes.len() / 4, b)?;
+                let below = |word: &[u8]| word.try_into().is_ok_and(|word| u64::from(u32::from_le_bytes(word)) < limit);
+                bytes.chunks_exact(4).all(below)
+            }
+            Some(Constant::Aggregate(elements)) => {
+                self.look_at(elements.len(), b)?;
+                elements.iter().all(|id| match self.constant(id.0) {
+                    Some(Constant::Int(index)) => index < limit,
+                    Some(Constant::Null) => true,
+                    Some(other) => unknown(other),
+                    None => false,
+                })
+            }
             _ => false,
-        }
+        })
     }
 
     /// `[left, type?, right, predicate, flags?]`
