@@ -82,7 +82,7 @@ impl Compiler {
             .map_err(|error| CompileError::Body { message: error.to_string() })?;
         self.analysis.run(&self.body);
         let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory)
-            .map_err(|what| CompileError::Unsupported { what })?;
+            .map_err(|what| CompileError::Unsupported { what: *what })?;
         Ok(Code { graph, instructions: self.body.instructions().len() as u32 })
     }
 }

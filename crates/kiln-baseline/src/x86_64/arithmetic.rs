@@ -40,7 +40,7 @@ impl Generator<'_> {
         let bits = match self.module.ty(instruction.ty) {
             Type::Integer(bits) => *bits,
             Type::Vector { .. } => return self.vector_binary(instruction, left, right),
-            _ => return Err(Unsupported::Type("an unusual type")),
+            _ => return Err(Box::new(Unsupported::Type("an unusual type"))),
         };
         if bits > 64 {
             return self.wide_binary(instruction, left, right, bits);
@@ -240,7 +240,7 @@ impl Generator<'_> {
         let cond = integer_condition(instruction.sub)?;
         let signed = instruction.sub >= 38;
         let ty = self.ty(left);
-        let bits = self.integer_bits(ty).ok_or(Unsupported::Type("an unusual type"))?;
+        let bits = self.integer_bits(ty).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
         if bits > 64 {
             return self.wide_compare(cond, signed, left, right, bits);
         }
@@ -320,7 +320,7 @@ impl Generator<'_> {
         // All operands come before the comparison: what fetches them may change flags.
         let mut chosen = [(0u8, 0u8); 8];
         if count as usize > chosen.len() {
-            return Err(Unsupported::Instruction("select of a large aggregate"));
+            return Err(Box::new(Unsupported::Instruction("select of a large aggregate")));
         }
         for at in 0..count {
             let yes = self.read(then, at)?;
@@ -507,7 +507,7 @@ impl Generator<'_> {
             Opcode::SDiv => ("__divti3", true),
             Opcode::URem => ("__umodti3", false),
             Opcode::SRem => ("__modti3", true),
-            _ => return Err(Unsupported::Instruction("an operation on wide integers")),
+            _ => return Err(Box::new(Unsupported::Instruction("an operation on wide integers"))),
         };
         let result = self.result(instruction)?;
         let words = [(left, 0u32, 7u8), (left, 1, 6), (right, 0, 2), (right, 1, 1)];
@@ -563,7 +563,7 @@ impl Generator<'_> {
     pub(crate) fn single_xmm(&mut self, ty: TypeId) -> Result<()> {
         match self.type_parts(ty)? {
             (first, 1) if self.types.get(first).bank == Bank::Xmm => Ok(()),
-            _ => Err(Unsupported::Type("a vector of several registers, here")),
+            _ => Err(Box::new(Unsupported::Type("a vector of several registers, here"))),
         }
     }
 
@@ -585,7 +585,7 @@ pub(crate) fn integer_condition(predicate: u8) -> Result<Cond> {
         39 => Cond::GE,
         40 => Cond::L,
         41 => Cond::LE,
-        _ => return Err(Unsupported::Instruction("an unknown comparison")),
+        _ => return Err(Box::new(Unsupported::Instruction("an unknown comparison"))),
     })
 }
 

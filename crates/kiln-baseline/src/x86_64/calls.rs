@@ -62,7 +62,7 @@ impl Generator<'_> {
         let disabled = self.module.function(self.function).attributes.string(b"disable-tail-calls") == Some(b"true");
         match (follows && !disabled, call.tail) {
             (true, kind) => Ok(kind),
-            (false, TailKind::Must) => Err(Unsupported::Instruction("musttail")),
+            (false, TailKind::Must) => Err(Box::new(Unsupported::Instruction("musttail"))),
             _ => Ok(TailKind::None),
         }
     }
@@ -103,15 +103,15 @@ impl Generator<'_> {
         if let Some(Constant::Global(GlobalRef::Function(function))) = self.constant(callee)
             && self.module.str(self.module.function(function).symbol.name).starts_with(b"llvm.")
         {
-            return Err(Unsupported::Instruction("invoke of an intrinsic"));
+            return Err(Box::new(Unsupported::Instruction("invoke of an intrinsic")));
         }
         if matches!(self.constant(callee), Some(Constant::InlineAsm(_))) {
-            return Err(Unsupported::Instruction("invoke of inline assembly"));
+            return Err(Box::new(Unsupported::Instruction("invoke of inline assembly")));
         }
         let body = self.body;
         let pad = body.block_instructions(unwind).find(|at| body.instruction(*at).opcode != Opcode::Phi);
         let pad = pad.filter(|at| body.instruction(*at).opcode == Opcode::LandingPad);
-        let pad = pad.ok_or(Unsupported::Instruction("an unwind destination without landing pad"))?;
+        let pad = pad.ok_or_else(|| Box::new(Unsupported::Instruction("an unwind destination without landing pad")))?;
         let stub = self.asm.label();
         self.make_call(instruction, callee, &operands[3..], Some((stub, pad)), TailKind::None)?;
         let stack = self.outgoing;
@@ -134,7 +134,7 @@ impl Generator<'_> {
         self.claim(RAX.0)?;
         self.claim(RDX.0)?;
         if self.type_parts(instruction.ty)?.1 != 2 {
-            return Err(Unsupported::Type("an unusual landing pad"));
+            return Err(Box::new(Unsupported::Type("an unusual landing pad")));
         }
         self.bind(result, 0, RAX.0);
         self.bind(result, 1, RDX.0);
@@ -208,10 +208,10 @@ impl Generator<'_> {
         let body = self.body;
         let call = *body.call(instruction);
         if body.bundles(&call).next().is_some() {
-            return Err(Unsupported::Attribute("operand bundles"));
+            return Err(Box::new(Unsupported::Attribute("operand bundles")));
         }
         let kiln_bitcode::Type::Function { parameters, .. } = self.module.ty(call.ty) else {
-            return Err(Unsupported::Instruction("a call without function type"));
+            return Err(Box::new(Unsupported::Instruction("a call without function type")));
         };
         self.extra.clear();
         for argument in &arguments[parameters.len().min(arguments.len())..] {
@@ -229,11 +229,11 @@ impl Generator<'_> {
         if given[..count].iter().any(|list| list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some())
             && !self.frame.keep_slots
         {
-            return Err(Unsupported::Instruction(super::generator::RETURNS_TWICE));
+            return Err(Box::new(Unsupported::Instruction(super::generator::RETURNS_TWICE)));
         }
         signature
             .classify(module, call.ty, self.extra, u32::from(call.convention), &given[..count], self.vectors)
-            .map_err(Unsupported::Attribute)?;
+            .map_err(|what| Box::new(Unsupported::Attribute(what)))?;
         Ok(signature)
     }
 
@@ -261,7 +261,7 @@ impl Generator<'_> {
         tail: TailKind,
     ) -> Result<()> {
         if signature.stack_align > 16 {
-            return Err(Unsupported::Attribute("an argument on the stack with a large alignment"));
+            return Err(Box::new(Unsupported::Attribute("an argument on the stack with a large alignment")));
         }
         let mut argument = u32::MAX;
         let mut at = 0;
@@ -273,7 +273,7 @@ impl Generator<'_> {
         if !signature.demoted {
             for (at, part) in (0u32..).zip(&signature.results) {
                 if matches!(part.place, AbiPlace::X87(_) | AbiPlace::Stack(_)) {
-                    return Err(Unsupported::Attribute("a result in an x87 register"));
+                    return Err(Box::new(Unsupported::Attribute("a result in an x87 register")));
                 }
                 self.check_type_part(instruction.ty, at, part)?;
             }
@@ -282,7 +282,7 @@ impl Generator<'_> {
         let outgoing = signature.stack_bytes.next_multiple_of(16);
         if outgoing > 0 {
             if outgoing > 1 << 16 {
-                return Err(Unsupported::Attribute("very many arguments on the stack"));
+                return Err(Box::new(Unsupported::Attribute("very many arguments on the stack")));
             }
             self.adjust_stack(-(outgoing as i32));
             self.place_on_stack(signature, arguments)?;
@@ -290,9 +290,12 @@ impl Generator<'_> {
         }
         let mut returned_at = None;
         if signature.demoted {
-            let layout = *self.module.layout_of(instruction.ty).ok_or(Unsupported::Type("a type without size"))?;
+            let layout = *self
+                .module
+                .layout_of(instruction.ty)
+                .ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
             if layout.abi_align > 16 {
-                return Err(Unsupported::Attribute("a result in memory with a large alignment"));
+                return Err(Box::new(Unsupported::Attribute("a result in memory with a large alignment")));
             }
             let home = self.frame.object(layout.size, 16);
             returned_at = Some(home);
@@ -473,10 +476,10 @@ impl Generator<'_> {
             if known.stored {
                 return Ok(Callee::Mem(self.slot_mem(part)));
             }
-            return Err(Unsupported::Instruction("a use of a value that is nowhere"));
+            return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
         if let Place::Deferred(_) = self.values[self.value_index(callee) as usize].place {
-            return Err(Unsupported::Instruction("a call of an address that was put off"));
+            return Err(Box::new(Unsupported::Instruction("a call of an address that was put off")));
         }
         self.load_into(SCRATCH.0, callee, 0)?;
         Ok(Callee::Reg(SCRATCH))
@@ -507,7 +510,7 @@ impl Generator<'_> {
             && self.own.sret.is_none()
             && !self.frame.keep_slots;
         match (possible, tail) {
-            (false, TailKind::Must) => Err(Unsupported::Instruction("musttail")),
+            (false, TailKind::Must) => Err(Box::new(Unsupported::Instruction("musttail"))),
             (possible, _) => Ok(possible),
         }
     }
@@ -614,7 +617,7 @@ impl Generator<'_> {
             let result = self.result(instruction)?;
             return self.copy_parts(result, 0, ValueId(arguments[0]), 0, 1);
         }
-        Err(Unsupported::Instruction("inline assembly"))
+        Err(Box::new(Unsupported::Instruction("inline assembly")))
     }
 
     /// `cpuid`, `xgetbv`, `rdtsc` in the forms that headers and libraries use.
@@ -635,11 +638,11 @@ impl Generator<'_> {
             (b"cpuid", b"={ax},={bx},={cx},={dx},{ax},{cx}") => (&[0x0f, 0xa2], &[0, 1], &[0, 3, 1, 2]),
             (b"xgetbv", b"={ax},={dx},{cx}") => (&[0x0f, 0x01, 0xd0], &[1], &[0, 2]),
             (b"rdtsc", b"={ax},={dx}") => (&[0x0f, 0x31], &[], &[0, 2]),
-            _ => return Err(Unsupported::Instruction("inline assembly")),
+            _ => return Err(Box::new(Unsupported::Instruction("inline assembly"))),
         };
         let result = self.result(instruction)?;
         if inputs.len() != arguments.len() || self.type_parts(instruction.ty)?.1 as usize != outputs.len() {
-            return Err(Unsupported::Instruction("inline assembly"));
+            return Err(Box::new(Unsupported::Instruction("inline assembly")));
         }
         for (reg, value) in inputs.iter().zip(arguments) {
             self.place(*reg, ValueId(*value), 0)?;

@@ -205,7 +205,7 @@ impl Generator<'_> {
                     let from = self.slot_mem(from);
                     self.copy_memory(&to, &from, bytes);
                 } else {
-                    return Err(Unsupported::Instruction("a use of a value that is nowhere"));
+                    return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
                 }
                 continue;
             }
@@ -323,7 +323,7 @@ impl Generator<'_> {
     pub(crate) fn switch(&mut self, value: ValueId, default: BlockId, cases: &[u32]) -> Result<()> {
         let bits = match self.module.ty(self.ty(value)) {
             Type::Integer(bits @ 1..=64) => *bits,
-            _ => return Err(Unsupported::Instruction("switch on a wide integer")),
+            _ => return Err(Box::new(Unsupported::Instruction("switch on a wide integer"))),
         };
         if let Some(number) = self.number(value) {
             let target = cases.chunks_exact(2).find(|case| self.number(ValueId(case[0])) == Some(number));
@@ -332,7 +332,8 @@ impl Generator<'_> {
         let mut list = std::mem::take(self.cases);
         list.clear();
         for case in cases.chunks_exact(2) {
-            let number = self.number(ValueId(case[0])).ok_or(Unsupported::Instruction("a damaged switch"))?;
+            let number =
+                self.number(ValueId(case[0])).ok_or_else(|| Box::new(Unsupported::Instruction("a damaged switch")))?;
             list.push((sign_extend(number, bits) as u64, BlockId(case[1])));
         }
         list.sort_unstable_by_key(|(number, _)| *number as i64);
@@ -489,7 +490,7 @@ impl Generator<'_> {
                 &[&function.attributes],
                 self.vectors,
             )
-            .map_err(Unsupported::Attribute)?;
+            .map_err(|what| Box::new(Unsupported::Attribute(what)))?;
         let arguments = std::mem::take(&mut self.own.arguments);
         let done = self.enter_with(&arguments);
         self.own.arguments = arguments;
@@ -535,7 +536,7 @@ impl Generator<'_> {
             }
             if let Kind::ByVal { .. } = part.kind {
                 let AbiPlace::Stack(offset) = part.place else {
-                    return Err(Unsupported::Attribute("byval in a register"));
+                    return Err(Box::new(Unsupported::Attribute("byval in a register")));
                 };
                 self.values[index].place = Place::Frame(16 + offset as i32);
                 continue;
@@ -550,7 +551,7 @@ impl Generator<'_> {
                     self.parts[known].slot = 16 + offset as i32;
                     self.parts[known].stored = true;
                 }
-                AbiPlace::X87(_) => return Err(Unsupported::Type("x86_fp80")),
+                AbiPlace::X87(_) => return Err(Box::new(Unsupported::Type("x86_fp80"))),
             }
         }
         Ok(())
@@ -565,7 +566,7 @@ impl Generator<'_> {
     pub(crate) fn check_type_part(&mut self, ty: kiln_bitcode::TypeId, at: u32, part: &super::abi::Part) -> Result<()> {
         let (first, count) = self.type_parts(ty)?;
         if at >= count {
-            return Err(Unsupported::Attribute("an argument in more parts than expected"));
+            return Err(Box::new(Unsupported::Attribute("an argument in more parts than expected")));
         }
         let own = self.types.get(first + at);
         let same = match part.kind {
@@ -580,7 +581,7 @@ impl Generator<'_> {
             Kind::X87 => false,
             Kind::ByVal { .. } => true,
         };
-        if same { Ok(()) } else { Err(Unsupported::Attribute("an argument or result in unusual registers")) }
+        if same { Ok(()) } else { Err(Box::new(Unsupported::Attribute("an argument or result in unusual registers"))) }
     }
 
     /// Extends an integer as the receiver expects.
@@ -636,7 +637,7 @@ impl Generator<'_> {
                     self.claim(reg + XMM0)?;
                     self.load_into(reg + XMM0, value, at)?;
                 }
-                _ => return Err(Unsupported::Attribute("a result in an x87 register")),
+                _ => return Err(Box::new(Unsupported::Attribute("a result in an x87 register"))),
             }
         }
         Ok(())

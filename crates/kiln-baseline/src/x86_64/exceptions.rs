@@ -20,7 +20,7 @@ impl Generator<'_> {
                 super::encoder::Target::Symbol(index) => Ok(Some(index)),
                 _ => unreachable!("symbols are symbols"),
             },
-            _ => Err(Unsupported::Instruction("an unusual type of exceptions")),
+            _ => Err(Box::new(Unsupported::Instruction("an unusual type of exceptions"))),
         }
     }
 
@@ -36,12 +36,12 @@ impl Generator<'_> {
             }
             let count = match self.module.ty(self.ty(value)) {
                 Type::Array { count, .. } => *count,
-                _ => return Err(Unsupported::Instruction("an unusual filter")),
+                _ => return Err(Box::new(Unsupported::Instruction("an unusual filter"))),
             };
             let elements: Vec<ConstantId> = match self.constant(value) {
                 Some(Constant::Aggregate(elements)) => elements.to_vec(),
                 _ if count == 0 => Vec::new(),
-                _ => return Err(Unsupported::Instruction("an unusual filter")),
+                _ => return Err(Box::new(Unsupported::Instruction("an unusual filter"))),
             };
             let mut types = Vec::with_capacity(elements.len());
             for element in elements {

@@ -22,7 +22,7 @@ pub(crate) const PROLOGUE_MAX: usize = 128;
 /// Refuses functions with properties that this compiler does not give them.
 pub(crate) fn check_function(module: &Module, function: FunctionId) -> Result<()> {
     let function = module.function(function);
-    let refuse = |what| Err(Unsupported::Attribute(what));
+    let refuse = |what| Err(Box::new(Unsupported::Attribute(what)));
     let attributes = &function.attributes;
     for (kind, what) in [
         (AttributeKind::NAKED, "naked"),
@@ -207,7 +207,7 @@ impl Generator<'_> {
 
     /// The globals that hold addresses of this function's blocks.
     fn owned_globals(&mut self) -> Result<Vec<Owned>> {
-        let refuse = || Unsupported::Constant("a table of labels of an unusual form");
+        let refuse = || Box::new(Unsupported::Constant("a table of labels of an unusual form"));
         let module = self.module;
         let mut owned = Vec::new();
         for (global, owner) in module.block_address_globals() {
@@ -291,10 +291,10 @@ impl Generator<'_> {
                     Target::Symbol(index) => Some(index),
                     _ => None,
                 },
-                _ => return Err(Unsupported::Attribute("an unusual personality")),
+                _ => return Err(Box::new(Unsupported::Attribute("an unusual personality"))),
             },
             None if !self.exceptions.is_empty() => {
-                return Err(Unsupported::Attribute("landing pads without personality"));
+                return Err(Box::new(Unsupported::Attribute("landing pads without personality")));
             }
             _ => None,
         };

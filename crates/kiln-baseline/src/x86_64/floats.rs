@@ -25,11 +25,11 @@ impl Generator<'_> {
         match self.module.ty(ty) {
             Type::Float => Ok(4),
             Type::Double => Ok(8),
-            Type::Half => Err(Unsupported::Type("half")),
-            Type::BFloat => Err(Unsupported::Type("bfloat")),
-            Type::X86Fp80 => Err(Unsupported::Type("x86_fp80")),
-            Type::Fp128 => Err(Unsupported::Type("fp128")),
-            _ => Err(Unsupported::Type("an unusual type")),
+            Type::Half => Err(Box::new(Unsupported::Type("half"))),
+            Type::BFloat => Err(Box::new(Unsupported::Type("bfloat"))),
+            Type::X86Fp80 => Err(Box::new(Unsupported::Type("x86_fp80"))),
+            Type::Fp128 => Err(Box::new(Unsupported::Type("fp128"))),
+            _ => Err(Box::new(Unsupported::Type("an unusual type"))),
         }
     }
 
@@ -140,7 +140,7 @@ impl Generator<'_> {
             12 => (false, Cond::B, Parity::None),
             13 => (false, Cond::BE, Parity::None),
             14 => (false, Cond::NE, Parity::OrUnordered),
-            _ => return Err(Unsupported::Instruction("fcmp with a constant result")),
+            _ => return Err(Box::new(Unsupported::Instruction("fcmp with a constant result"))),
         };
         let (left, right) = if swap { (right, left) } else { (left, right) };
         let a = self.read_xmm(left, 0)?;
@@ -191,7 +191,7 @@ impl Generator<'_> {
             Opcode::FpToUi => self.float_to_integer(instruction, value, false),
             Opcode::SiToFp => self.integer_to_float(instruction, value, true),
             Opcode::UiToFp => self.integer_to_float(instruction, value, false),
-            _ => Err(Unsupported::Instruction("addrspacecast")),
+            _ => Err(Box::new(Unsupported::Instruction("addrspacecast"))),
         }
     }
 
@@ -199,7 +199,7 @@ impl Generator<'_> {
     fn widen(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let source = self.ty(value);
         let (Some(from), Some(to)) = (self.integer_bits(source), self.integer_bits(instruction.ty)) else {
-            return Err(Unsupported::Type("an unusual type"));
+            return Err(Box::new(Unsupported::Type("an unusual type")));
         };
         let result = self.result(instruction)?;
         let signed = instruction.opcode == Opcode::SExt;
@@ -310,7 +310,7 @@ impl Generator<'_> {
                 self.asm.rr(Op::two(0x6c).p66(), to.0, other.0);
                 self.bind_xmm(result, 0, to);
             }
-            _ => return Err(Unsupported::Instruction("an unusual bitcast")),
+            _ => return Err(Box::new(Unsupported::Instruction("an unusual bitcast"))),
         }
         Ok(())
     }
@@ -325,10 +325,10 @@ impl Generator<'_> {
     fn float_to_integer(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
         let source = self.ty(value);
         let bytes = self.float_bytes(source)?;
-        let bits = self.integer_bits(instruction.ty).ok_or(Unsupported::Type("an unusual type"))?;
+        let bits = self.integer_bits(instruction.ty).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
         let result = self.result(instruction)?;
         if bits > 64 {
-            return Err(Unsupported::Instruction("a conversion to a wide integer"));
+            return Err(Box::new(Unsupported::Instruction("a conversion to a wide integer")));
         }
         let from = self.read_xmm(value, 0)?;
         let reg = self.alloc_gpr()?;
@@ -360,10 +360,10 @@ impl Generator<'_> {
     fn integer_to_float(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
         let bytes = self.float_bytes(instruction.ty)?;
         let source = self.ty(value);
-        let bits = self.integer_bits(source).ok_or(Unsupported::Type("an unusual type"))?;
+        let bits = self.integer_bits(source).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
         let result = self.result(instruction)?;
         if bits > 64 {
-            return Err(Unsupported::Instruction("a conversion from a wide integer"));
+            return Err(Box::new(Unsupported::Instruction("a conversion from a wide integer")));
         }
         let to = self.alloc_xmm()?;
         if signed {

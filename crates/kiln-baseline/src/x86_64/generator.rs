@@ -18,7 +18,8 @@ use crate::compiler::Unsupported;
 /// A call may return twice, and slots may have been used again already: the function is compiled anew.
 pub(crate) const RETURNS_TWICE: &str = "a call that returns twice";
 
-pub(crate) type Result<T> = std::result::Result<T, Unsupported>;
+/// Boxed, so that results of small things are passed in registers.
+pub(crate) type Result<T> = std::result::Result<T, Box<Unsupported>>;
 
 /// How a value is had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +249,7 @@ impl<'a> Generator<'a> {
     pub(crate) fn scalar(&mut self, ty: TypeId) -> Result<PartType> {
         match self.type_parts(ty)? {
             (first, 1) => Ok(self.types.get(first)),
-            _ => Err(Unsupported::Type("a value of several parts, here")),
+            _ => Err(Box::new(Unsupported::Type("a value of several parts, here"))),
         }
     }
 
@@ -262,7 +263,7 @@ impl<'a> Generator<'a> {
     }
 
     pub(crate) fn size_of(&self, ty: TypeId) -> Result<u64> {
-        Ok(self.module.layout_of(ty).ok_or(Unsupported::Type("a type without size"))?.size)
+        Ok(self.module.layout_of(ty).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?.size)
     }
 
     // ---- the pass -----------------------------------------------------------------------------------------------
@@ -292,7 +293,7 @@ impl<'a> Generator<'a> {
             self.position = position;
             self.block(position)?;
             if self.frame.overflow {
-                return Err(Unsupported::Attribute("a very large frame"));
+                return Err(Box::new(Unsupported::Attribute("a very large frame")));
             }
         }
         Ok(())
@@ -320,8 +321,8 @@ impl<'a> Generator<'a> {
                 self.end_instruction();
                 break;
             }
-            crate::analysis::for_values(instruction, operands, |value| self.release_later(value));
-            self.release_all();
+            crate::analysis::for_values(instruction, operands, |value| self.release(value));
+            self.release_deferred();
             self.end_instruction();
         }
         for at in self.flow.all_moves(position) {
@@ -425,12 +426,8 @@ impl<'a> Generator<'a> {
         Ok(takes && is_scalar)
     }
 
-    /// Operands are released when all have been read: released early, one that is named twice would lose its register.
-    fn release_later(&mut self, value: ValueId) {
-        self.numbers.push(value.0);
-    }
-
-    fn release_all(&mut self) {
+    /// Operands of what was put off until now.
+    fn release_deferred(&mut self) {
         while let Some(value) = self.numbers.pop() {
             self.release(ValueId(value));
         }
@@ -485,7 +482,7 @@ impl<'a> Generator<'a> {
             Opcode::ExtractValue => self.extract_value(instruction, value(0), &operands[1..]),
             Opcode::InsertValue => self.insert_value(instruction, value(0), value(1), &operands[2..]),
             Opcode::ICmp | Opcode::FCmp => self.compare(instruction, value(0), value(1)),
-            Opcode::VaArg => Err(Unsupported::Instruction("va_arg")),
+            Opcode::VaArg => Err(Box::new(Unsupported::Instruction("va_arg"))),
             Opcode::Alloca => self.alloca(instruction, value(0)),
             Opcode::Load => self.load(instruction, value(0)),
             Opcode::Store => self.store(instruction, value(0), value(1)),
@@ -508,8 +505,8 @@ impl<'a> Generator<'a> {
                 self.asm.ud2();
                 Ok(())
             }
-            Opcode::CallBr => Err(Unsupported::Instruction("callbr")),
-            Opcode::Funclet => Err(Unsupported::Instruction("an instruction of Windows' exceptions")),
+            Opcode::CallBr => Err(Box::new(Unsupported::Instruction("callbr"))),
+            Opcode::Funclet => Err(Box::new(Unsupported::Instruction("an instruction of Windows' exceptions"))),
             Opcode::Phi => unreachable!("phis are made by the edges"),
         }
     }

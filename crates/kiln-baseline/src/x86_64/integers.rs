@@ -10,7 +10,7 @@ impl Generator<'_> {
     fn word_bits(&self, ty: TypeId) -> Result<u32> {
         match self.integer_bits(ty) {
             Some(bits @ 1..=64) => Ok(bits),
-            _ => Err(Unsupported::Instruction("an intrinsic on wide integers")),
+            _ => Err(Box::new(Unsupported::Instruction("an intrinsic on wide integers"))),
         }
     }
 
@@ -102,7 +102,7 @@ impl Generator<'_> {
                 self.bind(result, 0, high.0);
                 self.bind(result, 1, low.0);
             }
-            _ => return Err(Unsupported::Instruction("bswap of an unusual width")),
+            _ => return Err(Box::new(Unsupported::Instruction("bswap of an unusual width"))),
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ impl Generator<'_> {
             16 => 2,
             32 => 4,
             64 => 8,
-            _ => return Err(Unsupported::Instruction("a funnel shift of an unusual width")),
+            _ => return Err(Box::new(Unsupported::Instruction("a funnel shift of an unusual width"))),
         };
         let constant = self.number(amount).map(|n| (n % u64::from(bits)) as u8);
         if constant.is_none() {
@@ -303,7 +303,7 @@ impl Generator<'_> {
             Some(16) => Ok(2),
             Some(32) => Ok(4),
             Some(64) => Ok(8),
-            _ => Err(Unsupported::Instruction("an overflow intrinsic of an unusual width")),
+            _ => Err(Box::new(Unsupported::Instruction("an overflow intrinsic of an unusual width"))),
         }
     }
 

@@ -35,7 +35,7 @@ fn base(name: &[u8]) -> &[u8] {
 impl Generator<'_> {
     pub(crate) fn intrinsic(&mut self, name: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let value = |at: usize| ValueId(operands[at]);
-        let unsupported = || Err(Unsupported::Intrinsic(String::from_utf8_lossy(name).into_owned()));
+        let unsupported = || Err(Box::new(Unsupported::Intrinsic(String::from_utf8_lossy(name).into_owned())));
         let is_vector = matches!(self.module.ty(instruction.ty), Type::Vector { .. });
         let base = base(name);
         if is_vector {
@@ -304,7 +304,7 @@ impl Generator<'_> {
             }
         }
         if always_inline {
-            return Err(Unsupported::Instruction("a long copy without call"));
+            return Err(Box::new(Unsupported::Instruction("a long copy without call")));
         }
         self.place(RDI.0, to, 0)?;
         self.place(RSI.0, from, 0)?;
@@ -423,7 +423,7 @@ impl Generator<'_> {
             return Ok(());
         }
         if always_inline {
-            return Err(Unsupported::Instruction("a long fill without call"));
+            return Err(Box::new(Unsupported::Instruction("a long fill without call")));
         }
         self.place(RDI.0, to, 0)?;
         self.place(RSI.0, byte, 0)?;
@@ -449,10 +449,10 @@ impl Generator<'_> {
     /// (psABI 4.5.3; the bytes are fixed).
     fn thread_local_address(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let Some(Constant::Global(base @ GlobalRef::Global(_))) = self.constant(value) else {
-            return Err(Unsupported::Constant("a thread-local alias"));
+            return Err(Box::new(Unsupported::Constant("a thread-local alias")));
         };
         if !self.is_thread_local(base) {
-            return Err(Unsupported::Constant("a variable that is not thread-local"));
+            return Err(Box::new(Unsupported::Constant("a variable that is not thread-local")));
         }
         let result = self.result(instruction)?;
         let target = self.symbol(base);
@@ -499,7 +499,9 @@ impl Generator<'_> {
     fn float_class(&mut self, instruction: &Instruction, value: ValueId, mask: ValueId) -> Result<()> {
         let ty = self.ty(value);
         let bytes = self.float_bytes(ty)?;
-        let wanted = self.number(mask).ok_or(Unsupported::Instruction("classes that are found at run time"))?;
+        let wanted = self
+            .number(mask)
+            .ok_or_else(|| Box::new(Unsupported::Instruction("classes that are found at run time")))?;
         let (infinity, normal) = if bytes == 4 { (0x7f80_0000u64, 1 << 23) } else { (0x7ff0 << 48, 1u64 << 52) };
         let sign = if bytes == 4 { 1 << 31 } else { 1u64 << 63 };
         // First number and class (llvm/ADT/FloatingPointMode.h, `FPClassTest`): the quiet bit is half of `normal`.

@@ -91,7 +91,7 @@ impl Generator<'_> {
                     self.asm.unary(7, RCX, width);
                     if instruction.opcode == Opcode::SDiv { RAX } else { RDX }
                 }
-                _ => return Err(Unsupported::Instruction("arithmetic on vectors")),
+                _ => return Err(Box::new(Unsupported::Instruction("arithmetic on vectors"))),
             };
             self.asm.store(&a, from, bytes);
         }
@@ -100,7 +100,7 @@ impl Generator<'_> {
 
     pub(crate) fn lanes_compare(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
         if instruction.opcode == Opcode::FCmp {
-            return Err(Unsupported::Instruction("fcmp one or ueq of vectors"));
+            return Err(Box::new(Unsupported::Instruction("fcmp one or ueq of vectors")));
         }
         let ty = self.ty(left);
         let shape = self.shape(ty)?;
@@ -198,7 +198,7 @@ impl Generator<'_> {
                     self.asm.rm(sse(0x5a, from.lane_bytes), xmm.0, &a);
                     self.asm.store_xmm(&b, xmm, to.lane_bytes);
                 }
-                _ => return Err(Unsupported::Instruction("conversion of vectors")),
+                _ => return Err(Box::new(Unsupported::Instruction("conversion of vectors"))),
             }
         }
         self.load_lanes(result, instruction.ty, 1)
@@ -266,12 +266,12 @@ impl Generator<'_> {
         let (from, to) = (self.shape(source)?, self.shape(instruction.ty)?);
         let result = self.result(instruction)?;
         if from.lane_bytes != to.lane_bytes {
-            return Err(Unsupported::Instruction("an unusual shufflevector"));
+            return Err(Box::new(Unsupported::Instruction("an unusual shufflevector")));
         }
         let mut order = Vec::with_capacity(to.lanes as usize);
         for lane in 0..to.lanes {
             let index = self.lane_constant(mask, lane);
-            order.push(index.ok_or(Unsupported::Instruction("an unusual shufflevector"))? as u32);
+            order.push(index.ok_or_else(|| Box::new(Unsupported::Instruction("an unusual shufflevector")))? as u32);
         }
         self.store_lanes(left, 0)?;
         if order.iter().any(|index| (from.lanes..2 * from.lanes).contains(index)) {

@@ -200,7 +200,7 @@ impl Generator<'_> {
     /// A `getelementptr` that is no part of another instruction.
     pub(crate) fn gep(&mut self, instruction: &Instruction) -> Result<()> {
         if !matches!(self.module.ty(instruction.ty), Type::Pointer { .. }) {
-            return Err(Unsupported::Instruction("getelementptr of vectors"));
+            return Err(Box::new(Unsupported::Instruction("getelementptr of vectors")));
         }
         let mem = self.gep_address(instruction)?;
         if mem.base == Base::Reg(RBP) && mem.index.is_none() {
@@ -223,21 +223,21 @@ impl Generator<'_> {
 
     pub(crate) fn alloca(&mut self, instruction: &Instruction, count: ValueId) -> Result<()> {
         if instruction.flags & Instruction::SPECIAL_ALLOCA != 0 {
-            return Err(Unsupported::Instruction("alloca of an inalloca or swifterror"));
+            return Err(Box::new(Unsupported::Instruction("alloca of an inalloca or swifterror")));
         }
         let ty = TypeId(instruction.aux);
-        let layout = *self.module.layout_of(ty).ok_or(Unsupported::Type("a type without size"))?;
+        let layout = *self.module.layout_of(ty).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
         let align = match instruction.align {
             0 => layout.preferred_align,
             log => 1u64.checked_shl(u32::from(log) - 1).unwrap_or(u64::MAX),
         };
         if align > 1 << 16 {
-            return Err(Unsupported::Instruction("alloca with a huge alignment"));
+            return Err(Box::new(Unsupported::Instruction("alloca with a huge alignment")));
         }
         let fixed = if self.position == 0 { self.number(count) } else { None };
         if let Some(count) = fixed {
             let size = layout.size.checked_mul(count).filter(|size| *size <= OBJECT_MAX);
-            let size = size.ok_or(Unsupported::Instruction("alloca of a huge object"))?.max(1);
+            let size = size.ok_or_else(|| Box::new(Unsupported::Instruction("alloca of a huge object")))?.max(1);
             let index = self.value_index(instruction.result) as usize;
             if align <= 16 {
                 self.values[index].place = Place::Frame(self.frame.object(size, align));
@@ -295,11 +295,11 @@ impl Generator<'_> {
         }
         let part = match self.type_parts(ty)? {
             (first, 1) => self.types.get(first),
-            _ => return Err(Unsupported::Instruction("an atomic access of more than 8 bytes")),
+            _ => return Err(Box::new(Unsupported::Instruction("an atomic access of more than 8 bytes"))),
         };
         let aligned = instruction.align == 0 || 1u64 << (instruction.align - 1).min(63) >= u64::from(part.store);
         if !aligned || !part.store.is_power_of_two() || part.store > 8 {
-            return Err(Unsupported::Instruction("an atomic access that is not aligned"));
+            return Err(Box::new(Unsupported::Instruction("an atomic access that is not aligned")));
         }
         Ok(())
     }
@@ -324,7 +324,7 @@ impl Generator<'_> {
         self.check_atomic(instruction, ty)?;
         let part = self.scalar(ty)?;
         if part.bank != Bank::Gpr || !part.bits.is_multiple_of(8) {
-            return Err(Unsupported::Instruction("cmpxchg of an unusual type"));
+            return Err(Box::new(Unsupported::Instruction("cmpxchg of an unusual type")));
         }
         let result = self.result(instruction)?;
         self.claim(RAX.0)?;
@@ -356,7 +356,7 @@ impl Generator<'_> {
         self.check_atomic(instruction, ty)?;
         let part = self.scalar(ty)?;
         if part.bank != Bank::Gpr || !part.bits.is_multiple_of(8) || !matches!(part.bits, 8 | 16 | 32 | 64) {
-            return Err(Unsupported::Instruction("atomicrmw of an unusual type"));
+            return Err(Box::new(Unsupported::Instruction("atomicrmw of an unusual type")));
         }
         let bytes = part.store;
         let result = self.result(instruction)?;
@@ -395,7 +395,7 @@ impl Generator<'_> {
                 return Ok(());
             }
             3..=10 => {}
-            _ => return Err(Unsupported::Instruction("an unusual atomicrmw")),
+            _ => return Err(Box::new(Unsupported::Instruction("an unusual atomicrmw"))),
         }
         self.claim(RAX.0)?;
         let mem = self.address(address)?;

@@ -35,10 +35,12 @@ pub(crate) fn compile(
     body: &Body,
     flow: &Analysis,
     memory: &mut Memory,
-) -> Result<Graph<'static>, Unsupported> {
+) -> generator::Result<Graph<'static>> {
     finish::check_function(module, body.function())?;
     match attempt(module, body, flow, memory, false) {
-        Err(Unsupported::Instruction(generator::RETURNS_TWICE)) => attempt(module, body, flow, memory, true),
+        Err(what) if *what == Unsupported::Instruction(generator::RETURNS_TWICE) => {
+            attempt(module, body, flow, memory, true)
+        }
         other => other,
     }
 }
@@ -49,7 +51,7 @@ fn attempt(
     flow: &Analysis,
     memory: &mut Memory,
     keep_slots: bool,
-) -> Result<Graph<'static>, Unsupported> {
+) -> generator::Result<Graph<'static>> {
     let mut generator = generator::Generator::new(module, body, flow, memory);
     generator.frame.keep_slots = keep_slots;
     generator.run()?;

@@ -72,7 +72,7 @@ impl Generator<'_> {
 
     /// `bytes` bytes at `offset` of the constant `id` in memory.
     fn leaf(&self, id: ConstantId, offset: u64, bytes: u64) -> Result<Bits> {
-        let what = |what| Err(Unsupported::Constant(what));
+        let what = |what| Err(Box::new(Unsupported::Constant(what)));
         let Some(constant) = self.constant(ValueId(id.0)) else { return what("a damaged constant") };
         let ty = self.constant_type(id);
         let data = |all: &[u8]| {
@@ -198,7 +198,7 @@ impl Generator<'_> {
     /// `base + offset` as a memory operand; through a register where only the linker's table reaches it.
     fn global_mem(&mut self, base: GlobalRef, offset: i64) -> Result<Mem> {
         if self.is_thread_local(base) {
-            return Err(Unsupported::Constant("a thread-local variable"));
+            return Err(Box::new(Unsupported::Constant("a thread-local variable")));
         }
         let target = self.symbol(base);
         let small = i32::try_from(offset).ok().filter(|o| o.unsigned_abs() < 1 << 24);
@@ -227,11 +227,11 @@ impl Generator<'_> {
     /// Puts `base + offset` into `to` without touching flags.
     pub(crate) fn load_address(&mut self, to: Gpr, base: GlobalRef, offset: i64) -> Result<()> {
         if self.is_thread_local(base) {
-            return Err(Unsupported::Constant("a thread-local variable"));
+            return Err(Box::new(Unsupported::Constant("a thread-local variable")));
         }
         let target = self.symbol(base);
         let Some(small) = i32::try_from(offset).ok().filter(|o| o.unsigned_abs() < 1 << 24) else {
-            return Err(Unsupported::Constant("an address far from its symbol"));
+            return Err(Box::new(Unsupported::Constant("an address far from its symbol")));
         };
         if self.is_near(base) {
             self.asm.lea(to, &Mem::rip(target, RelocationKind::PC32, small));
@@ -269,7 +269,7 @@ impl Generator<'_> {
                     self.asm.lea(Gpr(to), &Mem::rip(target, RelocationKind::PC32, 0));
                 }
             },
-            (_, Bank::Xmm) => return Err(Unsupported::Constant("an address in a vector")),
+            (_, Bank::Xmm) => return Err(Box::new(Unsupported::Constant("an address in a vector"))),
         }
         Ok(())
     }
@@ -292,12 +292,12 @@ impl Generator<'_> {
                     let mem = self.slot_mem(part);
                     self.load_part(to, &mem, known.bytes);
                 } else {
-                    return Err(Unsupported::Instruction("a use of a value that is nowhere"));
+                    return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
                 }
             }
             Place::Frame(disp) => self.asm.lea(Gpr(to), &Mem::frame(disp)),
             Place::Deferred(index) => self.load_deferred(Gpr(to), index)?,
-            Place::Nowhere => return Err(Unsupported::Instruction("a use of a value before its definition")),
+            Place::Nowhere => return Err(Box::new(Unsupported::Instruction("a use of a value before its definition"))),
         }
         Ok(())
     }
@@ -487,10 +487,13 @@ impl Generator<'_> {
             } else {
                 match self.module.ty(ty) {
                     Type::Struct { fields, .. } => {
-                        let field = self.number(index).ok_or(Unsupported::Instruction("a damaged getelementptr"))?;
+                        let field = self
+                            .number(index)
+                            .ok_or_else(|| Box::new(Unsupported::Instruction("a damaged getelementptr")))?;
                         let start = self.module.field_offsets(ty).get(field as usize);
-                        offset = offset
-                            .wrapping_add(*start.ok_or(Unsupported::Instruction("a damaged getelementptr"))? as i64);
+                        offset = offset.wrapping_add(
+                            *start.ok_or_else(|| Box::new(Unsupported::Instruction("a damaged getelementptr")))? as i64,
+                        );
                         ty = fields[field as usize];
                         continue;
                     }
@@ -499,19 +502,22 @@ impl Generator<'_> {
                         ty = *element;
                     }
                     Type::Vector { element, scalable: false, .. } => {
-                        let layout = self.module.layout_of(*element).ok_or(Unsupported::Type("a type without size"))?;
+                        let layout = self
+                            .module
+                            .layout_of(*element)
+                            .ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
                         if layout.bits % 8 != 0 {
-                            return Err(Unsupported::Instruction("getelementptr into a vector of bits"));
+                            return Err(Box::new(Unsupported::Instruction("getelementptr into a vector of bits")));
                         }
                         stride = layout.bits / 8;
                         ty = *element;
                     }
-                    _ => return Err(Unsupported::Instruction("a damaged getelementptr")),
+                    _ => return Err(Box::new(Unsupported::Instruction("a damaged getelementptr"))),
                 }
             }
             match self.module.ty(self.ty(index)) {
                 Type::Integer(1..=64) => {}
-                _ => return Err(Unsupported::Instruction("getelementptr with an unusual index")),
+                _ => return Err(Box::new(Unsupported::Instruction("getelementptr with an unusual index"))),
             }
             if let Some(number) = self.signed_number(index) {
                 offset = offset.wrapping_add(number.wrapping_mul(stride as i64));

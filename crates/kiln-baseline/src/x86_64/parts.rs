@@ -70,7 +70,7 @@ impl PartTable {
     }
 
     /// First part of the type and their number.
-    pub(crate) fn range(&mut self, module: &Module, ty: TypeId) -> Result<(u32, u32), Unsupported> {
+    pub(crate) fn range(&mut self, module: &Module, ty: TypeId) -> Result<(u32, u32), Box<Unsupported>> {
         let (generation, first, count) = self.known[ty.0 as usize];
         if generation == self.generation {
             return Ok((first, count));
@@ -89,9 +89,9 @@ impl PartTable {
         self.parts[index as usize]
     }
 
-    fn add(&mut self, module: &Module, ty: TypeId, offset: u32, first: usize) -> Result<(), Unsupported> {
+    fn add(&mut self, module: &Module, ty: TypeId, offset: u32, first: usize) -> Result<(), Box<Unsupported>> {
         if self.parts.len() - first > PARTS_MAX {
-            return Err(Unsupported::Type("a large aggregate"));
+            return Err(Box::new(Unsupported::Type("a large aggregate")));
         }
         match module.ty(ty) {
             Type::Void => {}
@@ -100,20 +100,21 @@ impl PartTable {
                 self.parts.push(integer(WORD_BITS, offset));
                 self.parts.push(integer(bits - WORD_BITS, offset + 8));
             }
-            Type::Integer(_) => return Err(Unsupported::Type("an integer of over 128 bits")),
+            Type::Integer(_) => return Err(Box::new(Unsupported::Type("an integer of over 128 bits"))),
             Type::Pointer { address_space: 0 } => self.parts.push(integer(WORD_BITS, offset)),
-            Type::Pointer { .. } => return Err(Unsupported::Type("a pointer of another address space")),
+            Type::Pointer { .. } => return Err(Box::new(Unsupported::Type("a pointer of another address space"))),
             Type::Float => self.parts.push(float(4, offset)),
             Type::Double => self.parts.push(float(8, offset)),
-            Type::Half => return Err(Unsupported::Type("half")),
-            Type::BFloat => return Err(Unsupported::Type("bfloat")),
-            Type::X86Fp80 => return Err(Unsupported::Type("x86_fp80")),
-            Type::Fp128 => return Err(Unsupported::Type("fp128")),
+            Type::Half => return Err(Box::new(Unsupported::Type("half"))),
+            Type::BFloat => return Err(Box::new(Unsupported::Type("bfloat"))),
+            Type::X86Fp80 => return Err(Box::new(Unsupported::Type("x86_fp80"))),
+            Type::Fp128 => return Err(Box::new(Unsupported::Type("fp128"))),
             Type::Array { count, element } => {
-                let stride = module.layout_of(*element).ok_or(Unsupported::Type("a type without size"))?.size;
+                let stride =
+                    module.layout_of(*element).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?.size;
                 for index in 0..*count {
                     if index as usize > PARTS_MAX {
-                        return Err(Unsupported::Type("a large aggregate"));
+                        return Err(Box::new(Unsupported::Type("a large aggregate")));
                     }
                     self.add(module, *element, offset + (index * stride) as u32, first)?;
                 }
@@ -129,7 +130,8 @@ impl PartTable {
                 self.parts.push(integer(*count, offset));
             }
             Type::Vector { .. } => {
-                let shape = shape(module, ty).ok_or(Unsupported::Type("a vector of an unusual shape"))?;
+                let shape =
+                    shape(module, ty).ok_or_else(|| Box::new(Unsupported::Type("a vector of an unusual shape")))?;
                 let mut left = shape.bytes();
                 let mut offset = offset;
                 while left > 0 {
@@ -139,7 +141,7 @@ impl PartTable {
                     offset += u32::from(store);
                 }
             }
-            _ => return Err(Unsupported::Type("an unusual type")),
+            _ => return Err(Box::new(Unsupported::Type("an unusual type"))),
         }
         Ok(())
     }
@@ -176,13 +178,15 @@ pub(crate) fn field(
     module: &Module,
     ty: TypeId,
     indices: &[u32],
-) -> Result<(TypeId, u32), Unsupported> {
+) -> Result<(TypeId, u32), Box<Unsupported>> {
     let mut ty = ty;
     let mut before = 0;
     for index in indices {
         match module.ty(ty) {
             Type::Struct { fields, .. } => {
-                let inner = *fields.get(*index as usize).ok_or(Unsupported::Instruction("a damaged index"))?;
+                let inner = *fields
+                    .get(*index as usize)
+                    .ok_or_else(|| Box::new(Unsupported::Instruction("a damaged index")))?;
                 for field in &fields[..*index as usize] {
                     before += table.range(module, *field)?.1;
                 }
@@ -192,7 +196,7 @@ pub(crate) fn field(
                 before += table.range(module, *element)?.1 * index;
                 ty = *element;
             }
-            _ => return Err(Unsupported::Instruction("a damaged index")),
+            _ => return Err(Box::new(Unsupported::Instruction("a damaged index"))),
         }
     }
     Ok((ty, before))

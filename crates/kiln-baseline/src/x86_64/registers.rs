@@ -214,7 +214,7 @@ impl Generator<'_> {
                 }
             }
             if best == NO_REG {
-                return Err(Unsupported::Instruction("an instruction that needs very many registers"));
+                return Err(Box::new(Unsupported::Instruction("an instruction that needs very many registers")));
             }
             self.evict(best);
             best
@@ -243,7 +243,7 @@ impl Generator<'_> {
         if self.registers.free & bit(reg) == 0 {
             let part = self.registers.owners[reg as usize];
             if part == NO_PART || self.registers.pinned & bit(reg) != 0 {
-                return Err(Unsupported::Instruction("an instruction that needs one register twice"));
+                return Err(Box::new(Unsupported::Instruction("an instruction that needs one register twice")));
             }
             let bank = if reg < XMM0 { Bank::Gpr } else { Bank::Xmm };
             let free = self.registers.free & bank_mask(bank);
@@ -338,7 +338,7 @@ impl Generator<'_> {
             return Ok(reg);
         }
         if !stored {
-            return Err(Unsupported::Instruction("a use of a value that is nowhere"));
+            return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
         let reg = self.alloc(bank)?;
         let mem = self.slot_mem(part);
@@ -375,7 +375,7 @@ impl Generator<'_> {
             return Ok(to);
         }
         if !stored {
-            return Err(Unsupported::Instruction("a use of a value that is nowhere"));
+            return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
         let to = self.alloc(bank)?;
         let mem = self.slot_mem(part);

@@ -26,7 +26,7 @@ const PSHUFD: Op = p66(0x70);
 impl Generator<'_> {
     /// The shape of a vector that registers hold as memory does.
     pub(crate) fn shape(&self, ty: TypeId) -> Result<Shape> {
-        shape(self.module, ty).ok_or(Unsupported::Type("a vector of an unusual shape"))
+        shape(self.module, ty).ok_or_else(|| Box::new(Unsupported::Type("a vector of an unusual shape")))
     }
 
     /// The number of lanes of a vector of bits.
@@ -92,7 +92,7 @@ impl Generator<'_> {
                 Opcode::And | Opcode::Mul => Alu::And,
                 Opcode::Or => Alu::Or,
                 Opcode::Xor | Opcode::Add | Opcode::Sub => Alu::Xor,
-                _ => return Err(Unsupported::Instruction("arithmetic on vectors of bits")),
+                _ => return Err(Box::new(Unsupported::Instruction("arithmetic on vectors of bits"))),
             };
             let result = self.result(instruction)?;
             let part = self.scalar(instruction.ty)?;
@@ -170,7 +170,7 @@ impl Generator<'_> {
         }
         let shape = self.shape(ty)?;
         if shape.lanes > 64 {
-            return Err(Unsupported::Instruction("comparison of very long vectors"));
+            return Err(Box::new(Unsupported::Instruction("comparison of very long vectors")));
         }
         let plan = if instruction.opcode == Opcode::FCmp {
             float_plan(instruction.sub)
@@ -258,7 +258,7 @@ impl Generator<'_> {
                 self.asm.unary(2, to, 8);
             }
             33 => self.asm.alu_rr(Alu::Xor, to, from, 8),
-            _ => return Err(Unsupported::Instruction("order of vectors of bits")),
+            _ => return Err(Box::new(Unsupported::Instruction("order of vectors of bits"))),
         }
         self.bind(result, 0, to.0);
         Ok(())
@@ -402,7 +402,8 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         if let Some(lanes) = self.mask_lanes(ty) {
             let lane = self.number(index).filter(|lane| *lane < u64::from(lanes));
-            let lane = lane.ok_or(Unsupported::Instruction("a lane of bits that is found at run time"))?;
+            let lane =
+                lane.ok_or_else(|| Box::new(Unsupported::Instruction("a lane of bits that is found at run time")))?;
             let reg = self.take_gpr(vector, 0)?;
             self.asm.shift_imm(Shift::Shr, reg, lane as u8, 8);
             self.bind(result, 0, reg.0);
@@ -455,7 +456,8 @@ impl Generator<'_> {
     ) -> Result<()> {
         if let Some(lanes) = self.mask_lanes(instruction.ty) {
             let lane = self.number(index).filter(|lane| *lane < u64::from(lanes));
-            let lane = lane.ok_or(Unsupported::Instruction("a lane of bits that is found at run time"))?;
+            let lane =
+                lane.ok_or_else(|| Box::new(Unsupported::Instruction("a lane of bits that is found at run time")))?;
             let result = self.result(instruction)?;
             let bit = self.take_gpr(element, 0)?;
             let reg = self.take_gpr(vector, 0)?;
@@ -510,7 +512,7 @@ impl Generator<'_> {
     ) -> Result<()> {
         let source = self.ty(left);
         if self.mask_lanes(source).is_some() {
-            return Err(Unsupported::Instruction("shufflevector of bits"));
+            return Err(Box::new(Unsupported::Instruction("shufflevector of bits")));
         }
         let shape = self.shape(source)?;
         let to = self.shape(instruction.ty)?;
