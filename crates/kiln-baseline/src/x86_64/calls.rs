@@ -8,6 +8,7 @@ use kiln_link::RelocationKind;
 use super::abi::{Kind, Part as AbiPart, Place as AbiPlace, Signature};
 use super::encoder::{Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
 use super::generator::{Generator, Place, Result, Site};
+use super::parts::Bank;
 use super::registers::{CALLER_SAVED, NO_PART, NO_REG, SCRATCH, XMM0, bit};
 use crate::compiler::Unsupported;
 
@@ -59,8 +60,7 @@ impl Generator<'_> {
             return Ok(TailKind::None);
         }
         let follows = self.is_returned(index, instruction);
-        let disabled = self.module.function(self.function).attributes.string(b"disable-tail-calls") == Some(b"true");
-        match (follows && !disabled, call.tail) {
+        match (follows && self.may_tail_call, call.tail) {
             (true, kind) => Ok(kind),
             (false, TailKind::Must) => Err(Box::new(Unsupported::Instruction("musttail"))),
             _ => Ok(TailKind::None),
@@ -133,7 +133,8 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         self.claim(RAX.0)?;
         self.claim(RDX.0)?;
-        if self.type_parts(instruction.ty)?.1 != 2 {
+        let (first, count) = self.type_parts(instruction.ty)?;
+        if count != 2 || (0..2).any(|at| self.types.get(first + at).bank != Bank::Gpr) {
             return Err(Box::new(Unsupported::Type("an unusual landing pad")));
         }
         self.bind(result, 0, RAX.0);

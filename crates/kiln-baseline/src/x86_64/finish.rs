@@ -1,7 +1,7 @@
 //! The function's ends: prologue, epilogue, tables, and the graph.
 
 use kiln_abi::symbol::{self, Id};
-use kiln_bitcode::{AttributeKind, AttributePlace, Constant, FunctionId, GlobalId, Module, ThreadLocal};
+use kiln_bitcode::{Attribute, AttributeKind, AttributePlace, Constant, FunctionId, GlobalId, Module, ThreadLocal};
 use kiln_link::{Binding, Content, Graph, RelocationKind, SectionKind, Symbol, SymbolId};
 
 use super::eh::{self, FrameRows};
@@ -19,46 +19,55 @@ use crate::evaluate::Value;
 /// Room before the body for the longest prologue.
 pub(crate) const PROLOGUE_MAX: usize = 128;
 
+/// Attributes that ask for what this compiler does not do.
+fn refused_kind(kind: AttributeKind) -> Option<&'static str> {
+    const REFUSED: &[AttributeKind] = &[
+        AttributeKind::NAKED,
+        AttributeKind::STACK_PROTECT,
+        AttributeKind::STACK_PROTECT_REQ,
+        AttributeKind::STACK_PROTECT_STRONG,
+        AttributeKind::SAFE_STACK,
+        AttributeKind::SHADOW_CALL_STACK,
+        AttributeKind::ALIGN_STACK,
+        AttributeKind::PRESPLIT_COROUTINE,
+        AttributeKind::SPECULATIVE_LOAD_HARDENING,
+        AttributeKind::FN_RET_THUNK_EXTERN,
+        AttributeKind::STRICT_FP,
+    ];
+    REFUSED.contains(&kind).then(|| kind.name())
+}
+
+/// The same for those that are text.
+fn refused_key(key: &[u8], value: &[u8]) -> Option<&'static str> {
+    Some(match key {
+        b"split-stack" => "split-stack",
+        b"patchable-function" => "patchable-function",
+        b"patchable-function-entry" => "patchable-function-entry",
+        b"patchable-function-prefix" => "patchable-function-prefix",
+        b"stackrealign" => "stackrealign",
+        b"kcfi-target" => "kcfi-target",
+        b"fentry-call" => "fentry-call",
+        b"instrument-function-entry-inlined" => "instrument-function-entry-inlined",
+        b"instrument-function-exit-inlined" => "instrument-function-exit-inlined",
+        b"indirect-tls-seg-refs" => "indirect-tls-seg-refs",
+        b"probe-stack" if value != b"inline-asm" => "a stack probe of its own",
+        _ => return None,
+    })
+}
+
 /// Refuses functions with properties that this compiler does not give them.
 pub(crate) fn check_function(module: &Module, function: FunctionId) -> Result<()> {
     let function = module.function(function);
     let refuse = |what| Err(Box::new(Unsupported::Attribute(what)));
-    let attributes = &function.attributes;
-    for (kind, what) in [
-        (AttributeKind::NAKED, "naked"),
-        (AttributeKind::STACK_PROTECT, "ssp"),
-        (AttributeKind::STACK_PROTECT_REQ, "sspreq"),
-        (AttributeKind::STACK_PROTECT_STRONG, "sspstrong"),
-        (AttributeKind::SAFE_STACK, "safestack"),
-        (AttributeKind::SHADOW_CALL_STACK, "shadowcallstack"),
-        (AttributeKind::ALIGN_STACK, "alignstack"),
-        (AttributeKind::PRESPLIT_COROUTINE, "presplitcoroutine"),
-        (AttributeKind::SPECULATIVE_LOAD_HARDENING, "speculative_load_hardening"),
-        (AttributeKind::FN_RET_THUNK_EXTERN, "fn_ret_thunk_extern"),
-        (AttributeKind::STRICT_FP, "strictfp"),
-    ] {
-        if attributes.get(AttributePlace::Function, kind).is_some() {
+    for attribute in function.attributes.at(AttributePlace::Function) {
+        let what = match attribute {
+            Attribute::Enum(kind) | Attribute::Int(kind, _) => refused_kind(*kind),
+            Attribute::String { key, value } => refused_key(key, value),
+            _ => None,
+        };
+        if let Some(what) = what {
             return refuse(what);
         }
-    }
-    for (key, what) in [
-        (&b"split-stack"[..], "split-stack"),
-        (b"patchable-function", "patchable-function"),
-        (b"patchable-function-entry", "patchable-function-entry"),
-        (b"patchable-function-prefix", "patchable-function-prefix"),
-        (b"stackrealign", "stackrealign"),
-        (b"kcfi-target", "kcfi-target"),
-        (b"fentry-call", "fentry-call"),
-        (b"instrument-function-entry-inlined", "instrument-function-entry-inlined"),
-        (b"instrument-function-exit-inlined", "instrument-function-exit-inlined"),
-        (b"indirect-tls-seg-refs", "indirect-tls-seg-refs"),
-    ] {
-        if attributes.string(key).is_some() {
-            return refuse(what);
-        }
-    }
-    if attributes.string(b"probe-stack").is_some_and(|how| how != b"inline-asm") {
-        return refuse("a stack probe of its own");
     }
     if function.gc.is_some() {
         return refuse("garbage collection");

@@ -116,6 +116,8 @@ pub(crate) struct Generator<'a> {
     pub(crate) epilogue: Label,
     /// Memory for lanes of vectors, 0 where there is none yet.
     pub(crate) lane_areas: [i32; 3],
+    /// Calls that are marked so may replace the frame.
+    pub(crate) may_tail_call: bool,
     /// Bytes that the last call had on the stack.
     pub(crate) outgoing: u32,
     /// The block has left the function.
@@ -187,7 +189,8 @@ impl<'a> Generator<'a> {
         asm.code.resize(super::finish::PROLOGUE_MAX, 0);
         let epilogue = asm.label();
         let function = body.function();
-        let vectors = Vectors::of(&module.function(function).attributes);
+        let attributes = &module.function(function).attributes;
+        let vectors = Vectors::of(attributes);
         Generator {
             module,
             body,
@@ -217,6 +220,7 @@ impl<'a> Generator<'a> {
             exceptions,
             epilogue,
             lane_areas: [0; 3],
+            may_tail_call: attributes.string(b"disable-tail-calls") != Some(b"true"),
             outgoing: 0,
             ended: false,
             registers: Registers::default(),
