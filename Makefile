@@ -57,3 +57,5 @@ bench: setup-tests ## Print the rows of docs/performance.md (about half an hour)
 	$(TARGET)/release/kiln-bench reader
 	$(TARGET)/release/kiln-bench throw
 	$(TARGET)/release/kiln-bench functions
+	$(TARGET)/release/kiln-bench replace --ratio --show
+	$(CARGO) run --release -q -p kiln-dispatch --example replace_cost
