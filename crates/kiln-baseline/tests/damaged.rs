@@ -1,6 +1,7 @@
 //! What the reader lets through, however odd, is laid out or refused: nothing panics.
 
 #[path = "../../kiln-bitcode/tests/support/mutate.rs"]
+#[allow(dead_code, reason = "one file for the tests of two crates, which use a part each")]
 mod mutate;
 
 use std::path::Path;
