@@ -229,7 +229,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut names = Vec::new();
     let mut best = Duration::MAX;
     let mut graphs = Vec::new();
-    for _ in 0..repeat {
+    for round in 0..repeat {
         graphs.clear();
         names.clear();
         reasons.clear();
@@ -250,7 +250,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Ok(code) => {
                     done += 1;
                     instructions += u64::from(code.instructions);
-                    graphs.push(code.graph);
+                    // Kept once: a program's engine keeps none.
+                    if round + 1 == repeat {
+                        graphs.push(code.graph);
+                    }
                 }
                 Err(error) => {
                     let reason = match &error {
