@@ -186,7 +186,10 @@ fn measure(arguments: &Arguments, engine: &Engine, body: &mut Body, calls: &Call
     let window = Duration::from_millis(arguments.window);
     let mut done = 0;
     for point in POINTS.into_iter().filter(|point| *point <= arguments.max) {
-        let mut times = Vec::with_capacity((point - done) as usize);
+        // A sample of at most so many: the bench's own memory must not grow with the replacements.
+        const SAMPLES: u64 = 20_000;
+        let every = (point - done) / SAMPLES + 1;
+        let mut times = Vec::with_capacity(SAMPLES as usize);
         let before = calls.chunks[0].load(Ordering::Relaxed);
         calls.which.store(0, Ordering::Relaxed);
         let begin = Instant::now();
@@ -195,7 +198,9 @@ fn measure(arguments: &Arguments, engine: &Engine, body: &mut Body, calls: &Call
             let object = body.adding(done as u32 + 1);
             let one = Instant::now();
             engine.redefine_from_object(&["f"], object)?;
-            times.push(one.elapsed().as_secs_f64() * 1e6);
+            if done.is_multiple_of(every) {
+                times.push(one.elapsed().as_secs_f64() * 1e6);
+            }
         }
         let during = (calls.chunks[0].load(Ordering::Relaxed) - before) as f64 * CHUNK as f64
             / begin.elapsed().as_secs_f64()
