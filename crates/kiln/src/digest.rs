@@ -28,6 +28,11 @@ impl Hasher {
         self.0.extend_from_slice(bytes);
     }
 
+    /// A part by its meaning: half of a digest tells parts apart as well as all of it tells functions.
+    fn part(&mut self, digest: &Digest) {
+        self.0.extend_from_slice(&digest[..16]);
+    }
+
     fn finish(&self) -> Digest {
         *blake3::hash(&self.0).as_bytes()
     }
@@ -62,8 +67,13 @@ impl<'m> Digester<'m> {
         }
     }
 
+    /// The meanings of `functions`, in their order.
+    pub(crate) fn functions(&mut self, functions: &[FunctionId]) -> Result<Vec<Digest>, kiln_bitcode::Error> {
+        functions.iter().map(|function| self.function(*function)).collect()
+    }
+
     /// The meaning of a function with a body.
-    pub(crate) fn function(&mut self, id: FunctionId) -> Result<Digest, kiln_bitcode::Error> {
+    fn function(&mut self, id: FunctionId) -> Result<Digest, kiln_bitcode::Error> {
         let module = self.module;
         let function = module.function(id);
         let mut body = std::mem::take(&mut self.body);
@@ -73,13 +83,13 @@ impl<'m> Digester<'m> {
             return Err(error);
         }
         let mut hasher = Hasher::new();
-        hasher.update(&self.ty(function.symbol.value_type));
+        hasher.part(&self.ty(function.symbol.value_type));
         self.attributes(&mut hasher, &function.attributes);
         number(&mut hasher, u64::from(function.calling_convention));
         text(&mut hasher, &format!("{:?} {:?} {:?}", function.align, function.section, function.gc));
         for constant in [function.prefix, function.prologue, function.personality] {
             match constant {
-                Some(constant) => hasher.update(&self.constant(constant)),
+                Some(constant) => hasher.part(&self.constant(constant)),
                 None => hasher.update(b"-"),
             }
         }
@@ -98,14 +108,14 @@ impl<'m> Digester<'m> {
         let instruction = body.instruction(at);
         hasher.update(&[instruction.opcode as u8, instruction.sub, instruction.align, instruction.ordering as u8]);
         number(hasher, u64::from(instruction.flags) << 16 | u64::from(instruction.fast_math));
-        hasher.update(&self.ty(instruction.ty));
+        hasher.part(&self.ty(instruction.ty));
         match instruction.opcode {
             Opcode::Gep | Opcode::Alloca => {
-                hasher.update(&self.ty(TypeId(instruction.aux)));
+                hasher.part(&self.ty(TypeId(instruction.aux)));
             }
             Opcode::Call | Opcode::Invoke | Opcode::CallBr => {
                 let call = body.call(instruction);
-                hasher.update(&self.ty(call.ty));
+                hasher.part(&self.ty(call.ty));
                 text(hasher, &format!("{} {:?}", call.convention, call.tail));
                 if let Some(list) = call.attributes.checked_sub(1) {
                     let list = &module.attribute_lists()[list as usize];
@@ -134,12 +144,12 @@ impl<'m> Digester<'m> {
             hasher.update(b"m");
         } else if value.0 < body.first_value() {
             hasher.update(b"c");
-            hasher.update(&self.constant(ConstantId(value.0)));
+            hasher.part(&self.constant(ConstantId(value.0)));
         } else if let Some(constant) = body.constant(self.module, value) {
             hasher.update(b"c");
             let ty = body.type_of(self.module, value);
             let digest = self.own_constant(Some(body), constant, ty);
-            hasher.update(&digest);
+            hasher.part(&digest);
         } else {
             hasher.update(b"v");
             // Numbered from the function's first value; its own constants come between arguments and results.
@@ -176,18 +186,18 @@ impl<'m> Digester<'m> {
 
     fn own_constant(&mut self, body: Option<&Body>, constant: Constant<'_>, ty: TypeId) -> Digest {
         let mut hasher = Hasher::new();
-        hasher.update(&self.ty(ty));
+        hasher.part(&self.ty(ty));
         let mut parts: Vec<ConstantId> = Vec::new();
         match constant {
             Constant::Global(global) => {
-                hasher.update(&self.reference(global));
+                hasher.part(&self.reference(global));
             }
             Constant::DsoLocalEquivalent(global) | Constant::NoCfi(global) => {
                 hasher.update(b"e");
-                hasher.update(&self.reference(global));
+                hasher.part(&self.reference(global));
             }
             Constant::BlockAddress { function, block } => {
-                hasher.update(&self.reference(GlobalRef::Function(function)));
+                hasher.part(&self.reference(GlobalRef::Function(function)));
                 number(&mut hasher, u64::from(block));
             }
             Constant::Aggregate(elements) => {
@@ -195,7 +205,7 @@ impl<'m> Digester<'m> {
                 parts.extend_from_slice(elements);
             }
             Constant::Gep(gep) => {
-                hasher.update(&self.ty(gep.source));
+                hasher.part(&self.ty(gep.source));
                 text(&mut hasher, &format!("g {} {} {} {:?}", gep.inbounds, gep.nusw, gep.nuw, gep.in_range));
                 parts.extend_from_slice(&gep.operands);
             }
@@ -226,15 +236,28 @@ impl<'m> Digester<'m> {
                 parts.extend([left, right, mask]);
             }
             Constant::InlineAsm(asm) => {
-                hasher.update(&self.ty(asm.ty));
+                hasher.part(&self.ty(asm.ty));
                 text(&mut hasher, &format!("{} {:?} {:?}", asm.flags, asm.template, asm.constraints));
             }
-            // Numbers, bytes and the like say all about themselves.
+            Constant::Int(value) => {
+                hasher.update(b"n");
+                number(&mut hasher, value);
+            }
+            Constant::Null => hasher.update(b"0"),
+            Constant::Data(bytes) => {
+                hasher.update(b"d");
+                hasher.update(bytes);
+            }
+            Constant::String { bytes, nul } => {
+                hasher.update(if nul { b"z" } else { b"t" });
+                hasher.update(bytes);
+            }
+            // The like say all about themselves.
             plain => text(&mut hasher, &format!("{plain:?}")),
         }
         for part in parts {
             let digest = self.part(body, part);
-            hasher.update(&digest);
+            hasher.part(&digest);
         }
         hasher.finish()
     }
@@ -264,7 +287,7 @@ impl<'m> Digester<'m> {
         }
         let global = self.module.global(id);
         let mut hasher = Hasher::new();
-        hasher.update(&self.ty(global.symbol.value_type));
+        hasher.part(&self.ty(global.symbol.value_type));
         text(&mut hasher, &format!("{:?} {:?}", global.align, global.section));
         // Two that may not share an address stay two.
         if global.symbol.unnamed_addr == kiln_bitcode::UnnamedAddr::None {
@@ -273,7 +296,7 @@ impl<'m> Digester<'m> {
         self.open.push(id);
         if let Some(initializer) = global.initializer {
             let digest = self.constant(initializer);
-            hasher.update(&digest);
+            hasher.part(&digest);
         }
         self.open.pop();
         let digest = hasher.finish();
@@ -294,7 +317,7 @@ impl<'m> Digester<'m> {
                     digest
                 }
             };
-            hasher.update(&digest);
+            hasher.part(&digest);
         }
     }
 
@@ -308,7 +331,7 @@ impl<'m> Digester<'m> {
             match attribute {
                 Attribute::Type(kind, Some(ty)) => {
                     text(&mut hasher, kind.name());
-                    hasher.update(&self.ty(*ty));
+                    hasher.part(&self.ty(*ty));
                 }
                 other => text(&mut hasher, &format!("{other:?}")),
             }
@@ -351,7 +374,7 @@ impl<'m> Digester<'m> {
         number(&mut hasher, parts.len() as u64);
         for part in parts {
             let digest = self.ty(part);
-            hasher.update(&digest);
+            hasher.part(&digest);
         }
         let digest = hasher.finish();
         self.types[at] = Some(digest);

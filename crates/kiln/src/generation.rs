@@ -96,15 +96,14 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
     let generation = Generation::load(inner, parent, input)?;
     let module = generation.module;
     let broken = |source| Error::Bitcode { name: module.name.clone(), source };
-    let mut new = Digester::new(&module.bitcode, module.bytes);
-    let mut old: HashMap<u32, Digester<'static>> = HashMap::new();
+    let mut opaque: HashMap<u32, Vec<FunctionId>> = HashMap::new();
     let mut changed = Vec::new();
     let mut unchanged = 0;
     for (function, index) in &generation.known {
         let Some((before, id)) = inner.function_at(*index) else { continue };
-        let digester = old.entry(before.id.0).or_insert_with(|| Digester::new(&before.bitcode, before.bytes));
-        let same = digester.function(id).map_err(broken)? == new.function(*function).map_err(broken)?;
-        if same && !inner.history().opaque(before.id).contains(&id) {
+        let same = before.digest(id).map_err(broken)? == module.digest(*function).map_err(broken)?;
+        let opaque = opaque.entry(before.id.0).or_insert_with(|| inner.history().opaque(before.id));
+        if same && !opaque.contains(&id) {
             unchanged += 1;
         } else {
             changed.push(*function);
@@ -122,6 +121,15 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
 }
 
 impl Inner {
+    /// Finds out what the functions of the module mean that was loaded from `name`, so that a comparison finds it known.
+    pub(crate) fn prepare_comparison(&self, name: &str) {
+        let first = self.newest(name).and_then(|module| Some((module, *module.defined.first()?)));
+        if let Some((module, function)) = first {
+            // What is wrong with it shows when there is something to compare.
+            let _ = module.digest(function);
+        }
+    }
+
     /// The newest generation of the module that was loaded from `name`.
     fn newest(&self, name: &str) -> Option<&'static LoadedModule> {
         let modules = self.modules();

@@ -8,6 +8,8 @@ use kiln_dispatch::FunctionIndex;
 use kiln_link::External;
 use kiln_remote::ModuleId;
 
+use crate::digest::{Digest, Digester};
+
 /// What references to one id bind to; unset until somebody asks (names outside the module) or until the version that owns
 /// it is installed (constants that hold label addresses).
 pub(crate) type Bound = OnceLock<Option<External>>;
@@ -37,6 +39,8 @@ pub(crate) struct LoadedModule {
     pub(crate) aliases: Vec<Bound>,
     /// Whether objects of this module hold line tables; known once there is one.
     pub(crate) has_lines: OnceLock<bool>,
+    /// What the functions in `defined` mean; known once another generation was compared with it.
+    digests: OnceLock<Vec<Digest>>,
 }
 
 impl LoadedModule {
@@ -72,6 +76,7 @@ impl LoadedModule {
             globals: unbound(bitcode.globals().len()),
             aliases: unbound(bitcode.aliases().len()),
             has_lines: OnceLock::new(),
+            digests: OnceLock::new(),
             name,
             bytes,
             bitcode,
@@ -83,6 +88,19 @@ impl LoadedModule {
             own,
             ifuncs,
         })
+    }
+
+    /// What a function with a body means.
+    pub(crate) fn digest(&self, function: FunctionId) -> Result<Digest, kiln_bitcode::Error> {
+        let digests = match self.digests.get() {
+            Some(digests) => digests,
+            None => {
+                let made = Digester::new(&self.bitcode, self.bytes).functions(&self.defined)?;
+                self.digests.get_or_init(|| made)
+            }
+        };
+        let position = self.defined.binary_search(&function).expect("a function with a body");
+        Ok(digests[position])
     }
 
     /// The function at `index` of the function table, if it is one of this module's with a body.

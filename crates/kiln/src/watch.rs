@@ -78,6 +78,8 @@ impl Engine {
         let _blocked = Blocked::all();
         let thread = std::thread::Builder::new().name("kiln-watch".to_owned());
         let spawned = thread.spawn(move || {
+            // While nobody waits.
+            watched.iter().for_each(|watched| engine.inner().prepare_comparison(&watched.file.display().to_string()));
             let mut looks = 0u32;
             loop {
                 std::thread::sleep(INTERVAL);
