@@ -5,7 +5,6 @@
 use super::sys::{self, Errno, File};
 use super::{procfs, signal};
 use std::ffi::c_int;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -30,6 +29,35 @@ pub enum PrepareError {
     },
 }
 
+/// The process that prepares; 0 for none. A child that was forked meanwhile finds its parent's number, not its own, and
+/// begins anew: the thread that held it does not exist there.
+static PREPARING: AtomicI32 = AtomicI32::new(0);
+
+/// The right to prepare.
+struct Preparing;
+
+impl Preparing {
+    fn enter() -> Self {
+        // SAFETY: takes nothing and always succeeds.
+        let own = unsafe { libc::getpid() };
+        loop {
+            // Acquire: partner of the Release in `drop`; who comes second finds what the first one did.
+            let holder = PREPARING.load(Ordering::Acquire);
+            if holder != own && PREPARING.compare_exchange(holder, own, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                return Self;
+            }
+            // Another thread of this process is at it, with signals blocked, once for some microseconds.
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        PREPARING.store(0, Ordering::Release);
+    }
+}
+
 /// Reserves the signal that asks running threads, once per process, and returns its number.
 ///
 /// Best done before the program can look at `SIGRTMAX`, and while there is one thread: it takes a lock and reads the
@@ -39,13 +67,12 @@ pub enum PrepareError {
 ///
 /// If there is no signal left. Scans work then, and report all running threads as not inspected.
 pub fn prepare() -> Result<i32, PrepareError> {
-    static ONCE: Mutex<()> = Mutex::new(());
     if let Some(number) = reserved_signal() {
         return Ok(number);
     }
     // With signals blocked no handler finds its own thread holding the lock.
     let _blocked = sys::SignalsBlocked::new();
-    let _once = ONCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _once = Preparing::enter();
     if let Some(number) = reserved_signal() {
         return Ok(number);
     }
