@@ -12,7 +12,7 @@ use kiln_abi::ExecutorAddr;
 use kiln_abi::symbol::{Id, parse};
 use kiln_baseline::data::{Stubs, module_data};
 use kiln_baseline::{CompileError, Compiler};
-use kiln_bitcode::{AliasId, AliasKind, FunctionId, GlobalId, GlobalRef, Linkage, Module};
+use kiln_bitcode::{AliasId, AliasKind, FunctionId, GlobalRef, Linkage, Module};
 use kiln_link::{Binding, Content, Graph, SectionKind, SymbolKind, SymbolPlace};
 use object::write::{Object, Relocation, SectionId, StandardSection, Symbol, SymbolId, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SymbolFlags, SymbolScope};
@@ -307,7 +307,6 @@ fn main() -> Result<(), Box<dyn Error>> {
                 (made.section, made.value, made.kind) = (section, value, kind);
             }
         }
-        let _ = GlobalId(0);
         fs::write(path, out.object.write()?)?;
     }
     if let Some(path) = left {

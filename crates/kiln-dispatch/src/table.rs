@@ -252,24 +252,10 @@ impl FunctionTable {
         stats
     }
 
-    /// The word of the slot that leads to `body`.
-    ///
-    /// # Errors
-    ///
-    /// Where the stub's jump does not reach.
-    pub(crate) fn slot_to(&self, function: FunctionIndex, body: ExecutorAddr) -> Result<u64, Error> {
-        self.slot_word(function, body)
-    }
-
     /// The word of the slot that leads to the resolver.
     pub(crate) fn slot_to_resolver(&self, function: FunctionIndex) -> u64 {
         let stub = self.stub(function);
         stub_word(stub, stub + STUB_RESOLVE_OFFSET).expect("a stub reaches itself")
-    }
-
-    /// State word and slot of a function.
-    pub(crate) fn cells(&self, function: FunctionIndex) -> (&'static Futex, &'static AtomicU64) {
-        self.function(function)
     }
 
     pub(crate) fn resolver(&self) -> &'static dyn Resolve {
@@ -313,7 +299,8 @@ impl FunctionTable {
         Ok(chunk)
     }
 
-    fn function(&self, function: FunctionIndex) -> (&'static Futex, &'static AtomicU64) {
+    /// State word and slot of a function.
+    pub(crate) fn function(&self, function: FunctionIndex) -> (&'static Futex, &'static AtomicU64) {
         let chunk = self.chunk(function);
         (chunk.state(function.0), chunk.slot(function.0))
     }
@@ -326,7 +313,12 @@ impl FunctionTable {
         stub_target(stub, word).unwrap_or_else(|| panic!("the slot of {function:?} at {stub} holds {word:#x}"))
     }
 
-    fn slot_word(&self, function: FunctionIndex, body: ExecutorAddr) -> Result<u64, Error> {
+    /// The word of the slot that leads to `body`.
+    ///
+    /// # Errors
+    ///
+    /// Where the stub's jump does not reach.
+    pub(crate) fn slot_word(&self, function: FunctionIndex, body: ExecutorAddr) -> Result<u64, Error> {
         let stub = self.stub(function);
         stub_word(stub, body).ok_or_else(|| Error::new(ErrorKind::OutOfReach { function, stub, body }))
     }

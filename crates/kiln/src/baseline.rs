@@ -13,7 +13,7 @@ use kiln_abi::{ExecutorAddr, FunctionId, Tier};
 use kiln_baseline::{Code, CompileError};
 use kiln_codecache::{Place, Records};
 use kiln_dispatch::{FunctionIndex, Mode};
-use kiln_link::{Binding, Link, Placement, SymbolId, SymbolPlace};
+use kiln_link::{Binding, Placement, SymbolId, SymbolPlace};
 use kiln_remote::ModuleId;
 
 use crate::compiler::{Begun, Failure, Sink};
@@ -158,28 +158,7 @@ impl Inner {
         {
             return result;
         }
-        let mut link = Link::new(kiln_link::Options {
-            stubs: true,
-            call_sites: true,
-            single_threaded: true,
-            ..kiln_link::Options::default()
-        });
-        let input = link.add_graph(&code.graph);
-        let mut scope = ObjectScope::new(self, module);
-        let resolved = link.resolve(&mut scope);
-        if let Some(owner) = scope.needs_owner() {
-            return Err(Failure::NeedsOwner(owner));
-        }
-        let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
-        let name = |symbol: &[u8]| module.symbol_name(symbol);
-        let observed = Observed { object: None, name: self.options.perf.is_some().then_some(&name) };
-        let filled = place::fill(self, resolved, &observed)
-            .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
-        let made = made(code, function, |id| filled.linked.graph_symbol(input, id)?.location.address());
-        filled.publish_with(|linked, reservation, records| {
-            let branches = versions::branches(linked);
-            self.install_bodies(module, &made, None, Ready { reservation, records, branches }, begun)
-        })
+        self.install_together(module, &[function], std::slice::from_ref(code), begun)
     }
 
     /// Compiles `functions` of `module` on this thread and makes them current together, with a new meaning; `None` if one
@@ -217,6 +196,7 @@ impl Inner {
         Ok(Some(self.redefined(installed)))
     }
 
+    /// Links the code of `functions` and makes it theirs, all at once.
     fn install_together(
         &self,
         module: &LoadedModule,
@@ -224,12 +204,7 @@ impl Inner {
         codes: &[Code],
         begun: &Begun,
     ) -> Result<(), Failure> {
-        let mut link = Link::new(kiln_link::Options {
-            stubs: true,
-            call_sites: true,
-            single_threaded: true,
-            ..kiln_link::Options::default()
-        });
+        let mut link = versions::link();
         let inputs: Vec<_> = codes.iter().map(|code| link.add_graph(&code.graph)).collect();
         let mut scope = ObjectScope::new(self, module);
         let resolved = link.resolve(&mut scope);
@@ -247,10 +222,7 @@ impl Inner {
             all.functions.extend(one.functions);
             all.globals.extend(one.globals);
         }
-        filled.publish_with(|linked, reservation, records| {
-            let branches = versions::branches(linked);
-            self.install_bodies(module, &all, None, Ready { reservation, records, branches }, begun)
-        })
+        self.install_filled(module, &all, None, filled, begun)
     }
 
     /// The short way for code that refers only to what is placed already; `None` where it takes the long one.

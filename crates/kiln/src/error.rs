@@ -160,3 +160,12 @@ impl From<crate::place::PlaceError> for Error {
         }
     }
 }
+
+impl From<kiln_dispatch::InstallError> for Error {
+    fn from(error: kiln_dispatch::InstallError) -> Self {
+        match error {
+            kiln_dispatch::InstallError::Memory(error) => Error::Memory(error),
+            error => Error::Link(error.to_string()),
+        }
+    }
+}

@@ -6,9 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
-use kiln_baseline::data;
-use kiln_bitcode::{AliasId, GlobalRef, Linkage, ThreadLocal};
+use kiln_abi::{FunctionId, GlobalId};
+use kiln_bitcode::{GlobalRef, Linkage};
 use kiln_codecache::Records;
 use kiln_dispatch::{FunctionIndex, Mode};
 use kiln_link::{External, Link, Scope, TlsPlacement};
@@ -364,34 +363,9 @@ fn layout(module: &kiln_bitcode::Module, ty: kiln_bitcode::TypeId) -> String {
     }
 }
 
-/// Stubs and addresses of a generation.
-struct GenerationStubs<'e> {
-    inner: &'e Inner,
-    module: &'e LoadedModule,
-}
-
-impl data::Stubs for GenerationStubs<'_> {
-    fn function(&self, function: FunctionId) -> ExecutorAddr {
-        let index = self.module.index_of(function).expect("asked for functions with bodies only");
-        self.inner.table().stub(index)
-    }
-
-    fn ifunc(&self, ifunc: AliasId) -> ExecutorAddr {
-        let index = self.module.index_of_ifunc(ifunc).expect("asked for ifuncs only");
-        self.inner.table().stub(index)
-    }
-
-    fn elsewhere(&self, global: GlobalId) -> Option<ExecutorAddr> {
-        let bound = self.module.globals[global.0 as usize].get().copied().flatten()?;
-        let thread_local = self.module.bitcode.global(global).thread_local != ThreadLocal::None;
-        if thread_local { Some(ExecutorAddr::new(0)) } else { bound.address() }
-    }
-}
-
 /// Lays out and initialises the globals of `module` that are new, and binds its ids. Constructors do not run again.
 fn lay_out(inner: &'static Inner, module: &'static LoadedModule) -> Result<(), Error> {
-    let data = data::module_data(&module.bitcode, &GenerationStubs { inner, module })
-        .map_err(|source| Error::Data { name: module.name.clone(), source })?;
+    let data = load::module_graph(inner, module)?;
     let mut link = Link::new(kiln_link::Options { single_threaded: true, ..kiln_link::Options::default() });
     let input = link.add_graph(&data.graph);
     let mut scope = LoadScope::new(inner);

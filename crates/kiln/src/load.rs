@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kiln_abi::{ExecutorAddr, FunctionId, Permission, Segment};
+use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Permission, Segment};
 use kiln_baseline::data::{self, ModuleData};
-use kiln_bitcode::{AliasId, Linkage};
+use kiln_bitcode::{AliasId, Linkage, ThreadLocal};
 use kiln_codecache::{Place, Records, Reservation};
-use kiln_dispatch::{Body, FunctionIndex, InstallError, Mode, Unit};
+use kiln_dispatch::{Body, FunctionIndex, Mode, Unit};
 use kiln_link::{External, IfuncSlot, InputId, Link, Linked, Scope, SymbolId, TlsPlacement};
 
 use crate::engine::Inner;
@@ -411,10 +411,7 @@ fn publish(
     let (sites, unpatchable) = versions::sites(inner.table(), &versions::branches(linked), &bodies);
     let (bodies, sites, epoch) = (&bodies[..], &sites[..], inner.versions().epoch());
     let unit = Unit { reservation, records, bodies, sites, unpatchable, visible: &[], epoch };
-    let installed = inner.versions().install(unit, Mode::Offer).map_err(|error| match error {
-        InstallError::Memory(error) => Error::Memory(error),
-        error => Error::Link(error.to_string()),
-    })?;
+    let installed = inner.versions().install(unit, Mode::Offer)?;
     if let Some(unit) = installed.unit {
         // Its data is the program's.
         inner.versions().pin(unit).keep();
@@ -438,9 +435,16 @@ impl data::Stubs for ModuleStubs<'_> {
         let index = self.module.index_of_ifunc(ifunc).expect("asked for ifuncs only");
         self.inner.table().stub(index)
     }
+
+    /// What joined an earlier generation is bound already.
+    fn elsewhere(&self, global: GlobalId) -> Option<ExecutorAddr> {
+        let bound = self.module.globals[global.0 as usize].get().copied().flatten()?;
+        let thread_local = self.module.bitcode.global(global).thread_local != ThreadLocal::None;
+        if thread_local { Some(ExecutorAddr::new(0)) } else { bound.address() }
+    }
 }
 
-fn module_graph(inner: &Inner, module: &'static LoadedModule) -> Result<ModuleData<'static>, Error> {
+pub(crate) fn module_graph(inner: &Inner, module: &'static LoadedModule) -> Result<ModuleData<'static>, Error> {
     data::module_data(&module.bitcode, &ModuleStubs { inner, module })
         .map_err(|source| Error::Data { name: module.name.clone(), source })
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiln_abi::{FunctionId, Pipeline};
-use kiln_dispatch::{Body, FunctionIndex, InstallError, Installed, Mode, RetiredVersion, Unit};
-use kiln_link::{External, Link, Scope};
+use kiln_dispatch::{Body, FunctionIndex, Installed, Mode, RetiredVersion, Unit};
+use kiln_link::{External, Scope};
 use kiln_remote::{ModuleId, Neighbours};
 
 use crate::compiler::{Begun, Failure, Job, Sink};
@@ -273,12 +273,7 @@ impl Inner {
     #[inline(never)]
     fn redefine_from_object(&'static self, names: &[&str], object: &[u8]) -> Result<Redefined, Error> {
         let begun = Instant::now();
-        let mut link = Link::new(kiln_link::Options {
-            stubs: true,
-            call_sites: true,
-            single_threaded: true,
-            ..kiln_link::Options::default()
-        });
+        let mut link = versions::link();
         link.add_object("redefinition", object);
         let mut scope = ReplacementScope { inner: self };
         let resolved = link.resolve(&mut scope).map_err(|errors| Error::Link(errors.to_string()))?;
@@ -302,10 +297,7 @@ impl Inner {
             let unit = Unit { reservation, records, bodies, sites, unpatchable, visible: &[], epoch: 0 };
             self.versions().install(unit, Mode::Redefine)
         });
-        let installed = installed.map_err(|error| match error {
-            InstallError::Memory(error) => Error::Memory(error),
-            error => Error::Link(error.to_string()),
-        })?;
+        let installed = installed?;
         let source: Arc<[u8]> = object.into();
         let sources: Vec<_> = installed.versions.iter().map(|(function, _)| self.function_at(*function)).collect();
         let mut history = self.history();
@@ -365,12 +357,8 @@ struct ReplacementScope {
 
 impl Scope for ReplacementScope {
     fn lookup(&mut self, name: &[u8]) -> Option<External> {
-        Some(match self.inner.session().find(name)? {
-            External::Function(address) | External::Data(address) if self.inner.cache.reaches(address) => {
-                External::Near(address)
-            }
-            far => far,
-        })
+        let found = self.inner.session().find(name)?;
+        Some(self.inner.near(found))
     }
 
     fn stub(&mut self, name: &[u8]) -> Option<kiln_abi::ExecutorAddr> {

@@ -10,7 +10,7 @@ use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Pipeline, Tier};
 use kiln_codecache::{Records, Reservation};
 use kiln_dispatch::{Body, Claim, FunctionIndex, InstallError, Resolve, Unit};
-use kiln_link::{External, Link, Scope};
+use kiln_link::{External, Scope};
 use kiln_remote::{Compiled, ModuleId};
 
 use crate::baseline::Plan;
@@ -18,7 +18,7 @@ use crate::compiler::{Begun, Failure, Install};
 use crate::engine::Inner;
 use crate::history::CompiledBy;
 use crate::module::LoadedModule;
-use crate::place::{self, Observed};
+use crate::place::{self, Filled, Observed};
 use crate::process::fork;
 use crate::versions::{self, Branch};
 
@@ -142,12 +142,7 @@ impl Inner {
         let link_failure = |error: &dyn std::fmt::Display| Failure::Link(error.to_string());
         let module = self.module(module).ok_or_else(|| Failure::Link(format!("module {} is not loaded", module.0)))?;
         let object = compiled.object.into_bytes().map_err(|error| link_failure(&error))?;
-        let mut link = Link::new(kiln_link::Options {
-            stubs: true,
-            call_sites: true,
-            single_threaded: true,
-            ..kiln_link::Options::default()
-        });
+        let mut link = versions::link();
         link.add_object(module.name.as_str(), &object);
         let mut scope = ObjectScope::new(self, module);
         let resolved = link.resolve(&mut scope);
@@ -179,9 +174,21 @@ impl Inner {
         let looked_into = |function: &&FunctionId| !quick || !compiled.functions.contains(function);
         made.visible.extend(compiled.visible.iter().filter(looked_into));
         let lines = has_lines.then(|| Arc::from(&object[..]));
+        self.install_filled(module, &made, lines, filled, begun)
+    }
+
+    /// Publishes a filled link and makes it the code of its functions. `object` has its line tables.
+    pub(crate) fn install_filled(
+        &self,
+        module: &LoadedModule,
+        made: &MadeBodies,
+        object: Option<Arc<[u8]>>,
+        filled: Filled<'_>,
+        begun: &Begun,
+    ) -> Result<(), Failure> {
         filled.publish_with(|linked, reservation, records| {
             let branches = versions::branches(linked);
-            self.install_bodies(module, &made, lines, Ready { reservation, records, branches }, begun)
+            self.install_bodies(module, made, object, Ready { reservation, records, branches }, begun)
         })
     }
 
@@ -307,13 +314,7 @@ impl<'e> ObjectScope<'e> {
 
 impl Scope for ObjectScope<'_> {
     fn lookup(&mut self, name: &[u8]) -> Option<External> {
-        Some(match self.find(name)? {
-            // Most of what code refers to: no slot and no stub are set aside for it.
-            External::Function(address) | External::Data(address) if self.engine.cache.reaches(address) => {
-                External::Near(address)
-            }
-            far => far,
-        })
+        self.find(name).map(|found| self.engine.near(found))
     }
 
     fn stub(&mut self, name: &[u8]) -> Option<ExecutorAddr> {
@@ -323,6 +324,16 @@ impl Scope for ObjectScope<'_> {
 }
 
 impl Inner {
+    /// What is in reach of all code is said to be: most of what code refers to, and no slot and no stub are set aside for it.
+    pub(crate) fn near(&self, found: External) -> External {
+        match found {
+            External::Function(address) | External::Data(address) if self.cache.reaches(address) => {
+                External::Near(address)
+            }
+            far => far,
+        }
+    }
+
     /// `text` with the module's own names in place of id symbols.
     pub(crate) fn in_names_of(&self, module: &LoadedModule, text: &str) -> String {
         let mut named = String::with_capacity(text.len());

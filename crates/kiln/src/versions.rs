@@ -2,7 +2,17 @@
 
 use kiln_abi::ExecutorAddr;
 use kiln_dispatch::{Body, CallSite, FunctionTable};
-use kiln_link::Linked;
+use kiln_link::{Link, Linked};
+
+/// A link of code that may be replaced: functions have stubs, branches to them are recorded, and it is small.
+pub(crate) fn link<'a>() -> Link<'a> {
+    Link::new(kiln_link::Options {
+        stubs: true,
+        call_sites: true,
+        single_threaded: true,
+        ..kiln_link::Options::default()
+    })
+}
 
 /// A direct branch of linked code.
 #[derive(Clone, Copy, Debug)]

@@ -1,28 +1,13 @@
 //! The embedding API, on modules that clang compiles when the test runs.
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kiln::{Engine, Error, Input, Options};
-
-/// The optimizer of the same build: cargo puts it one folder above the tests.
-fn optimizer() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let built = test.parent().and_then(Path::parent).unwrap().join("kiln-optimizer");
-    assert!(built.is_file(), "{} is missing: cargo build -p kiln-optimizer", built.display());
-    built
-}
-
-fn options() -> Options {
-    let mut options = Options::default();
-    options.optimizer = Some(optimizer());
-    options
-}
-
-fn engine() -> Engine {
-    Engine::new(options()).unwrap()
-}
+use kiln::{Engine, Error, Input};
+use support::{engine, options};
 
 /// The bitcode of C source, compiled by clang-22.
 fn compile(name: &str, source: &str, flags: &[&str]) -> Input {

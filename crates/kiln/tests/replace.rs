@@ -1,24 +1,13 @@
 //! Replacing functions of a running program through the embedding API.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use kiln::{Engine, Error, Input, Options, Origin, Pipeline, Reclaimed};
-
-/// The optimizer of the same build: cargo puts it one folder above the tests.
-fn optimizer() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let built = test.parent().and_then(Path::parent).unwrap().join("kiln-optimizer");
-    assert!(built.is_file(), "{} is missing: cargo build -p kiln-optimizer", built.display());
-    built
-}
-
-fn engine() -> Engine {
-    let mut options = Options::default();
-    options.optimizer = Some(optimizer());
-    Engine::new(options).unwrap()
-}
+use kiln::{Engine, Error, Input, Origin, Pipeline, Reclaimed};
+use support::engine;
 
 fn clang(name: &str, source: &str, extension: &str, flags: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));

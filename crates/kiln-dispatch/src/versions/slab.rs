@@ -41,7 +41,8 @@ impl<T> Slab<T> {
         self.entries.len() - self.free.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    #[cfg(test)]
+    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0u32..).zip(&self.entries).filter_map(|(at, entry)| Some((at, entry.as_ref()?)))
     }
 }

@@ -298,19 +298,6 @@ impl Versions {
         Some(RetiredVersion { function, number: version.number, start, bytes })
     }
 
-    /// The version whose code, current or retired, is at `address`.
-    #[must_use]
-    pub fn version_at(&self, address: ExecutorAddr) -> Option<RetiredVersion> {
-        let state = self.lock();
-        let found = state.store.versions.iter().find(|(_, v)| address.get().wrapping_sub(v.start) < v.bytes);
-        found.map(|(_, v)| RetiredVersion {
-            function: v.function,
-            number: v.number,
-            start: ExecutorAddr::new(v.start),
-            bytes: v.bytes,
-        })
-    }
-
     /// Keeps the memory of a unit, its data included, whatever becomes of its versions.
     pub fn pin(&self, unit: u32) -> Pin {
         self.lock().store.units.get_mut(unit).pins += 1;
@@ -389,7 +376,7 @@ impl Versions {
             plan.barrier();
         }
         for body in chosen {
-            let open_slot = self.table.slot_to(body.function, body.address)?;
+            let open_slot = self.table.slot_word(body.function, body.address)?;
             let change =
                 Change { function: body.function, open_slot, target: body.address.get(), settle: Settle::Installed };
             plan.open(change, store.sites_of(body.function));
@@ -441,12 +428,12 @@ impl Versions {
 /// The real code. Only [`Versions::execute`] uses it, whose caller vouches for the plan.
 impl plan::Target for Versions {
     fn close(&self, function: FunctionIndex) {
-        state::close(self.table.cells(function).0);
+        state::close(self.table.function(function).0);
     }
 
     fn slot(&self, function: FunctionIndex, word: u64) {
         // Release: as in `state::install`.
-        self.table.cells(function).1.store(word, Ordering::Release);
+        self.table.function(function).1.store(word, Ordering::Release);
     }
 
     fn site(&self, place: u64, target: u64) {
@@ -464,7 +451,7 @@ impl plan::Target for Versions {
             Settle::Installed => state::State::Installed,
             Settle::Unresolved => state::State::Unresolved,
         };
-        state::settle(self.table.cells(function).0, to);
+        state::settle(self.table.function(function).0, to);
     }
 
     fn barrier(&self) {

@@ -161,7 +161,7 @@ impl Site<'_, '_> {
 
 /// Whether four bytes at `place` lie in one aligned 8-byte word.
 pub(crate) fn is_patchable(place: u64) -> bool {
-    place & 7 <= 4
+    kiln_abi::x86_64::is_patchable(ExecutorAddr::new(place))
 }
 
 impl Context<'_, '_> {
