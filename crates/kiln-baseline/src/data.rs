@@ -27,6 +27,24 @@ pub trait Stubs {
         let _ = global;
         None
     }
+    /// Whether the caller fills in pointers to tables of label addresses itself, which exist only once their functions are
+    /// compiled: [`ModuleData::table_pointers`]. Otherwise they are relocations against the tables' symbols.
+    fn fills_table_pointers(&self) -> bool {
+        false
+    }
+}
+
+/// A place in the initial value of a global that shall hold the address of a table of label addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TablePointer {
+    /// Whose value it is part of.
+    pub holder: GlobalId,
+    /// Where in it, in bytes. The pointer has 8 bytes.
+    pub offset: u64,
+    /// The global that holds label addresses.
+    pub table: GlobalId,
+    /// Distance from the table's first byte.
+    pub addend: i64,
 }
 
 /// A module's globals, ready to be linked.
@@ -41,6 +59,8 @@ pub struct ModuleData<'m> {
     pub globals: Vec<Option<SymbolId>>,
     /// The symbol of each alias and ifunc, by id.
     pub aliases: Vec<Option<SymbolId>>,
+    /// Zeros so far, where the caller [fills them in](Stubs::fills_table_pointers).
+    pub table_pointers: Vec<TablePointer>,
 }
 
 /// Priority of constructors that ask for none.
@@ -90,6 +110,7 @@ impl<'m, 's> Builder<'m, 's> {
                 functions: vec![None; module.functions().len()],
                 globals: vec![None; module.globals().len()],
                 aliases: vec![None; module.aliases().len()],
+                table_pointers: Vec::new(),
             },
             sections: HashMap::new(),
             groups: HashMap::new(),
@@ -319,18 +340,26 @@ impl<'m, 's> Builder<'m, 's> {
                 *bytes = image.bytes;
             }
             for leaf in image.leaves {
-                self.add_edge(block, leaf).map_err(|kind| self.error(id, kind))?;
+                self.add_edge(id, block, leaf).map_err(|kind| self.error(id, kind))?;
             }
         }
         Ok(())
     }
 
-    fn add_edge(&mut self, block: BlockId, leaf: Leaf) -> Result<(), ErrorKind> {
+    fn add_edge(&mut self, holder: GlobalId, block: BlockId, leaf: Leaf) -> Result<(), ErrorKind> {
         let width = ErrorKind::AddressWidth { bytes: leaf.bytes };
         match leaf.value {
             Value::Number(_) => {}
             // Globals that hold them are left out, and functions emit them.
             Value::Label { .. } | Value::LabelDifference { .. } => return Err(width),
+            Value::Address { base: GlobalRef::Global(table), offset }
+                if leaf.bytes == 8
+                    && self.stubs.fills_table_pointers()
+                    && self.module.block_address_owner(table).is_some()
+                    && self.module.global(holder).thread_local == ThreadLocal::None =>
+            {
+                self.data.table_pointers.push(TablePointer { holder, offset: leaf.offset, table, addend: offset });
+            }
             Value::Address { base, offset } => {
                 let symbol = self.symbol_of(base);
                 let kind = match leaf.bytes {

@@ -203,6 +203,28 @@ impl CodeCache {
         unsafe { &*word }
     }
 
+    /// Writes data that is published already, through the writable view: what could not be known earlier.
+    ///
+    /// # Panics
+    ///
+    /// If the bytes are not inside one of the two data regions.
+    ///
+    /// # Safety
+    ///
+    /// They lie in published data that is not reclaimed, and no thread reads or writes them meanwhile.
+    pub unsafe fn write_data(&self, address: ExecutorAddr, bytes: &[u8]) {
+        let end = address + bytes.len() as u64;
+        let holds = |permission: &Permission| {
+            let region = self.region(*permission);
+            region.start <= address && end <= region.end
+        };
+        let region = [Permission::ReadOnly, Permission::ReadWrite].into_iter().find(holds);
+        let region = region.unwrap_or_else(|| panic!("{address}, {} bytes, is not in a data region", bytes.len()));
+        let at = self.inner.working(region, address);
+        // SAFETY: inside the region's writable view, in live data, which nobody else uses: the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
+    }
+
     /// Returns when every running thread sees all code bytes written before, as after [`Reservation::publish`].
     ///
     /// Needed after published code was patched, before anything relies on nobody executing the old bytes.

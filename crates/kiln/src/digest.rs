@@ -393,7 +393,7 @@ pub(crate) fn is_matched_by_content(module: &Module, id: GlobalId) -> bool {
 }
 
 /// Whether word `place` among the operands is a value: see [`Opcode`].
-fn is_value(opcode: Opcode, place: usize) -> bool {
+pub(crate) fn is_value(opcode: Opcode, place: usize) -> bool {
     match opcode {
         Opcode::Br => false,
         Opcode::CondBr => place == 0,

@@ -78,6 +78,16 @@ pub enum Error {
         /// Which global and why.
         source: kiln_baseline::Error,
     },
+    /// A variable's initial value needs label addresses of a function that cannot be compiled.
+    #[error("{module}: a variable holds label addresses of {function}, which cannot be compiled: {reason}")]
+    Labels {
+        /// The function.
+        function: String,
+        /// The module.
+        module: String,
+        /// Why.
+        reason: String,
+    },
     /// The optimizer could not rewrite an input.
     #[error("{name}: {message}")]
     Normalize {
@@ -128,6 +138,12 @@ pub enum Error {
         old: String,
         /// The type and size it was to have.
         new: String,
+    },
+    /// A function that keeps addresses of its labels was to get other code.
+    #[error("{name} keeps addresses of its labels in data, and new code has its labels elsewhere; restart")]
+    LabelsEscape {
+        /// The function.
+        name: String,
     },
     /// A replacement could not be compiled.
     #[error("{0}")]

@@ -18,6 +18,7 @@ use crate::digest::{Digest, Digester, is_matched_by_content};
 use crate::engine::{Engine, Inner};
 use crate::error::Error;
 use crate::input::Input;
+use crate::labels;
 use crate::load::{self, LoadScope, Opened};
 use crate::module::LoadedModule;
 use crate::place::{self, Observed};
@@ -85,6 +86,7 @@ fn redefine(inner: &'static Inner, names: &[&str], input: &Input) -> Result<Rede
         if is_known { Ok(function) } else { Err(not_found(name)) }
     };
     let functions: Vec<_> = names.iter().map(named).collect::<Result<_, _>>()?;
+    check_labels(inner, generation.module, &functions)?;
     generation.admit(inner);
     inner.redefine_functions(generation.module, &functions)
 }
@@ -109,6 +111,7 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
         }
     }
     changed.sort_unstable();
+    check_labels(inner, module, &changed)?;
     let added = module.defined.iter().filter(|function| !generation.known.contains_key(function));
     let added = added.map(|function| module.function_name(*function)).collect();
     let names: HashSet<_> = module.defined.iter().map(|function| module.function_name(*function)).collect();
@@ -117,6 +120,11 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
     generation.admit(inner);
     let redefined = inner.redefine_functions(module, &changed)?;
     Ok(Update { redefined, added, removed, unchanged })
+}
+
+/// Refuses if old code of one of `functions` may have left addresses of its labels behind.
+fn check_labels(inner: &Inner, module: &LoadedModule, functions: &[FunctionId]) -> Result<(), Error> {
+    functions.iter().filter_map(|function| module.index_of(*function)).try_for_each(|index| inner.check_labels(index))
 }
 
 impl Inner {
@@ -378,6 +386,7 @@ fn lay_out(inner: &'static Inner, module: &'static LoadedModule) -> Result<(), E
     filled.publish_with(|linked, reservation, records: Records<'_>| {
         reservation.publish(records)?.leak();
         load::bind_module(module, &data, linked, input, tls);
-        Ok(())
-    })
+        Ok::<_, Error>(())
+    })?;
+    labels::fill_pointers(inner, [(module, &data.table_pointers)])
 }

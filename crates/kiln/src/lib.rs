@@ -30,6 +30,7 @@ mod history;
 mod ifunc;
 mod input;
 mod inspect;
+mod labels;
 mod lines;
 mod load;
 mod module;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Permission, Segment};
-use kiln_baseline::data::{self, ModuleData};
+use kiln_baseline::data::{self, ModuleData, TablePointer};
 use kiln_bitcode::{AliasId, Linkage, ThreadLocal};
 use kiln_codecache::{Place, Records, Reservation};
 use kiln_dispatch::{Body, FunctionIndex, Mode, Unit};
@@ -14,6 +14,7 @@ use kiln_link::{External, IfuncSlot, InputId, Link, Linked, Scope, SymbolId, Tls
 use crate::engine::Inner;
 use crate::error::Error;
 use crate::input::{self, Input, Kind};
+use crate::labels;
 use crate::module::{Bound, LoadedModule};
 use crate::place::{self, Observed};
 use crate::process::exports::{self, Export};
@@ -57,7 +58,7 @@ pub(crate) fn prepare(inner: &Inner) -> Result<(), Error> {
 /// 4. Globals become graphs, and graphs, objects and archives are resolved, placed and published together. From here on
 ///    every address is known and data has its initial values.
 /// 5. The session learns the new names and modules. From here on stubs can be called.
-/// 6. Resolvers of ifuncs run; libraries learn the program's symbols; constructors run or wait for `main`.
+/// 6. Functions are compiled whose label addresses initial values hold; resolvers of ifuncs run; libraries learn the program's symbols; constructors run or wait for `main`.
 pub(crate) fn load(inner: &'static Inner, inputs: &[Input]) -> Result<(), Error> {
     let mut opened = open_all(inner, inputs)?;
     let modules = timed(inner, |phases| &mut phases.parse, || admit_all(inner, &mut opened))?;
@@ -294,6 +295,8 @@ struct LinkedAll {
     constructors: Vec<ExecutorAddr>,
     destructors: Vec<ExecutorAddr>,
     ifunc_slots: Vec<IfuncSlot>,
+    /// What points at tables of label addresses, by module.
+    table_pointers: Vec<Vec<TablePointer>>,
     exports: Vec<Export>,
     wants_exports: bool,
 }
@@ -358,6 +361,7 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
             constructors: linked.preinit().iter().chain(linked.init()).copied().collect(),
             destructors: linked.fini().to_vec(),
             ifunc_slots: linked.ifuncs().to_vec(),
+            table_pointers: data.iter().map(|data| data.table_pointers.clone()).collect(),
             exports,
             wants_exports,
         };
@@ -441,6 +445,10 @@ impl data::Stubs for ModuleStubs<'_> {
         let bound = self.module.globals[global.0 as usize].get().copied().flatten()?;
         let thread_local = self.module.bitcode.global(global).thread_local != ThreadLocal::None;
         if thread_local { Some(ExecutorAddr::new(0)) } else { bound.address() }
+    }
+
+    fn fills_table_pointers(&self) -> bool {
+        true
     }
 }
 
@@ -555,6 +563,7 @@ fn bound(definition: &kiln_link::Definition, tls: TlsPlacement) -> Option<Extern
 // ---- 6. start ------------------------------------------------------------------------------------------------------
 
 fn finish(inner: &'static Inner, modules: &[&'static LoadedModule], linked: &LinkedAll) -> Result<(), Error> {
+    labels::fill_pointers(inner, modules.iter().copied().zip(&linked.table_pointers))?;
     for slot in &linked.ifunc_slots {
         crate::ifunc::fill_slot(slot.resolver, slot.slot);
     }

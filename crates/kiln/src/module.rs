@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, symbol};
+use kiln_baseline::data::TablePointer;
 use kiln_bitcode::{AliasId, AliasKind, GlobalRef, Linkage};
 use kiln_dispatch::FunctionIndex;
 use kiln_link::External;
@@ -37,6 +38,8 @@ pub(crate) struct LoadedModule {
     pub(crate) functions: Vec<Bound>,
     pub(crate) globals: Vec<Bound>,
     pub(crate) aliases: Vec<Bound>,
+    /// What in its variables leads to tables of label addresses; set once that is filled in.
+    pub(crate) table_pointers: OnceLock<Vec<TablePointer>>,
     /// Whether objects of this module hold line tables; known once there is one.
     pub(crate) has_lines: OnceLock<bool>,
     /// What the functions in `defined` mean; known once another generation was compared with it.
@@ -75,6 +78,7 @@ impl LoadedModule {
             functions: unbound(bitcode.functions().len()),
             globals: unbound(bitcode.globals().len()),
             aliases: unbound(bitcode.aliases().len()),
+            table_pointers: OnceLock::new(),
             has_lines: OnceLock::new(),
             digests: OnceLock::new(),
             name,

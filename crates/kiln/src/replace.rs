@@ -13,6 +13,7 @@ use crate::compiler::{Begun, Failure, Job, Sink};
 use crate::engine::{Engine, Inner};
 use crate::error::Error;
 use crate::history::{History, Origin, Source, VersionRecord};
+use crate::labels;
 use crate::module::LoadedModule;
 use crate::place::{self, Observed};
 use crate::process::signals::Blocked;
@@ -78,6 +79,7 @@ impl Engine {
         let mut jobs: BTreeMap<ModuleId, Vec<FunctionId>> = BTreeMap::new();
         for name in names {
             let (module, function) = inner.ir_of(name)?;
+            inner.stub_named(name).map_or(Ok(()), |index| inner.check_labels(index))?;
             jobs.entry(module).or_default().push(function);
         }
         let mut result = Redefined::nothing(inner);
@@ -108,6 +110,7 @@ impl Engine {
         let function = inner.stub_named(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
         let found = inner.history().of(function).into_iter().find(|record| record.number == number);
         let record = found.ok_or_else(|| Error::NoVersion { name: name.to_owned(), number })?;
+        inner.check_labels(function)?;
         match record.source {
             Source::Object(object) => inner.redefine_from_object(&[name], &object),
             Source::Module(module, id) => {
@@ -119,12 +122,12 @@ impl Engine {
     }
 
     /// Takes the code of functions away: the next call of each compiles it again. For the program nothing changes.
-    /// Functions that came in objects, and names that are no functions, stay.
+    /// Functions that came in objects or keep addresses of their labels, and names that are no functions, stay.
     pub fn evict(&self, names: &[&str]) {
         let _blocked = Blocked::all();
         let inner = self.inner();
         let functions: Vec<_> = names.iter().filter_map(|name| inner.stub_named(name)).collect();
-        let compiled: Vec<_> = functions.into_iter().filter(|f| inner.function_at(*f).is_some()).collect();
+        let compiled: Vec<_> = functions.into_iter().filter(|f| inner.can_be_made_again(*f)).collect();
         inner.versions().invalidate(&compiled);
         let entry = 0u8;
         inner.reclaim_if_much(frame_of(&entry));
@@ -226,6 +229,12 @@ impl Inner {
         if self.history().opaque(module.id).contains(&id) { Err(not_found()) } else { Ok((module.id, id)) }
     }
 
+    /// Whether the code of a function can be taken away, because the next call makes it again.
+    pub(crate) fn can_be_made_again(&self, function: FunctionIndex) -> bool {
+        let Some((module, id)) = self.function_at(function) else { return false };
+        !self.history().opaque(module.id).contains(&id) && !labels::escape(module, id)
+    }
+
     /// Does a job that replaces functions.
     pub(crate) fn replace_by_ir(&'static self, mut job: Job) -> Result<Redefined, Error> {
         let sink = Sink::default();
@@ -287,6 +296,7 @@ impl Inner {
         for name in names {
             let not_found = || Error::NotFound { name: (*name).to_owned() };
             let function = self.stub_named(name).ok_or_else(not_found)?;
+            self.check_labels(function)?;
             let definition = filled.linked.symbol(name.as_bytes()).ok_or_else(not_found)?;
             let address = definition.location.address().ok_or_else(not_found)?;
             bodies.push(Body { function, address, bytes: definition.size });

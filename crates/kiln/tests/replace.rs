@@ -2,48 +2,11 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
-use kiln::{Engine, Error, Input, Origin, Pipeline, Reclaimed};
-use support::engine;
-
-fn clang(name: &str, source: &str, extension: &str, flags: &[&str]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (c, out) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.{extension}")));
-    std::fs::write(&c, source).unwrap();
-    let status = Command::new("clang-22").args(["-c", "-fPIC"]).args(flags).arg(&c).arg("-o").arg(&out).status();
-    assert!(status.unwrap().success(), "clang-22 refused {name}");
-    out
-}
-
-fn bitcode(name: &str, source: &str, flags: &[&str]) -> Input {
-    Input::File(clang(name, source, "bc", &[&["-emit-llvm"], flags].concat()))
-}
-
-fn object(name: &str, source: &str) -> Vec<u8> {
-    std::fs::read(clang(name, source, "o", &["-O1"])).unwrap()
-}
-
-type Int = unsafe extern "C" fn(i32) -> i32;
-
-fn call(engine: &Engine, name: &str, argument: i32) -> i32 {
-    let function = engine.function::<Int>(name).unwrap();
-    // SAFETY: the tests' functions only compute.
-    unsafe { function.pointer()(argument) }
-}
-
-/// Reclaims when no other test starts a process: a child of `vfork` runs on our memory, and might hold anything.
-fn reclaim(engine: &Engine) -> Reclaimed {
-    loop {
-        let reclaimed = engine.reclaim();
-        if reclaimed.obstacles.is_empty() {
-            return reclaimed;
-        }
-        std::thread::yield_now();
-    }
-}
+use kiln::{Error, Origin, Pipeline};
+use support::{bitcode, call, engine, object, reclaim};
 
 #[test]
 fn an_object_gives_a_function_another_meaning_and_a_rollback_the_first_one() {
