@@ -86,8 +86,29 @@ pub(crate) struct Analysis {
     stack: Vec<(BlockId, u32)>,
 }
 
+/// Instructions whose operands are not all values, one bit each.
+const MIXED: u64 = 1 << Opcode::Phi as u64
+    | 1 << Opcode::ExtractValue as u64
+    | 1 << Opcode::CondBr as u64
+    | 1 << Opcode::Switch as u64
+    | 1 << Opcode::IndirectBr as u64
+    | 1 << Opcode::InsertValue as u64
+    | 1 << Opcode::Br as u64
+    | 1 << Opcode::LandingPad as u64
+    | 1 << Opcode::Invoke as u64
+    | 1 << Opcode::CallBr as u64;
+
 /// Calls `visit` for every operand of `instruction` that is a value, block by block for phis excepted.
+#[inline]
 pub(crate) fn for_values(instruction: &Instruction, operands: &[u32], mut visit: impl FnMut(ValueId)) {
+    if MIXED >> instruction.opcode as u64 & 1 == 0 {
+        operands.iter().filter(|v| **v != ValueId::NONE.0).for_each(|v| visit(ValueId(*v)));
+    } else {
+        for_mixed_values(instruction, operands, visit);
+    }
+}
+
+fn for_mixed_values(instruction: &Instruction, operands: &[u32], mut visit: impl FnMut(ValueId)) {
     match instruction.opcode {
         Opcode::Phi => operands.chunks_exact(2).for_each(|pair| visit(ValueId(pair[0]))),
         Opcode::ExtractValue | Opcode::CondBr | Opcode::Switch | Opcode::IndirectBr => {
@@ -104,8 +125,7 @@ pub(crate) fn for_values(instruction: &Instruction, operands: &[u32], mut visit:
                 }
             }
         }
-        Opcode::CallBr => {}
-        _ => operands.iter().filter(|v| **v != ValueId::NONE.0).for_each(|v| visit(ValueId(*v))),
+        _ => {}
     }
 }
 

@@ -480,6 +480,20 @@ impl Body {
         self.is_constant(value).then(|| self.constants.get_local(&module.constants, ConstantId(value.0)))
     }
 
+    /// The constant integer or pointer `value` of at most 64 bits, whose bits above its type's are zero; `None` for all
+    /// else. Undefined ones are 0.
+    #[inline]
+    #[must_use]
+    pub fn number(&self, module: &Module, value: ValueId) -> Option<u64> {
+        if value.0 < self.first_value {
+            module.constants.number(ConstantId(value.0), &module.classes)
+        } else if self.is_constant(value) {
+            self.constants.number(ConstantId(value.0), &module.classes)
+        } else {
+            None
+        }
+    }
+
     fn first_constant(&self) -> u32 {
         self.first_value + self.arguments
     }

@@ -9,6 +9,7 @@ use kiln_abi::FunctionId;
 
 use crate::attributes::{decode_sign_rotated, read_range};
 use crate::bitstream::{Block, Budget, Entry, Record, bytes_of};
+use crate::classes::{Class, Classes};
 use crate::constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
 use crate::error::{Error, ErrorKind};
 use crate::types::{Type, TypeId, TypeTable};
@@ -171,6 +172,21 @@ impl Constants {
     /// Whether constant `id` of this table is an integer written as such.
     pub(crate) fn is_integer(&self, id: ConstantId) -> bool {
         matches!(self.nodes[(id.0 - self.base) as usize], Node::Int(_) | Node::WideInt(_) | Node::Null)
+    }
+
+    /// Constant `id` of this table, if it is an integer or pointer of at most 64 bits whose value is known without the
+    /// linker.
+    #[inline]
+    pub(crate) fn number(&self, id: ConstantId, classes: &Classes) -> Option<u64> {
+        match self.nodes[(id.0 - self.base) as usize] {
+            Node::Int(number) => Some(number),
+            Node::Null | Node::Undef | Node::Poison => {
+                let facts = classes.of(self.ty(id));
+                let is_small = facts.class == Class::Integer && facts.scalar <= 64 || facts.class == Class::Pointer;
+                is_small.then_some(0)
+            }
+            _ => None,
+        }
     }
 
     /// Gives the next value number to a function, global or alias.

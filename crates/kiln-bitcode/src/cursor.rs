@@ -218,27 +218,34 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     fn short_array(&mut self, out: &mut [u64]) -> Result<(), Error> {
-        let mut at = 0;
-        while at < out.len() {
-            let mut look = self.look();
-            let Some(safe) = self.left.checked_sub(Look::LONGEST) else {
-                // The end is near.
-                return out[at..].iter_mut().try_for_each(|slot| self.vbr6().map(|number| *slot = number));
-            };
-            while look.used <= safe && at < out.len() {
-                let before = look;
-                out[at] = look.number();
-                at += 1;
-                if look.used >= Look::TOO_LONG {
-                    self.accept(before);
-                    out[at - 1] = self.vbr_long(6)?;
-                    look = self.look();
-                    break;
+        let mut slots = out.iter_mut();
+        loop {
+            if self.left < Look::LONGEST {
+                self.refill();
+                if self.left < Look::LONGEST {
+                    // The end is near.
+                    return slots.try_for_each(|slot| self.vbr6().map(|number| *slot = number));
                 }
             }
-            self.accept(look);
+            let (mut word, mut left) = (self.word, self.left);
+            while left >= Look::LONGEST {
+                let Some(slot) = slots.next() else {
+                    (self.word, self.left) = (word, left);
+                    return Ok(());
+                };
+                let bits = Look::number_bits(word);
+                if bits > Look::LONGEST {
+                    (self.word, self.left) = (word, left);
+                    *slot = self.vbr_long(6)?;
+                    (word, left) = (self.word, self.left);
+                    continue;
+                }
+                *slot = Look::number_of(word & ((1 << bits) - 1));
+                word >>= bits;
+                left -= bits;
+            }
+            (self.word, self.left) = (word, left);
         }
-        Ok(())
     }
 
     #[inline(always)]
@@ -339,16 +346,29 @@ impl Look {
         value
     }
 
+    /// How many bits the number in chunks of 6 bits at the bottom of `word` takes; more than [`Look::LONGEST`] if it has
+    /// more than five chunks.
+    #[inline(always)]
+    fn number_bits(word: u64) -> u32 {
+        /// The bit of each chunk that says whether another one follows.
+        const MORE: u64 = 0x2082_0820;
+        (!word & MORE | 1 << Look::LONGEST).trailing_zeros() + 1
+    }
+
+    /// The number in five chunks of 6 bits.
+    #[inline(always)]
+    fn number_of(chunks: u64) -> u64 {
+        chunks & 0x1f | chunks >> 1 & 0x3e0 | chunks >> 2 & 0x7c00 | chunks >> 3 & 0xf_8000 | chunks >> 4 & 0x1f0_0000
+    }
+
     /// A number in chunks of 6 bits, put together without a branch: how many chunks numbers have is hard to predict.
     #[inline]
     pub(crate) fn number(&mut self) -> u64 {
-        /// The bit of each chunk that says whether another one follows.
-        const MORE: u64 = 0x2082_0820;
-        let bits = (!self.word & MORE | 1 << Look::LONGEST).trailing_zeros() + 1;
+        let bits = Self::number_bits(self.word);
         let chunks = self.word & ((1 << bits) - 1);
         self.word >>= bits;
         self.used += if bits > Look::LONGEST { Look::TOO_LONG } else { bits };
-        chunks & 0x1f | chunks >> 1 & 0x3e0 | chunks >> 2 & 0x7c00 | chunks >> 3 & 0xf_8000 | chunks >> 4 & 0x1f0_0000
+        Self::number_of(chunks)
     }
 
     /// A number in chunks of 8 bits that is expected to have at most two.

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_abi::{FunctionId, GlobalId};
 
@@ -30,6 +31,7 @@ pub struct MetadataKind {
 /// wants bodies keeps the bytes.
 #[derive(Debug)]
 pub struct Module {
+    pub(crate) identity: u64,
     pub(crate) producer: String,
     pub(crate) triple: Box<[u8]>,
     pub(crate) source_filename: Box<[u8]>,
@@ -54,7 +56,20 @@ pub struct Module {
     pub(crate) classes: Classes,
 }
 
+/// A number that no other module of the process has.
+pub(crate) fn next_identity() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: only that numbers differ matters.
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 impl Module {
+    /// A number, not 0, that no other module of this process has: for who keeps what it knows of a module.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
     /// What wrote the module: `LLVM22.1.8` for example.
     #[must_use]
     pub fn producer(&self) -> &str {

@@ -17,7 +17,7 @@ use crate::global::{
     Name, Sanitizer, Symbol, ThreadLocal, UnnamedAddr, Visibility,
 };
 use crate::layout::{DataLayout, Layouts};
-use crate::module::{MetadataKind, Module};
+use crate::module::{MetadataKind, Module, next_identity};
 use crate::types::{Type, TypeTable};
 
 const VERSION: u32 = 1;
@@ -478,6 +478,7 @@ impl<'a> Reader<'a> {
         self.check_references()?;
         let block_addresses = self.block_addresses();
         Ok(Module {
+            identity: next_identity(),
             producer,
             triple: self.triple.into(),
             source_filename: self.source_filename.into(),

@@ -437,6 +437,12 @@ impl Lowering<'_> {
             }
             return Ok(());
         }
+        if let Some(kind) = self.plain_scalar(ty, flags) {
+            let place = free.argument(kind, self.variadic);
+            parts.push(self.part(ty, 0, 0, kind, place));
+            self.leaf = 1;
+            return Ok(());
+        }
         let first = parts.len();
         self.leaves(ty, walk, &mut |this, leaf, offset| {
             let pieces = this.pieces(leaf, flags, false)?;
@@ -477,6 +483,17 @@ impl Lowering<'_> {
             Ok(true)
         })?;
         Ok(complete)
+    }
+
+    /// The only part of an argument of a type that most have: what [`Lowering::pieces`] makes of it.
+    fn plain_scalar(&self, ty: TypeId, flags: &Flags) -> Option<Kind> {
+        match self.module.ty(ty) {
+            Type::Integer(bits @ 1..=64) => integer_pieces(*bits, flags, false).ok().map(|pieces| pieces.kind),
+            Type::Pointer { address_space: 0 } if self.module.data_layout().pointer(0).bits == 64 => {
+                Some(Kind::Integer { bits: 64, extend: Extend::None })
+            }
+            _ => None,
+        }
     }
 
     fn part(&self, ty: TypeId, offset: u64, bit: u32, kind: Kind, place: Place) -> Part {

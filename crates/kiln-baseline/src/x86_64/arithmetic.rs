@@ -328,10 +328,10 @@ impl Generator<'_> {
             chosen[at as usize] = (yes, no);
         }
         let test = self.truth(condition)?;
-        let all_general = (0..count).all(|at| self.types.get(first + at).bank == Bank::Gpr);
+        let all_general = (0..count).all(|at| self.known.types.get(first + at).bank == Bank::Gpr);
         if all_general && test.parity == Parity::None {
             for (at, (yes, no)) in chosen[..count as usize].iter().enumerate() {
-                let wide = self.types.get(first + at as u32).bytes == 8;
+                let wide = self.known.types.get(first + at as u32).bytes == 8;
                 self.asm.cmov(test.cond, Gpr(*no), Gpr(*yes), wide);
             }
         } else {
@@ -381,7 +381,7 @@ impl Generator<'_> {
     pub(crate) fn extract_value(&mut self, instruction: &Instruction, from: ValueId, indices: &[u32]) -> Result<()> {
         let result = self.result(instruction)?;
         let ty = self.ty(from);
-        let (_, before) = field(self.types, self.module, ty, indices)?;
+        let (_, before) = field(&mut self.known.types, self.module, ty, indices)?;
         let count = self.type_parts(instruction.ty)?.1;
         self.copy_parts(result, 0, from, before, count)
     }
@@ -395,7 +395,7 @@ impl Generator<'_> {
     ) -> Result<()> {
         let result = self.result(instruction)?;
         let all = self.type_parts(instruction.ty)?.1;
-        let (ty, before) = field(self.types, self.module, instruction.ty, indices)?;
+        let (ty, before) = field(&mut self.known.types, self.module, instruction.ty, indices)?;
         let count = self.type_parts(ty)?.1;
         self.copy_parts(result, 0, into, 0, before)?;
         self.copy_parts(result, before, value, 0, count)?;
@@ -562,7 +562,7 @@ impl Generator<'_> {
     /// A vector of type `ty`'s only register, for operations on it.
     pub(crate) fn single_xmm(&mut self, ty: TypeId) -> Result<()> {
         match self.type_parts(ty)? {
-            (first, 1) if self.types.get(first).bank == Bank::Xmm => Ok(()),
+            (first, 1) if self.known.types.get(first).bank == Bank::Xmm => Ok(()),
             _ => Err(Box::new(Unsupported::Type("a vector of several registers, here"))),
         }
     }

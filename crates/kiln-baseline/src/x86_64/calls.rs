@@ -1,13 +1,15 @@
 //! Calls: arguments to their places, results from theirs; tail calls; what exceptions do.
 
 use kiln_bitcode::{
-    AttributeKind, AttributeList, AttributePlace, BlockId, Constant, GlobalRef, Instruction, Opcode, TailKind, ValueId,
+    AttributeKind, AttributeList, AttributePlace, BlockId, Call, Constant, FunctionId, GlobalRef, Instruction, Opcode,
+    TailKind, ValueId,
 };
 use kiln_link::RelocationKind;
 
 use super::abi::{Kind, Part as AbiPart, Place as AbiPlace, Signature};
 use super::encoder::{Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
 use super::generator::{Generator, Place, Result, Site};
+use super::known::{CallSignature, Callee, SignatureKey};
 use super::parts::Bank;
 use super::registers::{CALLER_SAVED, NO_PART, NO_REG, SCRATCH, XMM0, bit};
 use crate::compiler::Unsupported;
@@ -17,7 +19,7 @@ const COPY_INLINE_MAX: u32 = 128;
 
 /// What is called.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Callee {
+pub(crate) enum Destination {
     Direct(Target),
     Reg(Gpr),
     Mem(Mem),
@@ -37,9 +39,11 @@ impl Generator<'_> {
         match self.constant(callee) {
             Some(Constant::Global(GlobalRef::Function(function))) => {
                 let module = self.module;
-                let name = module.str(module.function(function).symbol.name);
-                if name.starts_with(b"llvm.") {
-                    return self.intrinsic(name, instruction, &operands[1..]);
+                let name = || module.str(module.function(function).symbol.name);
+                match self.known.callee(function, || super::intrinsics::classify(name())) {
+                    Callee::Nothing => return Ok(()),
+                    Callee::Intrinsic => return self.intrinsic(name(), instruction, &operands[1..]),
+                    Callee::Plain | Callee::Unknown => {}
                 }
             }
             Some(Constant::InlineAsm(asm)) => {
@@ -134,7 +138,7 @@ impl Generator<'_> {
         self.claim(RAX.0)?;
         self.claim(RDX.0)?;
         let (first, count) = self.type_parts(instruction.ty)?;
-        if count != 2 || (0..2).any(|at| self.types.get(first + at).bank != Bank::Gpr) {
+        if count != 2 || (0..2).any(|at| self.known.types.get(first + at).bank != Bank::Gpr) {
             return Err(Box::new(Unsupported::Type("an unusual landing pad")));
         }
         self.bind(result, 0, RAX.0);
@@ -193,76 +197,46 @@ impl Generator<'_> {
         self.load_into(reg, value, at)
     }
 
-    fn attribute_lists(&self, instruction: &Instruction, callee: ValueId) -> [Option<&AttributeList>; 2] {
-        let call = self.body.call(instruction);
+    /// The attributes of a call, and of the function that it names.
+    fn attribute_lists(&self, call: &Call, callee: Option<FunctionId>) -> [Option<&AttributeList>; 2] {
         let module = self.module;
         let own = (call.attributes as usize).checked_sub(1).and_then(|at| module.attribute_lists().get(at));
-        let callee = match self.constant(callee) {
-            Some(Constant::Global(GlobalRef::Function(function))) => Some(&module.function(function).attributes),
-            _ => None,
-        };
-        [own, callee]
+        [own, callee.map(|function| &module.function(function).attributes)]
     }
 
-    /// Finds the places of arguments and results, in `self.signature`.
-    fn classify_call(&mut self, instruction: &Instruction, callee: ValueId, arguments: &[u32]) -> Result<Signature> {
-        let body = self.body;
-        let call = *body.call(instruction);
-        if body.bundles(&call).next().is_some() {
-            return Err(Box::new(Unsupported::Attribute("operand bundles")));
-        }
-        let kiln_bitcode::Type::Function { parameters, .. } = self.module.ty(call.ty) else {
-            return Err(Box::new(Unsupported::Instruction("a call without function type")));
-        };
-        self.extra.clear();
-        for argument in &arguments[parameters.len().min(arguments.len())..] {
-            self.extra.push(body.type_of(self.module, ValueId(*argument)));
-        }
-        let mut signature = std::mem::take(self.signature);
+    /// Finds the places of the arguments and the result of a call, and checks that they are this compiler's.
+    fn classify_call(
+        &mut self,
+        call: &Call,
+        instruction: &Instruction,
+        function: Option<FunctionId>,
+        arguments: &[u32],
+        into: &mut CallSignature,
+    ) -> Result<()> {
         let module = self.module;
-        let lists = self.attribute_lists(instruction, callee);
+        self.extra.clear();
+        for argument in &arguments[self.parameter_count(call).min(arguments.len())..] {
+            self.extra.push(self.body.type_of(module, ValueId(*argument)));
+        }
+        let lists = self.attribute_lists(call, function);
         let mut given: [&AttributeList; 2] = [&module.function(self.function).attributes; 2];
         let mut count = 0;
         for list in lists.into_iter().flatten() {
             given[count] = list;
             count += 1;
         }
-        if given[..count].iter().any(|list| list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some())
-            && !self.frame.keep_slots
-        {
-            return Err(Box::new(Unsupported::Instruction(super::generator::RETURNS_TWICE)));
-        }
+        let given = &given[..count];
+        let twice = |list: &&AttributeList| list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some();
+        into.returns_twice = given.iter().any(twice);
+        let signature = &mut into.signature;
         signature
-            .classify(module, call.ty, self.extra, u32::from(call.convention), &given[..count], self.vectors)
+            .classify(module, call.ty, self.extra, u32::from(call.convention), given, self.vectors)
             .map_err(|what| Box::new(Unsupported::Attribute(what)))?;
-        Ok(signature)
-    }
-
-    fn make_call(
-        &mut self,
-        instruction: &Instruction,
-        callee: ValueId,
-        arguments: &[u32],
-        pad: Option<(Label, u32)>,
-        tail: TailKind,
-    ) -> Result<()> {
-        let signature = self.classify_call(instruction, callee, arguments)?;
-        let done = self.make_call_with(&signature, instruction, callee, arguments, pad, tail);
-        *self.signature = signature;
-        done
-    }
-
-    fn make_call_with(
-        &mut self,
-        signature: &Signature,
-        instruction: &Instruction,
-        callee: ValueId,
-        arguments: &[u32],
-        pad: Option<(Label, u32)>,
-        tail: TailKind,
-    ) -> Result<()> {
         if signature.stack_align > 16 {
             return Err(Box::new(Unsupported::Attribute("an argument on the stack with a large alignment")));
+        }
+        if signature.stack_bytes > 1 << 16 {
+            return Err(Box::new(Unsupported::Attribute("very many arguments on the stack")));
         }
         let mut argument = u32::MAX;
         let mut at = 0;
@@ -279,12 +253,62 @@ impl Generator<'_> {
                 self.check_type_part(instruction.ty, at, part)?;
             }
         }
+        Ok(())
+    }
+
+    /// How many parameters the type of a call names.
+    fn parameter_count(&self, call: &Call) -> usize {
+        match self.module.ty(call.ty) {
+            kiln_bitcode::Type::Function { parameters, .. } => parameters.len(),
+            _ => 0,
+        }
+    }
+
+    fn make_call(
+        &mut self,
+        instruction: &Instruction,
+        callee: ValueId,
+        arguments: &[u32],
+        pad: Option<(Label, u32)>,
+        tail: TailKind,
+    ) -> Result<()> {
+        let call = *self.body.call(instruction);
+        if self.body.bundles(&call).next().is_some() {
+            return Err(Box::new(Unsupported::Attribute("operand bundles")));
+        }
+        let function = match self.constant(callee) {
+            Some(Constant::Global(GlobalRef::Function(function))) => Some(function),
+            _ => None,
+        };
+        let site = self.known.site(function, call.ty);
+        let key = SignatureKey::of(&call, self.vectors);
+        let (mut signature, is_known) = self.known.take_signature(site, key);
+        let is_usual = arguments.len() == self.parameter_count(&call);
+        if !(is_known && is_usual) {
+            self.classify_call(&call, instruction, function, arguments, &mut signature)?;
+        }
+        if signature.returns_twice && !self.frame.keep_slots {
+            return Err(Box::new(Unsupported::Instruction(super::generator::RETURNS_TWICE)));
+        }
+        let done = self.make_call_with(&signature.signature, instruction, callee, arguments, pad, tail);
+        if is_usual {
+            self.known.keep_signature(site, key, signature);
+        }
+        done
+    }
+
+    fn make_call_with(
+        &mut self,
+        signature: &Signature,
+        instruction: &Instruction,
+        callee: ValueId,
+        arguments: &[u32],
+        pad: Option<(Label, u32)>,
+        tail: TailKind,
+    ) -> Result<()> {
         let tail = self.check_tail(signature, tail)?;
         let outgoing = signature.stack_bytes.next_multiple_of(16);
         if outgoing > 0 {
-            if outgoing > 1 << 16 {
-                return Err(Box::new(Unsupported::Attribute("very many arguments on the stack")));
-            }
             self.adjust_stack(-(outgoing as i32));
             self.place_on_stack(signature, arguments)?;
             self.free_pins();
@@ -337,9 +361,9 @@ impl Generator<'_> {
         self.change_uses(instruction, operands, 1);
         let start = self.asm.position();
         match callee {
-            Callee::Direct(target) => self.asm.branch(0xe8, target, RelocationKind::PLT32),
-            Callee::Reg(reg) => self.asm.rr(Op::one(0xff), 2, reg.0),
-            Callee::Mem(mem) => self.asm.rm(Op::one(0xff), 2, &mem),
+            Destination::Direct(target) => self.asm.branch(0xe8, target, RelocationKind::PLT32),
+            Destination::Reg(reg) => self.asm.rr(Op::one(0xff), 2, reg.0),
+            Destination::Mem(mem) => self.asm.rm(Op::one(0xff), 2, &mem),
         }
         self.sites.push(Site { start, end: self.asm.position(), pad });
         if outgoing > 0 {
@@ -371,7 +395,7 @@ impl Generator<'_> {
         if let Some(home) = home {
             let (first, count) = self.type_parts(instruction.ty)?;
             for at in 0..count {
-                let part = self.types.get(first + at);
+                let part = self.known.types.get(first + at);
                 let reg = self.load_memory(&Mem::frame(home), part)?;
                 self.bind_or_drop(result, at, reg);
             }
@@ -461,21 +485,21 @@ impl Generator<'_> {
     }
 
     /// What to call, without a register that holds an argument.
-    fn callee(&mut self, callee: ValueId) -> Result<Callee> {
+    fn callee(&mut self, callee: ValueId) -> Result<Destination> {
         if let Some(constant) = self.constant(callee) {
             if let Constant::Global(base) = constant {
-                return Ok(Callee::Direct(self.symbol(base)));
+                return Ok(Destination::Direct(self.symbol(base)));
             }
             self.load_into(SCRATCH.0, callee, 0)?;
-            return Ok(Callee::Reg(SCRATCH));
+            return Ok(Destination::Reg(SCRATCH));
         }
         if let Some(part) = self.part_of(callee, 0) {
             let known = self.parts[part as usize];
             if known.reg != NO_REG {
-                return Ok(Callee::Reg(Gpr(known.reg)));
+                return Ok(Destination::Reg(Gpr(known.reg)));
             }
             if known.stored {
-                return Ok(Callee::Mem(self.slot_mem(part)));
+                return Ok(Destination::Mem(self.slot_mem(part)));
             }
             return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
@@ -483,7 +507,7 @@ impl Generator<'_> {
             return Err(Box::new(Unsupported::Instruction("a call of an address that was put off")));
         }
         self.load_into(SCRATCH.0, callee, 0)?;
-        Ok(Callee::Reg(SCRATCH))
+        Ok(Destination::Reg(SCRATCH))
     }
 
     // ---- tail calls ---------------------------------------------------------------------------------------------
@@ -517,16 +541,16 @@ impl Generator<'_> {
     }
 
     /// The arguments are in place; the frame goes, and the callee returns to the caller.
-    fn tail_jump(&mut self, callee: Callee) {
+    fn tail_jump(&mut self, callee: Destination) {
         let target = match callee {
-            Callee::Direct(target) => Some(target),
-            Callee::Reg(reg) => {
+            Destination::Direct(target) => Some(target),
+            Destination::Reg(reg) => {
                 if reg != SCRATCH {
                     self.asm.mov(SCRATCH, reg);
                 }
                 None
             }
-            Callee::Mem(mem) => {
+            Destination::Mem(mem) => {
                 self.asm.load(SCRATCH, &mem, 8);
                 None
             }

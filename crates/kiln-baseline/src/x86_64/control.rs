@@ -568,7 +568,7 @@ impl Generator<'_> {
         if at >= count {
             return Err(Box::new(Unsupported::Attribute("an argument in more parts than expected")));
         }
-        let own = self.types.get(first + at);
+        let own = self.known.types.get(first + at);
         let same = match part.kind {
             Kind::Integer { bits, .. } => own.bank == Bank::Gpr && own.bits == bits,
             Kind::Float { bits } => own.bank == Bank::Xmm && u32::from(own.bytes) * 8 == u32::from(bits),

@@ -6,10 +6,13 @@
 //!
 //! Intel SDM volume 2, chapter 2 ("Instruction Format") and appendix A; the tests compare with LLVM's disassembler.
 
-use kiln_link::RelocationKind;
-
+mod buffer;
 #[cfg(test)]
 mod tests;
+
+use kiln_link::RelocationKind;
+
+use self::buffer::Buffer;
 
 /// A general-purpose register by its number in ModRM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,60 +32,72 @@ pub(crate) const RDI: Gpr = Gpr(7);
 
 /// One row of the opcode map.
 ///
-/// Bits 0-7 opcode, 8-9 map (none, 0F, 0F38, 0F3A), 10-11 prefix (none, 66, F3, F2), 12 REX.W, 13 the register operand
-/// is a byte, 14 the other operand is a byte.
+/// Bits 0-31 mandatory prefix, the map's escape bytes and the opcode in their order, 32-39 how many bits these are, 40-43
+/// how many of them are the prefix, 44 REX.W, 45 the register operand is a byte, 46 the other operand is a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Op(u32);
+pub(crate) struct Op(u64);
+
+const LENGTH: u32 = 32;
+const PREFIX: u32 = 40;
+const W: u32 = 44;
+const BYTE_REG: u64 = 1 << 45;
+const BYTE_RM: u64 = 1 << 46;
 
 impl Op {
     /// An opcode of the one-byte map.
     pub(crate) const fn one(opcode: u8) -> Op {
-        Op(opcode as u32)
+        Op(opcode as u64 | 8 << LENGTH)
     }
 
     /// `0F opcode`
     pub(crate) const fn two(opcode: u8) -> Op {
-        Op(opcode as u32 | 1 << 8)
+        Op(0x0f | (opcode as u64) << 8 | 16 << LENGTH)
     }
 
     /// `0F 38 opcode`
     pub(crate) const fn three38(opcode: u8) -> Op {
-        Op(opcode as u32 | 2 << 8)
+        Op(0x380f | (opcode as u64) << 16 | 24 << LENGTH)
+    }
+
+    const fn prefix(self, byte: u8) -> Op {
+        debug_assert!(self.0 >> PREFIX & 0xf == 0, "one prefix only");
+        let flags = self.0 & !0xffff_ffff;
+        Op(((self.0 & 0xff_ffff) << 8 | byte as u64 | flags) + (8 << LENGTH) + (8 << PREFIX))
     }
 
     /// With prefix 66.
     pub(crate) const fn p66(self) -> Op {
-        Op(self.0 | 1 << 10)
+        self.prefix(0x66)
     }
 
     /// With prefix F3.
     pub(crate) const fn pf3(self) -> Op {
-        Op(self.0 | 2 << 10)
+        self.prefix(0xf3)
     }
 
     /// With prefix F2.
     pub(crate) const fn pf2(self) -> Op {
-        Op(self.0 | 3 << 10)
+        self.prefix(0xf2)
     }
 
     /// With REX.W.
     pub(crate) const fn w(self) -> Op {
-        Op(self.0 | 1 << 12)
+        self.w_if(true)
     }
 
     /// With REX.W if `wide`.
     pub(crate) const fn w_if(self, wide: bool) -> Op {
-        Op(self.0 | (wide as u32) << 12)
+        Op(self.0 | (wide as u64) << W)
     }
 
     /// The register operand is a byte register.
     pub(crate) const fn byte_reg(self) -> Op {
-        Op(self.0 | 1 << 13)
+        Op(self.0 | BYTE_REG)
     }
 
     /// The register-or-memory operand is a byte.
     pub(crate) const fn byte_rm(self) -> Op {
-        Op(self.0 | 1 << 14)
+        Op(self.0 | BYTE_RM)
     }
 
     /// An operation of `bytes` bytes whose opcode has the width in bit 0 (0 for bytes).
@@ -93,6 +108,50 @@ impl Op {
             4 => Op::one(opcode),
             _ => Op::one(opcode).w(),
         }
+    }
+
+    /// The instruction up to its opcode.
+    #[inline]
+    fn head(self, reg: u8, index: u8, rm: u8, rm_is_reg: bool) -> Head {
+        let Op(op) = self;
+        let word = op & 0xffff_ffff;
+        let bits = (op >> LENGTH) as u32 & 0x38;
+        let mut rex = (op >> W & 1) << 3 | u64::from(reg >> 3 & 1) << 2 | u64::from(index >> 3 & 1) << 1;
+        rex |= u64::from(rm >> 3 & 1);
+        if op & (BYTE_REG | BYTE_RM) != 0 {
+            // Without REX, 4-7 would be AH, CH, DH, BH.
+            let byte_reg = op & BYTE_REG != 0 && (4..8).contains(&reg);
+            let byte_rm = op & BYTE_RM != 0 && rm_is_reg && (4..8).contains(&rm);
+            rex |= u64::from(byte_reg || byte_rm) << 6;
+        }
+        if rex == 0 {
+            return Head { word, bits };
+        }
+        // Between the prefix and the rest.
+        let before = (op >> PREFIX) as u32 & 8;
+        let prefix = word & ((1 << before) - 1);
+        Head { word: prefix | (rex | 0x40) << before | (word ^ prefix) << 8, bits: bits + 8 }
+    }
+}
+
+/// The first bytes of an instruction, lowest first.
+#[derive(Clone, Copy)]
+struct Head {
+    word: u64,
+    bits: u32,
+}
+
+impl Head {
+    /// At most eight bytes in all: prefix, REX, three of opcode, ModRM, SIB, and one of displacement or immediate.
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.word |= u64::from(byte) << self.bits;
+        self.bits += 8;
+    }
+
+    #[inline]
+    fn bytes(self) -> usize {
+        self.bits as usize / 8
     }
 }
 
@@ -230,31 +289,11 @@ pub(crate) enum Shift {
 /// Code in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
-    pub(crate) code: Vec<u8>,
+    pub(crate) code: Buffer,
     labels: Vec<u32>,
     /// Displacements of jumps to labels that were not bound yet.
     jumps: Vec<(u32, Label)>,
     pub(crate) references: Vec<Reference>,
-}
-
-/// An instruction while it is put together.
-struct Bytes {
-    bytes: [u8; 24],
-    len: usize,
-}
-
-impl Bytes {
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
-    }
-
-    #[inline]
-    fn push4(&mut self, value: i32) {
-        self.bytes[self.len..self.len + 4].copy_from_slice(&value.to_le_bytes());
-        self.len += 4;
-    }
 }
 
 impl Encoder {
@@ -308,9 +347,9 @@ impl Encoder {
 
     pub(crate) fn jmp(&mut self, label: Label) {
         match self.near(label) {
-            Some(distance) => self.code.extend_from_slice(&[0xeb, distance]),
+            Some(distance) => self.code.put(0xeb | u64::from(distance) << 8, 2),
             None => {
-                self.code.extend_from_slice(&[0xe9, 0, 0, 0, 0]);
+                self.code.put(0xe9, 5);
                 self.jumps.push((self.position() - 4, label));
             }
         }
@@ -318,9 +357,9 @@ impl Encoder {
 
     pub(crate) fn jcc(&mut self, cond: Cond, label: Label) {
         match self.near(label) {
-            Some(distance) => self.code.extend_from_slice(&[0x70 | cond as u8, distance]),
+            Some(distance) => self.code.put(0x70 | cond as u64 | u64::from(distance) << 8, 2),
             None => {
-                self.code.extend_from_slice(&[0x0f, 0x80 | cond as u8, 0, 0, 0, 0]);
+                self.code.put(0x0f | (0x80 | cond as u64) << 8, 6);
                 self.jumps.push((self.position() - 4, label));
             }
         }
@@ -328,12 +367,12 @@ impl Encoder {
 
     /// A conditional jump over code that is shorter than 128 bytes; [`Encoder::land`] ends it.
     pub(crate) fn skip(&mut self, cond: Cond) -> usize {
-        self.code.extend_from_slice(&[0x70 | cond as u8, 0]);
+        self.code.put(0x70 | cond as u64, 2);
         self.code.len()
     }
 
     pub(crate) fn skip_always(&mut self) -> usize {
-        self.code.extend_from_slice(&[0xeb, 0]);
+        self.code.put(0xeb, 2);
         self.code.len()
     }
 
@@ -346,144 +385,134 @@ impl Encoder {
     // ---- operands -----------------------------------------------------------------------------------------------
 
     #[inline]
-    fn start(op: Op, reg: u8, index: u8, rm: u8, rm_is_reg: bool) -> Bytes {
-        let mut out = Bytes { bytes: [0; 24], len: 0 };
-        match op.0 >> 10 & 3 {
-            0 => {}
-            1 => out.push(0x66),
-            2 => out.push(0xf3),
-            _ => out.push(0xf2),
-        }
-        let mut rex = ((op.0 >> 12 & 1) as u8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
-        // Without REX, 4-7 would be AH, CH, DH, BH.
-        let byte_reg = op.0 >> 13 & 1 != 0 && (4..8).contains(&reg);
-        let byte_rm = op.0 >> 14 & 1 != 0 && rm_is_reg && (4..8).contains(&rm);
-        if rex != 0 || byte_reg || byte_rm {
-            rex |= 0x40;
-            out.push(rex);
-        }
-        match op.0 >> 8 & 3 {
-            0 => {}
-            1 => out.push(0x0f),
-            2 => {
-                out.push(0x0f);
-                out.push(0x38);
-            }
-            _ => {
-                out.push(0x0f);
-                out.push(0x3a);
-            }
-        }
-        out.push(op.0 as u8);
-        out
+    fn put(&mut self, head: Head) {
+        self.code.put(head.word, head.bytes());
     }
 
     /// `op reg, rm` with both in registers.
     #[inline]
     pub(crate) fn rr(&mut self, op: Op, reg: u8, rm: u8) {
-        let mut out = Self::start(op, reg, 0, rm, true);
+        let mut out = op.head(reg, 0, rm, true);
         out.push(0xc0 | (reg & 7) << 3 | rm & 7);
-        self.code.extend_from_slice(&out.bytes[..out.len]);
+        self.put(out);
     }
 
     /// The same with an immediate byte.
     #[inline]
     pub(crate) fn rr_i8(&mut self, op: Op, reg: u8, rm: u8, imm: u8) {
-        let mut out = Self::start(op, reg, 0, rm, true);
+        let mut out = op.head(reg, 0, rm, true);
         out.push(0xc0 | (reg & 7) << 3 | rm & 7);
         out.push(imm);
-        self.code.extend_from_slice(&out.bytes[..out.len]);
+        self.put(out);
     }
 
     /// The same with an immediate of four bytes.
     #[inline]
     pub(crate) fn rr_i32(&mut self, op: Op, reg: u8, rm: u8, imm: i32) {
-        let mut out = Self::start(op, reg, 0, rm, true);
-        out.push(0xc0 | (reg & 7) << 3 | rm & 7);
-        out.push4(imm);
-        self.code.extend_from_slice(&out.bytes[..out.len]);
+        self.rr(op, reg, rm);
+        self.code.put(u64::from(imm as u32), 4);
     }
 
+    /// With an immediate of `imm_bytes` bytes, at most four.
     #[inline]
-    fn memory(&mut self, op: Op, reg: u8, mem: &Mem, imm: &[u8]) {
-        let index = mem.index.map_or(0, |(index, _)| index.0);
-        let base = match mem.base {
-            Base::Reg(base) => base.0,
-            _ => 0,
-        };
-        let mut out = Self::start(op, reg, index, base, false);
+    fn memory(&mut self, op: Op, reg: u8, mem: &Mem, imm: u32, imm_bytes: usize) {
+        if let Mem { base: Base::Reg(base), index: None, disp } = *mem
+            && base.0 & 7 != 4
+        {
+            self.based(op, reg, base, disp, imm, imm_bytes);
+        } else {
+            self.other_memory(op, reg, mem, imm, imm_bytes);
+        }
+    }
+
+    /// Of a register and a displacement, which most places are.
+    fn based(&mut self, op: Op, reg: u8, base: Gpr, disp: i32, imm: u32, imm_bytes: usize) {
+        let mut out = op.head(reg, 0, base.0, false);
+        let field = (reg & 7) << 3 | base.0 & 7;
+        if let Ok(short) = i8::try_from(disp) {
+            // The displacement may be left out, but not with RBP and R13.
+            let left_out = disp == 0 && base.0 & 7 != 5;
+            out.push(if left_out { field } else { 0x40 | field });
+            out.word |= u64::from(short as u8) << out.bits;
+            out.bits += if left_out { 0 } else { 8 };
+            self.put(out);
+            if imm_bytes > 0 {
+                self.code.put(u64::from(imm), imm_bytes);
+            }
+        } else {
+            out.push(0x80 | field);
+            self.put(out);
+            self.code.put(u64::from(disp as u32) | u64::from(imm) << 32, 4 + imm_bytes);
+        }
+    }
+
+    fn other_memory(&mut self, op: Op, reg: u8, mem: &Mem, imm: u32, imm_bytes: usize) {
         let field = (reg & 7) << 3;
-        let mut reference = None;
+        // Behind ModRM and SIB: the displacement and its length.
+        let (mut out, disp, disp_bytes);
         match (mem.base, mem.index) {
-            (Base::Rip(target, kind), None) => {
-                out.push(field | 5);
-                reference = Some((target, kind, out.len));
-                out.push4(0);
-            }
-            (Base::Rip(..), Some(_)) => unreachable!("RIP has no index"),
-            (Base::None, None) => {
-                out.push(field | 4);
-                out.push(0x25);
-                out.push4(mem.disp);
-            }
-            (Base::None, Some((index, scale))) => {
-                out.push(field | 4);
-                out.push(scale << 6 | (index.0 & 7) << 3 | 5);
-                out.push4(mem.disp);
-            }
             (Base::Reg(base), index) => {
-                let mode = match mem.disp {
-                    0 if base.0 & 7 != 5 => 0,
-                    -128..=127 => 0x40,
-                    _ => 0x80,
+                let mode;
+                (mode, disp_bytes) = match mem.disp {
+                    0 if base.0 & 7 != 5 => (0, 0),
+                    -128..=127 => (0x40, 1),
+                    _ => (0x80, 4),
                 };
+                disp = if disp_bytes == 4 { mem.disp as u32 } else { u32::from(mem.disp as u8) };
                 match index {
+                    None => {
+                        out = op.head(reg, 0, base.0, false);
+                        out.push(mode | field | base.0 & 7);
+                        if base.0 & 7 == 4 {
+                            out.push(0x24);
+                        }
+                    }
                     Some((index, scale)) => {
                         debug_assert_ne!(index, RSP, "RSP is no index");
+                        out = op.head(reg, index.0, base.0, false);
                         out.push(mode | field | 4);
                         out.push(scale << 6 | (index.0 & 7) << 3 | base.0 & 7);
                     }
-                    None if base.0 & 7 == 4 => {
-                        out.push(mode | field | 4);
-                        out.push(0x24);
-                    }
-                    None => out.push(mode | field | base.0 & 7),
-                }
-                match mode {
-                    0 => {}
-                    0x40 => out.push(mem.disp as u8),
-                    _ => out.push4(mem.disp),
                 }
             }
+            (Base::Rip(target, kind), index) => {
+                debug_assert_eq!(index, None, "RIP has no index");
+                out = op.head(reg, 0, 0, false);
+                out.push(field | 5);
+                (disp, disp_bytes) = (0, 4);
+                // The displacement counts from the end of the instruction.
+                let addend = i64::from(mem.disp) - (disp_bytes + imm_bytes) as i64;
+                let offset = (self.code.len() + out.bytes()) as u32;
+                self.references.push(Reference { offset, target, kind, addend });
+            }
+            (Base::None, index) => {
+                let (index, scale) = index.unwrap_or((RSP, 0));
+                out = op.head(reg, index.0, 0, false);
+                out.push(field | 4);
+                out.push(scale << 6 | (index.0 & 7) << 3 | 5);
+                (disp, disp_bytes) = (mem.disp as u32, 4);
+            }
         }
-        for byte in imm {
-            out.push(*byte);
-        }
-        if let Some((target, kind, at)) = reference {
-            // The displacement counts from the end of the instruction.
-            let addend = i64::from(mem.disp) - (out.len - at) as i64;
-            let offset = (self.code.len() + at) as u32;
-            self.references.push(Reference { offset, target, kind, addend });
-        }
-        self.code.extend_from_slice(&out.bytes[..out.len]);
+        self.put(out);
+        self.code.put(u64::from(disp) | u64::from(imm) << (8 * disp_bytes), disp_bytes + imm_bytes);
     }
 
     /// `op reg, [mem]` or `op [mem], reg`, as the opcode says.
     #[inline]
     pub(crate) fn rm(&mut self, op: Op, reg: u8, mem: &Mem) {
-        self.memory(op, reg, mem, &[]);
+        self.memory(op, reg, mem, 0, 0);
     }
 
     pub(crate) fn rm_i8(&mut self, op: Op, reg: u8, mem: &Mem, imm: u8) {
-        self.memory(op, reg, mem, &[imm]);
+        self.memory(op, reg, mem, u32::from(imm), 1);
     }
 
     pub(crate) fn rm_i16(&mut self, op: Op, reg: u8, mem: &Mem, imm: i16) {
-        self.memory(op, reg, mem, &imm.to_le_bytes());
+        self.memory(op, reg, mem, u32::from(imm as u16), 2);
     }
 
     pub(crate) fn rm_i32(&mut self, op: Op, reg: u8, mem: &Mem, imm: i32) {
-        self.memory(op, reg, mem, &imm.to_le_bytes());
+        self.memory(op, reg, mem, imm as u32, 4);
     }
 
     // ---- moves --------------------------------------------------------------------------------------------------
@@ -501,22 +530,17 @@ impl Encoder {
     /// The shortest `mov to, value`; changes no flags.
     pub(crate) fn mov_imm(&mut self, to: Gpr, value: u64) {
         if value <= u64::from(u32::MAX) {
-            let mut out = Bytes { bytes: [0; 24], len: 0 };
+            let opcode = 0xb8 | u64::from(to.0 & 7);
             if to.0 >= 8 {
-                out.push(0x41);
+                self.code.put(0x41 | opcode << 8 | value << 16, 6);
+            } else {
+                self.code.put(opcode | value << 8, 5);
             }
-            out.push(0xb8 | to.0 & 7);
-            out.push4(value as u32 as i32);
-            self.code.extend_from_slice(&out.bytes[..out.len]);
         } else if let Ok(value) = i32::try_from(value as i64) {
             self.rr_i32(Op::one(0xc7).w(), 0, to.0, value);
         } else {
-            let mut out = Bytes { bytes: [0; 24], len: 0 };
-            out.push(0x48 | to.0 >> 3);
-            out.push(0xb8 | to.0 & 7);
-            out.push4(value as u32 as i32);
-            out.push4((value >> 32) as u32 as i32);
-            self.code.extend_from_slice(&out.bytes[..out.len]);
+            self.code.put(u64::from(0x48 | to.0 >> 3) | u64::from(0xb8 | to.0 & 7) << 8, 2);
+            self.code.put(value, 8);
         }
     }
 
@@ -607,7 +631,7 @@ impl Encoder {
             (Ok(short), _) => self.rr_i8(Op::sized(0x83, bytes), alu as u8, to.0, short as u8),
             (_, 2) => {
                 self.rr_i8(Op::sized(0x81, 2), alu as u8, to.0, value as u8);
-                self.code.push((value >> 8) as u8);
+                self.code.put(u64::from((value >> 8) as u8), 1);
             }
             _ => self.rr_i32(Op::sized(0x81, bytes), alu as u8, to.0, value),
         }
@@ -687,13 +711,13 @@ impl Encoder {
 
     pub(crate) fn push(&mut self, reg: Gpr) {
         if reg.0 >= 8 {
-            self.code.push(0x41);
+            self.code.put(0x41, 1);
         }
-        self.code.push(0x50 | reg.0 & 7);
+        self.code.put(u64::from(0x50 | reg.0 & 7), 1);
     }
 
     pub(crate) fn ud2(&mut self) {
-        self.code.extend_from_slice(&[0x0f, 0x0b]);
+        self.code.put(0x0b0f, 2);
     }
 
     /// Pads with the recommended multi-byte `nop`s (SDM, NOP) to a multiple of `align` minus `before`.
@@ -724,14 +748,14 @@ impl Encoder {
         if start > 4 {
             self.nops(8 - start);
         }
-        self.code.extend_from_slice(&[opcode, 0, 0, 0, 0]);
+        self.code.put(u64::from(opcode), 5);
         let offset = self.position() - 4;
         self.references.push(Reference { offset, target, kind, addend: -4 });
     }
 
     /// `call target` wherever it falls: part of a sequence that the linker knows.
     pub(crate) fn unaligned_call(&mut self, target: Target) {
-        self.code.extend_from_slice(&[0xe8, 0, 0, 0, 0]);
+        self.code.put(0xe8, 5);
         let offset = self.position() - 4;
         self.references.push(Reference { offset, target, kind: RelocationKind::PLT32, addend: -4 });
     }

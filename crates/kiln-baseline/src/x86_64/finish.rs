@@ -1,7 +1,9 @@
 //! The function's ends: prologue, epilogue, tables, and the graph.
 
 use kiln_abi::symbol::{self, Id};
-use kiln_bitcode::{Attribute, AttributeKind, AttributePlace, Constant, FunctionId, GlobalId, Module, ThreadLocal};
+use kiln_bitcode::{
+    Attribute, AttributeKind, AttributeList, AttributePlace, Constant, FunctionId, GlobalId, Module, ThreadLocal,
+};
 use kiln_link::{Binding, Content, Graph, RelocationKind, SectionKind, Symbol, SymbolId};
 
 use super::eh::{self, FrameRows};
@@ -55,20 +57,25 @@ fn refused_key(key: &[u8], value: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Refuses functions with properties that this compiler does not give them.
-pub(crate) fn check_function(module: &Module, function: FunctionId) -> Result<()> {
-    let function = module.function(function);
-    let refuse = |what| Err(Box::new(Unsupported::Attribute(what)));
-    for attribute in function.attributes.at(AttributePlace::Function) {
+/// Refuses functions with attributes that this compiler does not heed.
+pub(crate) fn check_attributes(attributes: &AttributeList) -> Result<()> {
+    for attribute in attributes.at(AttributePlace::Function) {
         let what = match attribute {
             Attribute::Enum(kind) | Attribute::Int(kind, _) => refused_kind(*kind),
             Attribute::String { key, value } => refused_key(key, value),
             _ => None,
         };
         if let Some(what) = what {
-            return refuse(what);
+            return Err(Box::new(Unsupported::Attribute(what)));
         }
     }
+    Ok(())
+}
+
+/// Refuses functions with properties that this compiler does not give them.
+pub(crate) fn check_function(module: &Module, function: FunctionId) -> Result<()> {
+    let function = module.function(function);
+    let refuse = |what| Err(Box::new(Unsupported::Attribute(what)));
     if function.gc.is_some() {
         return refuse("garbage collection");
     }
@@ -140,9 +147,9 @@ impl Generator<'_> {
         self.emit_tables();
         self.asm.resolve_jumps();
 
-        let (prologue, pushed, framed, saved_from) = self.prologue(used);
-        let start = PROLOGUE_MAX - prologue.len();
-        self.asm.code[start..PROLOGUE_MAX].copy_from_slice(&prologue);
+        let (pushed, framed, saved_from) = self.prologue(used);
+        let start = PROLOGUE_MAX - self.prologue.code.len();
+        self.asm.code[start..PROLOGUE_MAX].copy_from_slice(&self.prologue.code);
         let start = start as u32;
         self.fill_sites(start)?;
 
@@ -168,8 +175,7 @@ impl Generator<'_> {
     fn emit_tables(&mut self) {
         let tables = std::mem::take(self.tables);
         for (label, entries) in &tables {
-            let pad = self.asm.code.len().next_multiple_of(4) - self.asm.code.len();
-            self.asm.code.resize(self.asm.code.len() + pad, 0xcc);
+            self.asm.code.fill_to(self.asm.code.len().next_multiple_of(4), 0xcc);
             self.asm.bind(*label);
             let table = self.asm.position();
             for entry in entries {
@@ -180,9 +186,10 @@ impl Generator<'_> {
         *self.tables = tables;
     }
 
-    /// The bytes of the prologue, and where its steps end.
-    fn prologue(&mut self, used: u32) -> (Vec<u8>, u32, u32, u32) {
-        let mut asm = super::encoder::Encoder::default();
+    /// Makes the prologue, and says where its steps end.
+    fn prologue(&mut self, used: u32) -> (u32, u32, u32) {
+        let mut asm = std::mem::take(self.prologue);
+        asm.clear();
         asm.push(RBP);
         let pushed = asm.position();
         asm.mov(RBP, RSP);
@@ -211,7 +218,8 @@ impl Generator<'_> {
         let saved_from = asm.position();
         let pad = asm.code.len().next_multiple_of(16) - asm.code.len();
         asm.nops(pad);
-        (asm.code, pushed, framed, saved_from)
+        *self.prologue = asm;
+        (pushed, framed, saved_from)
     }
 
     /// The globals that hold addresses of this function's blocks.
@@ -273,7 +281,7 @@ impl Generator<'_> {
     fn graph(&mut self, start: u32, rows: &FrameRows<'_>) -> Result<Graph<'static>> {
         let pool = self.asm.code.len().next_multiple_of(16);
         if !self.pool.bytes.is_empty() {
-            self.asm.code.resize(pool, 0xcc);
+            self.asm.code.fill_to(pool, 0xcc);
             self.asm.code.extend_from_slice(&self.pool.bytes);
         }
         let owned = self.owned_globals()?;

@@ -270,13 +270,13 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         let same = from.1 == to.1
             && (0..from.1).all(|at| {
-                let (a, b) = (self.types.get(from.0 + at), self.types.get(to.0 + at));
+                let (a, b) = (self.known.types.get(from.0 + at), self.known.types.get(to.0 + at));
                 a.bank == b.bank && (a.bank == Bank::Xmm || a.bits == b.bits)
             });
         if same {
             return self.copy_parts(result, 0, value, 0, to.1);
         }
-        let (a, b) = (self.types.get(from.0), self.types.get(to.0));
+        let (a, b) = (self.known.types.get(from.0), self.known.types.get(to.0));
         match (from.1, to.1, a.bank, b.bank) {
             (1, 1, Bank::Gpr, Bank::Xmm) if matches!(a.bits, 32 | 64) => {
                 let reg = self.read_gpr(value, 0)?;

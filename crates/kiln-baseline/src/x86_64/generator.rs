@@ -9,7 +9,8 @@ use super::calls::Tail;
 use super::eh::Exceptions;
 use super::encoder::{Encoder, Label, Mem};
 use super::frame::Frame;
-use super::parts::{Bank, PartTable, PartType};
+use super::known::Known;
+use super::parts::{Bank, PartType};
 use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
 use crate::analysis::Analysis;
@@ -42,6 +43,8 @@ pub(crate) struct Value {
     pub(crate) parts: u32,
     /// Operands that are still to be read.
     pub(crate) uses: u32,
+    /// [`crate::analysis::Life::crosses`]
+    pub(crate) crosses: bool,
     /// Scratch of parallel moves: how many pending ones read this phi, and which one writes it.
     pub(crate) readers: u32,
     pub(crate) pending: u32,
@@ -60,7 +63,8 @@ pub(crate) struct Site {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) asm: Encoder,
-    pub(crate) types: PartTable,
+    pub(crate) prologue: Encoder,
+    pub(crate) known: Known,
     pub(crate) values: Vec<Value>,
     pub(crate) parts: Vec<Part>,
     pub(crate) ending: Vec<u32>,
@@ -70,7 +74,6 @@ pub(crate) struct Memory {
     pub(crate) symbols: Symbols,
     pub(crate) sites: Vec<Site>,
     pub(crate) incoming: HashMap<u32, i32>,
-    pub(crate) signature: Signature,
     pub(crate) own: Signature,
     pub(crate) extra: Vec<TypeId>,
     pub(crate) numbers: Vec<u32>,
@@ -90,7 +93,8 @@ pub(crate) struct Generator<'a> {
     pub(crate) function: FunctionId,
     pub(crate) first_value: u32,
     pub(crate) asm: &'a mut Encoder,
-    pub(crate) types: &'a mut PartTable,
+    pub(crate) prologue: &'a mut Encoder,
+    pub(crate) known: &'a mut Known,
     pub(crate) values: &'a mut Vec<Value>,
     pub(crate) parts: &'a mut Vec<Part>,
     pub(crate) ending: &'a mut Vec<u32>,
@@ -101,7 +105,6 @@ pub(crate) struct Generator<'a> {
     pub(crate) sites: &'a mut Vec<Site>,
     /// Where phis of blocks that indirect jumps enter are written, by value.
     pub(crate) incoming: &'a mut HashMap<u32, i32>,
-    pub(crate) signature: &'a mut Signature,
     /// The function's own signature.
     pub(crate) own: &'a mut Signature,
     pub(crate) extra: &'a mut Vec<TypeId>,
@@ -135,10 +138,11 @@ pub(crate) struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    pub(crate) fn new(module: &'a Module, body: &'a Body, flow: &'a Analysis, memory: &'a mut Memory) -> Self {
+    pub(crate) fn new(module: &'a Module, body: &'a Body, flow: &'a Analysis, memory: &'a mut Memory) -> Result<Self> {
         let Memory {
             asm,
-            types,
+            prologue,
+            known,
             values,
             parts,
             ending,
@@ -148,7 +152,6 @@ impl<'a> Generator<'a> {
             symbols,
             sites,
             incoming,
-            signature,
             own,
             extra,
             numbers,
@@ -160,12 +163,12 @@ impl<'a> Generator<'a> {
             exceptions,
         } = memory;
         asm.clear();
-        types.reset(module);
         values.clear();
         values.extend(flow.lives.iter().map(|life| Value {
             place: Place::Nowhere,
             parts: 0,
             uses: life.uses,
+            crosses: life.crosses(),
             readers: 0,
             pending: 0,
         }));
@@ -186,19 +189,19 @@ impl<'a> Generator<'a> {
         edges.resize(flow.order.len(), crate::analysis::NONE);
         tails.clear();
         exceptions.clear();
-        asm.code.resize(super::finish::PROLOGUE_MAX, 0);
+        asm.code.fill_to(super::finish::PROLOGUE_MAX, 0);
         let epilogue = asm.label();
         let function = body.function();
-        let attributes = &module.function(function).attributes;
-        let vectors = Vectors::of(attributes);
-        Generator {
+        let properties = known.properties(&module.function(function).attributes)?;
+        Ok(Generator {
             module,
             body,
             flow,
             function,
             first_value: body.first_value(),
             asm,
-            types,
+            prologue,
+            known,
             values,
             parts,
             ending,
@@ -208,7 +211,6 @@ impl<'a> Generator<'a> {
             symbols,
             sites,
             incoming,
-            signature,
             own,
             extra,
             numbers,
@@ -220,16 +222,16 @@ impl<'a> Generator<'a> {
             exceptions,
             epilogue,
             lane_areas: [0; 3],
-            may_tail_call: attributes.string(b"disable-tail-calls") != Some(b"true"),
+            may_tail_call: properties.may_tail_call,
             outgoing: 0,
             ended: false,
             registers: Registers::default(),
-            vectors,
+            vectors: properties.vectors,
             position: 0,
             result_slot: 0,
             save_area: 0,
             dynamic: false,
-        }
+        })
     }
 
     // ---- types --------------------------------------------------------------------------------------------------
@@ -239,20 +241,21 @@ impl<'a> Generator<'a> {
     }
 
     pub(crate) fn type_parts(&mut self, ty: TypeId) -> Result<(u32, u32)> {
-        self.types.range(self.module, ty)
+        self.known.types.range(self.module, ty)
     }
 
     /// The type of part `at` of values of type `ty`.
+    #[inline]
     pub(crate) fn part_type(&mut self, ty: TypeId, at: u32) -> Result<PartType> {
         let (first, count) = self.type_parts(ty)?;
         debug_assert!(at < count);
-        Ok(self.types.get(first + at))
+        Ok(self.known.types.get(first + at))
     }
 
     /// The only part of values of type `ty`.
     pub(crate) fn scalar(&mut self, ty: TypeId) -> Result<PartType> {
         match self.type_parts(ty)? {
-            (first, 1) => Ok(self.types.get(first)),
+            (first, 1) => Ok(self.known.types.get(first)),
             _ => Err(Box::new(Unsupported::Type("a value of several parts, here"))),
         }
     }
@@ -280,9 +283,14 @@ impl<'a> Generator<'a> {
         }
         let (first_type, count) = self.type_parts(self.body.type_of(self.module, value))?;
         let first = self.parts.len() as u32;
-        for at in 0..count {
-            let PartType { bank, bytes, .. } = self.types.get(first_type + at);
-            self.parts.push(Part { value: index, slot: 0, reg: NO_REG, stored: false, bank, bytes });
+        let part =
+            |ty: PartType| Part { value: index, slot: 0, reg: NO_REG, stored: false, bank: ty.bank, bytes: ty.bytes };
+        if count == 1 {
+            self.parts.push(part(self.known.types.get(first_type)));
+        } else {
+            for at in first_type..first_type + count {
+                self.parts.push(part(self.known.types.get(at)));
+            }
         }
         let known = &mut self.values[index as usize];
         known.place = Place::Parts(first);
@@ -536,6 +544,7 @@ impl<'a> Generator<'a> {
     }
 
     /// Makes parts for the result of `instruction` and pins nothing.
+    #[inline]
     pub(crate) fn result(&mut self, instruction: &Instruction) -> Result<ValueId> {
         self.make_parts(instruction.result)?;
         Ok(instruction.result)

@@ -6,6 +6,7 @@ use kiln_link::RelocationKind;
 use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RBP, RDI, RDX, RSI, RSP, Shift, Xmm};
 use super::floats::sse;
 use super::generator::{Generator, Result};
+use super::known::Callee;
 use super::registers::{SCRATCH, XMM0};
 use crate::compiler::Unsupported;
 
@@ -32,6 +33,31 @@ fn base(name: &[u8]) -> &[u8] {
     rest
 }
 
+/// What a call of the function called `name` is.
+pub(crate) fn classify(name: &[u8]) -> Callee {
+    if !name.starts_with(b"llvm.") {
+        return Callee::Plain;
+    }
+    match base(name) {
+        b"lifetime.start"
+        | b"lifetime.end"
+        | b"assume"
+        | b"experimental.noalias.scope.decl"
+        | b"donothing"
+        | b"invariant.end"
+        | b"sideeffect"
+        | b"var.annotation"
+        | b"prefetch"
+        | b"va_end"
+        | b"dbg.value"
+        | b"dbg.declare"
+        | b"dbg.label"
+        | b"dbg.assign"
+        | b"pseudoprobe" => Callee::Nothing,
+        _ => Callee::Intrinsic,
+    }
+}
+
 impl Generator<'_> {
     pub(crate) fn intrinsic(&mut self, name: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let value = |at: usize| ValueId(operands[at]);
@@ -45,21 +71,6 @@ impl Generator<'_> {
             };
         }
         match base {
-            b"lifetime.start"
-            | b"lifetime.end"
-            | b"assume"
-            | b"experimental.noalias.scope.decl"
-            | b"donothing"
-            | b"invariant.end"
-            | b"sideeffect"
-            | b"var.annotation"
-            | b"prefetch"
-            | b"va_end"
-            | b"dbg.value"
-            | b"dbg.declare"
-            | b"dbg.label"
-            | b"dbg.assign"
-            | b"pseudoprobe" => Ok(()),
             b"memcpy" | b"memcpy.inline" => self.copy_call(operands, "memcpy", base == b"memcpy.inline"),
             b"memmove" => self.copy_call(operands, "memmove", false),
             b"memset" | b"memset.inline" => self.fill_call(operands, base == b"memset.inline"),

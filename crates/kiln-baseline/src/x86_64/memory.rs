@@ -65,6 +65,11 @@ impl Generator<'_> {
     pub(crate) fn load_memory(&mut self, mem: &Mem, part: PartType) -> Result<u8> {
         let place = mem.plus(part.offset as i32);
         match part.bank {
+            Bank::Gpr if part.store.is_power_of_two() => {
+                let to = self.alloc_gpr()?;
+                self.asm.load(to, &place, part.store);
+                Ok(to.0)
+            }
             Bank::Gpr => {
                 let to = self.alloc_gpr()?;
                 self.load_integer(to, &place, part.store)?;
@@ -91,13 +96,22 @@ impl Generator<'_> {
     }
 
     pub(crate) fn load(&mut self, instruction: &Instruction, address: ValueId) -> Result<()> {
-        self.check_atomic(instruction, instruction.ty)?;
+        if instruction.ordering != Ordering::NotAtomic {
+            self.check_atomic(instruction, instruction.ty)?;
+        }
         let result = self.result(instruction)?;
         let (first, count) = self.type_parts(instruction.ty)?;
         let mem = self.address(address)?;
+        if count == 1 {
+            // What most loads are.
+            let part = self.known.types.get(first);
+            let reg = self.load_memory(&mem, part)?;
+            self.bind_or_drop(result, 0, reg);
+            return Ok(());
+        }
         let mem = self.part_memory(mem, count)?;
         for at in 0..count {
-            let part = self.types.get(first + at);
+            let part = self.known.types.get(first + at);
             let reg = self.load_memory(&mem, part)?;
             self.bind_or_drop(result, at, reg);
         }
@@ -115,7 +129,9 @@ impl Generator<'_> {
 
     pub(crate) fn store(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
         let ty = self.ty(value);
-        self.check_atomic(instruction, ty)?;
+        if instruction.ordering != Ordering::NotAtomic {
+            self.check_atomic(instruction, ty)?;
+        }
         let (_, count) = self.type_parts(ty)?;
         let mem = self.address(address)?;
         let mem = self.part_memory(mem, count)?;
@@ -290,11 +306,8 @@ impl Generator<'_> {
 
     /// Whether the access is one that a single instruction makes.
     fn check_atomic(&mut self, instruction: &Instruction, ty: TypeId) -> Result<()> {
-        if instruction.ordering == Ordering::NotAtomic {
-            return Ok(());
-        }
         let part = match self.type_parts(ty)? {
-            (first, 1) => self.types.get(first),
+            (first, 1) => self.known.types.get(first),
             _ => return Err(Box::new(Unsupported::Instruction("an atomic access of more than 8 bytes"))),
         };
         let aligned = instruction.align == 0 || 1u64 << (instruction.align - 1).min(63) >= u64::from(part.store);

@@ -13,6 +13,7 @@ mod frame;
 pub(crate) mod generator;
 mod integers;
 mod intrinsics;
+mod known;
 mod lanes;
 mod memory;
 mod operands;
@@ -37,6 +38,7 @@ pub(crate) fn compile(
     memory: &mut Memory,
 ) -> generator::Result<Graph<'static>> {
     finish::check_function(module, body.function())?;
+    memory.known.enter(module);
     match attempt(module, body, flow, memory, false) {
         Err(what) if *what == Unsupported::Instruction(generator::RETURNS_TWICE) => {
             attempt(module, body, flow, memory, true)
@@ -52,7 +54,7 @@ fn attempt(
     memory: &mut Memory,
     keep_slots: bool,
 ) -> generator::Result<Graph<'static>> {
-    let mut generator = generator::Generator::new(module, body, flow, memory);
+    let mut generator = generator::Generator::new(module, body, flow, memory)?;
     generator.frame.keep_slots = keep_slots;
     generator.run()?;
     generator.finish()

@@ -44,18 +44,7 @@ impl Generator<'_> {
 
     /// The number that `value` is, if it is a constant integer of at most 64 bits; bits above its type's are zero.
     pub(crate) fn number(&self, value: ValueId) -> Option<u64> {
-        if !self.body.is_constant(value) {
-            return None;
-        }
-        match self.constant(value)? {
-            Constant::Int(number) => Some(number),
-            Constant::Null | Constant::Undef | Constant::Poison
-                if matches!(self.module.ty(self.ty(value)), Type::Integer(1..=64) | Type::Pointer { .. }) =>
-            {
-                Some(0)
-            }
-            _ => None,
-        }
+        self.body.number(self.module, value)
     }
 
     /// The same, sign-extended from the width of its type.

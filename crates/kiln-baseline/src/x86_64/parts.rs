@@ -43,48 +43,49 @@ impl Shape {
 /// More parts than this in one value: better in memory, which the optimizer's code does.
 const PARTS_MAX: usize = 40;
 
-/// The parts of the types that a function uses, found when first asked for.
+/// The parts of the types of a module, found when first asked for.
 #[derive(Debug, Default)]
 pub(crate) struct PartTable {
     parts: Vec<PartType>,
-    /// By type: the function it was found for, the first part, their number.
-    known: Vec<(u32, u32, u32)>,
-    generation: u32,
+    /// By type: the first part, their number, or [`UNKNOWN`].
+    known: Vec<(u32, u32)>,
 }
+
+const UNKNOWN: (u32, u32) = (u32::MAX, 0);
 
 /// Integers wider than this take several parts.
 const WORD_BITS: u32 = 64;
 
 impl PartTable {
-    /// Forgets everything; costs nothing.
+    /// Starts anew with the types of `module`.
     pub(crate) fn reset(&mut self, module: &Module) {
         self.parts.clear();
-        self.generation = self.generation.wrapping_add(1);
-        if self.generation == 0 {
-            self.known.clear();
-            self.generation = 1;
-        }
-        if self.known.len() < module.types().len() {
-            self.known.resize(module.types().len(), (0, 0, 0));
-        }
+        self.known.clear();
+        self.known.resize(module.types().len(), UNKNOWN);
     }
 
     /// First part of the type and their number.
+    #[inline]
     pub(crate) fn range(&mut self, module: &Module, ty: TypeId) -> Result<(u32, u32), Box<Unsupported>> {
-        let (generation, first, count) = self.known[ty.0 as usize];
-        if generation == self.generation {
-            return Ok((first, count));
+        match self.known[ty.0 as usize] {
+            UNKNOWN => self.find(module, ty),
+            range => Ok(range),
         }
+    }
+
+    #[cold]
+    fn find(&mut self, module: &Module, ty: TypeId) -> Result<(u32, u32), Box<Unsupported>> {
         let first = self.parts.len();
         if let Err(error) = self.add(module, ty, 0, first) {
             self.parts.truncate(first);
             return Err(error);
         }
         let count = self.parts.len() - first;
-        self.known[ty.0 as usize] = (self.generation, first as u32, count as u32);
+        self.known[ty.0 as usize] = (first as u32, count as u32);
         Ok((first as u32, count as u32))
     }
 
+    #[inline]
     pub(crate) fn get(&self, index: u32) -> PartType {
         self.parts[index as usize]
     }

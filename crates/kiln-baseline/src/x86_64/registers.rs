@@ -130,10 +130,12 @@ impl Generator<'_> {
 
     // ---- registers ----------------------------------------------------------------------------------------------
 
+    #[inline]
     fn drop_register(&mut self, part: u32) {
-        let reg = self.parts[part as usize].reg;
+        let known = &mut self.parts[part as usize];
+        let reg = known.reg;
         if reg != NO_REG {
-            self.parts[part as usize].reg = NO_REG;
+            known.reg = NO_REG;
             self.registers.owners[reg as usize] = NO_PART;
             self.registers.free |= bit(reg);
         }
@@ -192,35 +194,42 @@ impl Generator<'_> {
     }
 
     /// A register of `bank`, pinned, its contents undefined.
+    #[inline]
     pub(crate) fn alloc(&mut self, bank: Bank) -> Result<u8> {
         let free = self.registers.free & bank_mask(bank);
         let reg = if free != 0 {
             let cheap = free & !CALLEE_SAVED;
             (if cheap != 0 { cheap } else { free }).trailing_zeros() as u8
         } else {
-            let candidates = bank_mask(bank) & !self.registers.pinned & !self.registers.temps;
-            let mut best = NO_REG;
-            let mut left = candidates;
-            while left != 0 {
-                let reg = left.trailing_zeros() as u8;
-                left &= left - 1;
-                let owner = self.registers.owners[reg as usize];
-                if owner == NO_PART {
-                    continue;
-                }
-                best = reg;
-                if self.parts[owner as usize].stored || !self.is_wanted(owner) {
-                    break;
-                }
-            }
-            if best == NO_REG {
-                return Err(Box::new(Unsupported::Instruction("an instruction that needs very many registers")));
-            }
-            self.evict(best);
-            best
+            self.make_free(bank)?
         };
         self.hold(reg);
         Ok(reg)
+    }
+
+    /// Frees a register of `bank`, none of which is free.
+    #[cold]
+    fn make_free(&mut self, bank: Bank) -> Result<u8> {
+        let candidates = bank_mask(bank) & !self.registers.pinned & !self.registers.temps;
+        let mut best = NO_REG;
+        let mut left = candidates;
+        while left != 0 {
+            let reg = left.trailing_zeros() as u8;
+            left &= left - 1;
+            let owner = self.registers.owners[reg as usize];
+            if owner == NO_PART {
+                continue;
+            }
+            best = reg;
+            if self.parts[owner as usize].stored || !self.is_wanted(owner) {
+                break;
+            }
+        }
+        if best == NO_REG {
+            return Err(Box::new(Unsupported::Instruction("an instruction that needs very many registers")));
+        }
+        self.evict(best);
+        Ok(best)
     }
 
     fn hold(&mut self, reg: u8) {
@@ -361,7 +370,7 @@ impl Generator<'_> {
         let Part { reg, bank, stored, bytes, value, .. } = self.parts[part as usize];
         let last = self.values[value as usize].uses == 1;
         if reg != NO_REG {
-            if last && (stored || !self.flow.lives[value as usize].crosses()) {
+            if last && (stored || !self.values[value as usize].crosses) {
                 self.registers.owners[reg as usize] = NO_PART;
                 self.parts[part as usize].reg = NO_REG;
                 self.hold(reg);
@@ -385,28 +394,34 @@ impl Generator<'_> {
 
     /// Makes temporary `reg` the part `at` of a result.
     pub(crate) fn bind(&mut self, result: ValueId, at: u32, reg: u8) {
-        let index = self.value_index(result) as usize;
-        if self.values[index].uses == 0 {
+        let known = self.values[self.value_index(result) as usize];
+        if known.uses == 0 {
             return;
         }
-        let Place::Parts(first) = self.values[index].place else { unreachable!("results have parts") };
+        let Place::Parts(first) = known.place else { unreachable!("results have parts") };
         let part = first + at;
         self.own(part, reg);
         self.parts[part as usize].stored = false;
-        if self.flow.lives[index].crosses() {
+        if known.crosses {
             self.spill(part);
         }
         self.registers.pinned |= bit(reg);
     }
 
     /// One operand has been read. Values that are not live beyond their block and not wanted any more free their places.
+    #[inline]
     pub(crate) fn release(&mut self, value: ValueId) {
         let Some(index) = value.0.checked_sub(self.first_value) else { return };
         let known = &mut self.values[index as usize];
         known.uses = known.uses.saturating_sub(1);
-        if known.uses > 0 {
-            return;
+        if known.uses == 0 {
+            self.release_last(index);
         }
+    }
+
+    /// Nobody will read the value of this index again.
+    fn release_last(&mut self, index: u32) {
+        let known = self.values[index as usize];
         if let Place::Deferred(deferred) = known.place {
             // Now its own operands have been read too.
             let body = self.body;
@@ -416,11 +431,9 @@ impl Generator<'_> {
             return;
         }
         if let Place::Parts(first) = known.place {
-            let count = known.parts;
-            let local = !self.flow.lives[index as usize].crosses();
-            for part in first..first + count {
+            for part in first..first + known.parts {
                 self.drop_register(part);
-                if local {
+                if !known.crosses && self.parts[part as usize].slot != 0 {
                     self.give_back_slot(part);
                 }
             }

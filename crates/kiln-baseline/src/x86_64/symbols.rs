@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kiln_abi::symbol::Id;
 
 /// A symbol that the code refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     /// Something of the module.
     Module(Id),
@@ -19,23 +19,49 @@ pub(crate) enum Name {
 #[derive(Debug, Default)]
 pub(crate) struct Symbols {
     pub(crate) names: Vec<Name>,
-    known: HashMap<Name, u32>,
+    /// By the ids of functions, globals and aliases: which of `names` it is, if that is the one.
+    known: [Vec<u32>; 3],
 }
 
 impl Symbols {
     pub(crate) fn clear(&mut self) {
         self.names.clear();
-        self.known.clear();
     }
 
+    /// The number of `name`, which is the same whenever it is asked for.
     pub(crate) fn add(&mut self, name: Name) -> u32 {
-        *self.known.entry(name).or_insert_with(|| {
-            self.names.push(name);
-            self.names.len() as u32 - 1
-        })
+        let (kind, id) = match name {
+            Name::Module(id) | Name::Weak(id) => match id {
+                Id::Function(id) => (0, id.0),
+                Id::Global(id) => (1, id.0),
+                Id::Alias(id) => (2, id),
+            },
+            Name::Library(_) => {
+                // There are few of them.
+                return match self.names.iter().position(|known| *known == name) {
+                    Some(at) => at as u32,
+                    None => self.push(name),
+                };
+            }
+        };
+        let known = &mut self.known[kind];
+        if known.len() <= id as usize {
+            known.resize(id as usize + 1, 0);
+        }
+        // What was noted for another function is recognised by what stands there now.
+        let at = known[id as usize];
+        if self.names.get(at as usize) == Some(&name) {
+            return at;
+        }
+        known[id as usize] = self.names.len() as u32;
+        self.push(name)
+    }
+
+    fn push(&mut self, name: Name) -> u32 {
+        self.names.push(name);
+        self.names.len() as u32 - 1
     }
 }
-
 /// Constants of 4, 8 or 16 bytes, each aligned to its size.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
