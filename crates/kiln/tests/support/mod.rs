@@ -67,3 +67,21 @@ pub(crate) fn reclaim(engine: &Engine) -> Reclaimed {
         std::thread::yield_now();
     }
 }
+
+/// Runs `test`, whose path in this binary is `name`, in a process of its own; what it prints is printed.
+pub(crate) fn alone(name: &str, test: impl FnOnce()) {
+    const VARIABLE: &str = "KILN_TEST_ALONE";
+    if std::env::var_os(VARIABLE).is_some() {
+        return test();
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--test-threads=1", "--nocapture"])
+        .env(VARIABLE, "1")
+        // Or every new thread brings memory of its own, and resident memory says nothing.
+        .env("MALLOC_ARENA_MAX", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{name}: {:?}\n{text}", output.status);
+    println!("{text}");
+}
