@@ -155,8 +155,12 @@ impl<'a> Resolved<'a> {
     fn find_stubs(&mut self, scope: &mut dyn Scope) {
         for id in self.symbols.ids() {
             let symbol = self.symbols.get(id);
-            let function = symbol.kind == SymbolKind::Function && matches!(symbol.state, State::Defined { .. });
-            if function && let Some(stub) = scope.stub(symbol.name) {
+            // A function of a bitcode module is absolute here: its address is a stub's.
+            let defined = matches!(symbol.state, State::Defined { .. }) && symbol.section != NO_SYMBOL;
+            if defined
+                && symbol.kind == SymbolKind::Function
+                && let Some(stub) = scope.stub(symbol.name)
+            {
                 self.stubs.push((id, stub.get()));
             }
         }

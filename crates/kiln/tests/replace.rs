@@ -5,8 +5,8 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
-use kiln::{Error, Origin, Pipeline};
-use support::{bitcode, call, engine, object, reclaim};
+use kiln::{Engine, Error, Input, Origin, Pipeline};
+use support::{bitcode, call, engine, object, options, reclaim};
 
 #[test]
 fn an_object_gives_a_function_another_meaning_and_a_rollback_the_first_one() {
@@ -190,4 +190,25 @@ fn functions_are_redefined_by_ir() {
     engine.rollback("f", 1).unwrap();
     assert_eq!(call(&engine, "g", 1), -5);
     assert!(matches!(engine.redefine(&["nothing"], &bitcode("ir3", &source(1), &[])), Err(Error::NotFound { .. })));
+}
+
+/// Functions of objects get stubs; those of bitcode have theirs.
+#[test]
+fn replaceable_objects_beside_bitcode() {
+    let mut options = options();
+    options.replaceable = true;
+    let engine = Engine::new(options).unwrap();
+    let object_input = |name: &str, source: &str| Input::Bytes { name: name.to_owned(), bytes: object(name, source) };
+    let bitcode = bitcode("beside", "extern int there(int); int here(int x) { return there(x) + 1; }", &[]);
+    let there = object_input("there", "extern int here(int); int there(int x) { return x ? here(x - 1) : 100; }");
+    engine.load(&[bitcode, there]).unwrap();
+    assert_eq!(call(&engine, "here", 2), 103);
+    for k in 1..4 {
+        let new =
+            object("there2", &format!("extern int here(int); int there(int x) {{ return x ? here(x - {k}) : 0; }}"));
+        engine.redefine_from_object(&["there"], &new).unwrap();
+        let new = object("here2", &format!("extern int there(int); int here(int x) {{ return there(x) + {k}; }}"));
+        engine.redefine_from_object(&["here"], &new).unwrap();
+        assert_eq!(call(&engine, "here", 6), k * (6 / k + 1));
+    }
 }
