@@ -120,7 +120,7 @@ impl<'m, 's> Builder<'m, 's> {
         };
         builder.find_retained();
         let variables = module.globals().iter().filter(|global| !global.is_constant);
-        builder.written = variables.filter_map(|global| global.section.as_deref()).collect();
+        builder.written = variables.filter_map(|global| global.section.map(|id| module.text(id))).collect();
         builder
     }
 
@@ -180,7 +180,7 @@ impl<'m, 's> Builder<'m, 's> {
     /// Whether the runtime lays `global` out: it has a value, is no list for the compiler, and holds no label address.
     fn is_laid_out(&self, id: GlobalId, global: &Global) -> bool {
         let compiler_only = self.module.str(global.symbol.name).starts_with(b"llvm.")
-            || global.section.as_deref() == Some(b"llvm.metadata");
+            || global.section.is_some_and(|id| self.module.text(id) == b"llvm.metadata");
         !global.is_declaration()
             && global.symbol.linkage != Linkage::AvailableExternally
             && !compiler_only
@@ -246,7 +246,7 @@ impl<'m, 's> Builder<'m, 's> {
     /// nothing.
     fn section(&mut self, global: &Global, zero: bool) -> SectionId {
         let tls = global.thread_local != ThreadLocal::None;
-        let (name, kind): (&[u8], SectionKind) = match global.section.as_deref() {
+        let (name, kind): (&[u8], SectionKind) = match global.section.map(|id| self.module.text(id)) {
             Some(name) if tls => (name, SectionKind::Tls),
             Some(name) if starts_section(name, b".init_array") => (name, SectionKind::InitArray),
             Some(name) if starts_section(name, b".fini_array") => (name, SectionKind::FiniArray),
@@ -504,7 +504,7 @@ fn starts_section(name: &[u8], base: &[u8]) -> bool {
 /// `DataLayout::getPreferredAlign(const GlobalVariable *)`
 pub(crate) fn alignment(module: &Module, global: &Global) -> u64 {
     let Some(layout) = module.layout_of(global.symbol.value_type) else { return 1 };
-    match global.align {
+    match global.align() {
         Some(explicit) if global.section.is_some() => explicit,
         Some(explicit) if explicit >= layout.preferred_align => explicit,
         Some(explicit) => explicit.max(layout.abi_align),

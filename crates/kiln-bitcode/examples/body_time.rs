@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let start = Instant::now();
             for module in &modules {
                 for (id, function) in (0..).map(FunctionId).zip(module.functions()) {
-                    if function.body.is_some() {
+                    if !function.is_declaration() {
                         module
                             .read_body(black_box(&bytes), id, &mut body)
                             .map_err(|e| format!("{file}: {id:?}: {e}"))?;

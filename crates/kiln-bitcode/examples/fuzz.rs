@@ -8,9 +8,10 @@ mod mutate;
 #[path = "../tests/support/walk.rs"]
 mod walk;
 
+use std::ops::Range;
 use std::time::Instant;
 
-use kiln_bitcode::{Body, BodyRange, FunctionId, Module};
+use kiln_bitcode::{Body, FunctionId, Module};
 use mutate::{Random, flip, mutate};
 
 /// A file of the corpus and what it holds.
@@ -18,15 +19,15 @@ struct File {
     bytes: Vec<u8>,
     modules: Vec<Module>,
     /// Where the bodies of the first module lie.
-    bodies: Vec<(FunctionId, BodyRange)>,
+    bodies: Vec<(FunctionId, Range<usize>)>,
 }
 
 impl File {
     fn read(path: &str) -> Result<Self, Box<dyn std::error::Error>> {
         let bytes = std::fs::read(path)?;
         let modules = kiln_bitcode::parse(&bytes)?;
-        let functions = (0..).map(FunctionId).zip(modules[0].functions());
-        let bodies = functions.filter_map(|(id, function)| Some((id, function.body?))).collect();
+        let ids = (0..modules[0].functions().len() as u32).map(FunctionId);
+        let bodies = ids.filter_map(|id| Some((id, modules[0].body_range(&bytes, id)?))).collect();
         Ok(Self { bytes, modules, bodies })
     }
 }
@@ -44,14 +45,14 @@ fn execute(corpus: &mut [File], seed: u64, body: &mut Body, counts: &mut Counts)
     let (file, other) = (random.below(corpus.len()), random.below(corpus.len()));
     if seed % 2 == 1 && !corpus[file].bodies.is_empty() {
         let File { bytes, modules, bodies } = &mut corpus[file];
-        let (id, range) = bodies[random.below(bodies.len())];
-        let before = bytes[range.start..range.end].to_vec();
-        flip(&mut random, &mut bytes[range.start..range.end]);
+        let (id, range) = bodies[random.below(bodies.len())].clone();
+        let before = bytes[range.clone()].to_vec();
+        flip(&mut random, &mut bytes[range.clone()]);
         match walk::walk_body(&modules[0], bytes, id, body) {
             Some(_) => counts.bodies += 1,
             None => counts.refused_bodies += 1,
         }
-        bytes[range.start..range.end].copy_from_slice(&before);
+        bytes[range.clone()].copy_from_slice(&before);
         return;
     }
     let bytes = mutate(&mut random, &corpus[file].bytes, &corpus[other].bytes);

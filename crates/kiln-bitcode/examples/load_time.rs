@@ -16,12 +16,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{:>10} {:>9} {:>9} {:>8}  file", "bytes", "ms", "ms/MB", "symbols");
     for file in files {
-        let bytes = std::fs::read(&file)?;
+        let bytes: &'static [u8] = std::fs::read(&file)?.leak();
         let mut best = f64::INFINITY;
         let mut symbols = 0;
         for _ in 0..rounds {
             let start = Instant::now();
-            let modules = kiln_bitcode::parse(black_box(&bytes))?;
+            let modules = kiln_bitcode::parse_static(black_box(bytes))?;
             best = best.min(start.elapsed().as_secs_f64() * 1e3);
             symbols = modules.iter().map(|m| m.functions().len() + m.globals().len() + m.aliases().len()).sum();
         }

@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 writeln!(out, "{row}")?;
             }
             let mut body = kiln_bitcode::Body::new();
-            for (id, _) in module.functions().iter().enumerate().filter(|(_, function)| function.body.is_some()) {
+            for (id, _) in module.functions().iter().enumerate().filter(|(_, function)| !function.is_declaration()) {
                 module.read_body(&bytes, kiln_bitcode::FunctionId(id as u32), &mut body)?;
                 for row in kiln_bitcode::body_rows(&module, &body) {
                     writeln!(out, "{row}")?;

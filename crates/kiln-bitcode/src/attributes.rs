@@ -21,9 +21,9 @@ pub enum Attribute {
     /// One that LLVM passes along as text: `"target-cpu"="x86-64"`.
     String {
         /// Name.
-        key: Box<[u8]>,
+        key: Arc<[u8]>,
         /// Value, may be empty.
-        value: Box<[u8]>,
+        value: Arc<[u8]>,
     },
 }
 
@@ -178,13 +178,20 @@ pub enum AttributePlace {
 }
 
 /// The attributes of one place.
-#[derive(Debug)]
-pub struct AttributeGroup {
+#[derive(Clone, Copy, Debug)]
+pub struct AttributeGroup<'m> {
+    number: u32,
     place: AttributePlace,
-    attributes: Box<[Attribute]>,
+    attributes: &'m [Attribute],
 }
 
-impl AttributeGroup {
+impl<'m> AttributeGroup<'m> {
+    /// Its number in the module: lists share groups.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// What they are attached to.
     #[must_use]
     pub fn place(&self) -> AttributePlace {
@@ -193,35 +200,40 @@ impl AttributeGroup {
 
     /// The attributes.
     #[must_use]
-    pub fn attributes(&self) -> &[Attribute] {
-        &self.attributes
+    pub fn attributes(&self) -> &'m [Attribute] {
+        self.attributes
     }
 }
 
-/// All attributes of a function, or of a call, or of a global.
-///
-/// Shared by everything that has the same attributes; empty by default.
-#[derive(Clone, Debug, Default)]
-pub struct AttributeList {
-    groups: Arc<[Arc<AttributeGroup>]>,
+/// Which [`AttributeList`] of its module something has; the empty one by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct AttributeListId(
+    /// 1 + index in the table, 0 for the empty list.
+    pub(crate) u32,
+);
+
+/// All attributes of a function, or of a call, or of a global: [`Module::attributes`](crate::Module::attributes).
+#[derive(Clone, Copy, Debug)]
+pub struct AttributeList<'m> {
+    table: &'m AttributeTable,
+    groups: &'m [u32],
 }
 
-impl AttributeList {
+impl<'m> AttributeList<'m> {
     /// The groups, at most one for each place.
-    #[must_use]
-    pub fn groups(&self) -> &[Arc<AttributeGroup>] {
-        &self.groups
+    pub fn groups(self) -> impl Iterator<Item = AttributeGroup<'m>> {
+        self.groups.iter().map(move |number| self.table.group(*number))
     }
 
     /// The attributes of `place`.
     #[must_use]
-    pub fn at(&self, place: AttributePlace) -> &[Attribute] {
-        self.groups.iter().find(|g| g.place == place).map_or(&[], |g| &g.attributes)
+    pub fn at(&self, place: AttributePlace) -> &'m [Attribute] {
+        self.groups().find(|group| group.place == place).map_or(&[], |group| group.attributes)
     }
 
     /// The attribute `kind` of `place`.
     #[must_use]
-    pub fn get(&self, place: AttributePlace, kind: AttributeKind) -> Option<&Attribute> {
+    pub fn get(&self, place: AttributePlace, kind: AttributeKind) -> Option<&'m Attribute> {
         self.at(place).iter().find(|a| match a {
             Attribute::Enum(k)
             | Attribute::Int(k, _)
@@ -234,7 +246,7 @@ impl AttributeList {
 
     /// The value of string attribute `key` of the function or global itself.
     #[must_use]
-    pub fn string(&self, key: &[u8]) -> Option<&[u8]> {
+    pub fn string(&self, key: &[u8]) -> Option<&'m [u8]> {
         self.at(AttributePlace::Function).iter().find_map(|a| match a {
             Attribute::String { key: k, value } if **k == *key => Some(&**value),
             _ => None,
@@ -242,125 +254,192 @@ impl AttributeList {
     }
 }
 
-/// The groups of a PARAMATTR_GROUP_BLOCK, sorted by their id.
-pub(crate) struct Groups(Vec<(u64, Arc<AttributeGroup>)>);
-
-impl Groups {
-    fn get(&self, id: u64) -> Option<&Arc<AttributeGroup>> {
-        // LLVM counts from 1 without gaps.
-        let expected = usize::try_from(id).ok()?.wrapping_sub(1);
-        match self.0.get(expected) {
-            Some((at, group)) if *at == id => Some(group),
-            _ => self.0.binary_search_by_key(&id, |(at, _)| *at).ok().map(|found| &self.0[found].1),
-        }
-    }
+/// A group of the table.
+#[derive(Debug)]
+struct Group {
+    /// Its number in the bitcode.
+    id: u64,
+    place: AttributePlace,
+    start: u32,
+    end: u32,
 }
 
-/// Reads a PARAMATTR_GROUP_BLOCK.
-pub(crate) fn read_groups<'a>(
-    block: &mut Block<'a>,
-    record: &mut Record<'a>,
-    budget: &mut Budget,
-) -> Result<Vec<(u64, RawGroup)>, Error> {
-    const ENTRY: u32 = 3;
-    let mut groups = Vec::new();
-    let mut attributes = Vec::new();
-    loop {
-        match block.next(budget)? {
-            Entry::End => return Ok(groups),
-            Entry::SubBlock(_) => _ = block.skip_block()?,
-            Entry::Record(abbrev) => {
-                block.read_record(abbrev, record, budget)?;
-                if record.code != ENTRY {
-                    return Err(block.error(ErrorKind::UnknownRecord { code: record.code }));
-                }
-                let fields = record.require(2, block)?;
-                let place =
-                    match fields[1] {
+/// All attributes of a module.
+#[derive(Debug, Default)]
+pub(crate) struct AttributeTable {
+    attributes: Vec<Attribute>,
+    groups: Vec<Group>,
+    /// Types that groups name: the type table comes after the attributes.
+    types: Vec<TypeId>,
+    /// The groups of all lists: by their number in the bitcode, and once resolved by their index.
+    ids: Vec<u64>,
+    members: Vec<u32>,
+    /// Where each list ends in `members`.
+    lists: Vec<u32>,
+}
+
+impl AttributeTable {
+    /// Number of lists.
+    pub(crate) fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// List `index`.
+    pub(crate) fn list(&self, index: usize) -> AttributeList<'_> {
+        let end = |at: usize| self.lists[at] as usize;
+        let start = index.checked_sub(1).map_or(0, end);
+        AttributeList { table: self, groups: &self.members[start..end(index)] }
+    }
+
+    /// The list without attributes.
+    pub(crate) fn none(&self) -> AttributeList<'_> {
+        AttributeList { table: self, groups: &[] }
+    }
+
+    fn group(&self, number: u32) -> AttributeGroup<'_> {
+        let group = &self.groups[number as usize];
+        let attributes = &self.attributes[group.start as usize..group.end as usize];
+        AttributeGroup { number, place: group.place, attributes }
+    }
+
+    /// Reads a PARAMATTR_GROUP_BLOCK.
+    pub(crate) fn read_groups<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        record: &mut Record<'a>,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        const ENTRY: u32 = 3;
+        let mut texts = Texts::default();
+        loop {
+            match block.next(budget)? {
+                Entry::End => break,
+                Entry::SubBlock(_) => block.skip_block()?,
+                Entry::Record(abbrev) => {
+                    block.read_record(abbrev, record, budget)?;
+                    if record.code != ENTRY {
+                        return Err(block.error(ErrorKind::UnknownRecord { code: record.code }));
+                    }
+                    let fields = record.require(2, block)?;
+                    let place = match fields[1] {
                         0xffff_ffff => AttributePlace::Function,
                         0 => AttributePlace::Return,
                         index => AttributePlace::Parameter(u32::try_from(index - 1).map_err(|_| {
                             block.error(ErrorKind::BadValue { what: "place of attributes", value: index })
                         })?),
                     };
-                let mut reader = GroupReader { fields: &fields[2..], at: 0, block };
-                while reader.at < reader.fields.len() {
-                    attributes.push(reader.attribute()?);
+                    let start = self.attributes.len();
+                    let mut reader = GroupReader { fields: &fields[2..], at: 0, block, texts: &mut texts };
+                    while reader.at < reader.fields.len() {
+                        let attribute = reader.attribute()?;
+                        if let Attribute::Type(_, Some(ty)) = attribute {
+                            self.types.push(ty);
+                        }
+                        self.attributes.push(attribute);
+                    }
+                    let end = self.attributes.len();
+                    block.charge((end - start) as u64 * 2 * size_of::<Attribute>() as u64, budget)?;
+                    let (start, end) = (index32(start, block)?, index32(end, block)?);
+                    self.groups.push(Group { id: fields[0], place, start, end });
                 }
-                block.charge(attributes.len() as u64 * 2 * size_of::<Attribute>() as u64, budget)?;
-                groups.push((fields[0], RawGroup { place, attributes: attributes.drain(..).collect() }));
             }
         }
+        self.groups.sort_by_key(|group| group.id);
+        Ok(())
     }
-}
 
-/// A group whose type attributes are not yet checked: the type table comes after the attributes.
-pub(crate) struct RawGroup {
-    place: AttributePlace,
-    attributes: Box<[Attribute]>,
-}
-
-/// Checks the types that groups name.
-pub(crate) fn resolve_groups(raw: Vec<(u64, RawGroup)>, types: &TypeTable, block: &Block<'_>) -> Result<Groups, Error> {
-    let mut groups = Vec::with_capacity(raw.len());
-    for (id, group) in raw {
-        for attribute in &*group.attributes {
-            if let Attribute::Type(_, Some(ty)) = attribute {
-                types.get(u64::from(ty.0), block)?;
-            }
-        }
-        groups.push((id, Arc::new(AttributeGroup { place: group.place, attributes: group.attributes })));
-    }
-    groups.sort_by_key(|(id, _)| *id);
-    Ok(Groups(groups))
-}
-
-/// Reads a PARAMATTR_BLOCK: lists of group ids. Groups are looked up by [`resolve_lists`].
-pub(crate) fn read_lists<'a>(
-    block: &mut Block<'a>,
-    record: &mut Record<'a>,
-    budget: &mut Budget,
-) -> Result<Vec<Box<[u64]>>, Error> {
-    const ENTRY: u32 = 2;
-    let mut lists = Vec::new();
-    loop {
-        match block.next(budget)? {
-            Entry::End => return Ok(lists),
-            Entry::SubBlock(_) => _ = block.skip_block()?,
-            Entry::Record(abbrev) => {
-                block.read_record(abbrev, record, budget)?;
-                if record.code != ENTRY {
-                    return Err(block.error(ErrorKind::UnknownRecord { code: record.code }));
+    /// Reads a PARAMATTR_BLOCK: lists of groups.
+    pub(crate) fn read_lists<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        record: &mut Record<'a>,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        const ENTRY: u32 = 2;
+        loop {
+            match block.next(budget)? {
+                Entry::End => return Ok(()),
+                Entry::SubBlock(_) => block.skip_block()?,
+                Entry::Record(abbrev) => {
+                    block.read_record(abbrev, record, budget)?;
+                    if record.code != ENTRY {
+                        return Err(block.error(ErrorKind::UnknownRecord { code: record.code }));
+                    }
+                    self.ids.extend_from_slice(record.values());
+                    self.lists.push(index32(self.ids.len(), block)?);
                 }
-                lists.push(record.values().into());
             }
         }
     }
+
+    /// Finds the groups of the lists, and checks the types that they name.
+    pub(crate) fn resolve(&mut self, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
+        for ty in &self.types {
+            types.get(u64::from(ty.0), block)?;
+        }
+        self.members.reserve(self.ids.len());
+        for id in std::mem::take(&mut self.ids) {
+            // LLVM counts from 1 without gaps.
+            let expected = id.wrapping_sub(1);
+            let found = match usize::try_from(expected).ok().and_then(|at| self.groups.get(at)) {
+                Some(group) if group.id == id => Ok(expected as usize),
+                _ => self.groups.binary_search_by_key(&id, |group| group.id),
+            };
+            let Ok(found) = found else {
+                let count = self.groups.len() as u64;
+                return Err(block.error(ErrorKind::BadReference { what: "attribute group", index: id, count }));
+            };
+            self.members.push(found as u32);
+        }
+        Ok(())
+    }
 }
 
-/// Puts the groups into the lists.
-pub(crate) fn resolve_lists(
-    lists: &[Box<[u64]>],
-    groups: &Groups,
-    block: &Block<'_>,
-) -> Result<Vec<AttributeList>, Error> {
-    let mut found = Vec::new();
-    let mut resolved = Vec::with_capacity(lists.len());
-    for ids in lists {
-        for id in ids {
-            let count = groups.0.len() as u64;
-            let missing = ErrorKind::BadReference { what: "attribute group", index: *id, count };
-            found.push(groups.get(*id).cloned().ok_or_else(|| block.error(missing))?);
-        }
-        resolved.push(AttributeList { groups: found.drain(..).collect() });
+fn index32(index: usize, block: &Block<'_>) -> Result<u32, Error> {
+    let limit = u64::from(u32::MAX);
+    u32::try_from(index).map_err(|_| block.error(ErrorKind::Limit { what: "attributes", limit }))
+}
+
+/// Texts of attributes read lately: the functions of a module repeat a dozen.
+struct Texts {
+    /// By a part of their hash.
+    known: [Option<Arc<[u8]>>; 64],
+    buffer: Vec<u8>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { known: [const { None }; 64], buffer: Vec::new() }
     }
-    Ok(resolved)
+}
+
+impl Texts {
+    /// The characters `fields` as a text; `None` if they are none.
+    fn get(&mut self, fields: &[u64]) -> Option<Arc<[u8]>> {
+        self.buffer.clear();
+        self.buffer.extend(fields.iter().map(|field| *field as u8));
+        // LLVM's writer extends the sign of characters.
+        if fields.iter().any(|field| field.wrapping_add(128) > 255 + 128) {
+            return None;
+        }
+        let text = &*self.buffer;
+        let sample = |at: usize| u32::from(text.get(at).copied().unwrap_or_default());
+        let middle = sample(text.len() / 2) << 16 | sample(text.len().wrapping_sub(2)) << 8;
+        let hash = (sample(0) << 24 ^ middle ^ text.len() as u32).wrapping_mul(0x9e37_79b1) >> 26;
+        let slot = &mut self.known[hash as usize];
+        match slot {
+            Some(known) if **known == *text => {}
+            _ => *slot = Some(text.into()),
+        }
+        slot.clone()
+    }
 }
 
 struct GroupReader<'r, 'b, 'a> {
     fields: &'r [u64],
     at: usize,
     block: &'b Block<'a>,
+    texts: &'b mut Texts,
 }
 
 impl GroupReader<'_, '_, '_> {
@@ -388,7 +467,7 @@ impl GroupReader<'_, '_, '_> {
                 // The top byte of a memory attribute is the version of its encoding.
                 Attribute::Int(kind, if kind == AttributeKind::MEMORY { value & (u64::MAX >> 8) } else { value })
             }
-            3 => Attribute::String { key: self.text()?, value: Box::default() },
+            3 => Attribute::String { key: self.text()?, value: self.texts.get(&[]).unwrap_or_default() },
             4 => Attribute::String { key: self.text()?, value: self.text()? },
             5 => Attribute::Type(self.kind()?, None),
             6 => {
@@ -418,13 +497,16 @@ impl GroupReader<'_, '_, '_> {
         })
     }
 
-    fn text(&mut self) -> Result<Box<[u8]>, Error> {
+    fn text(&mut self) -> Result<Arc<[u8]>, Error> {
         let rest = &self.fields[self.at..];
         let Some(len) = rest.iter().position(|c| *c == 0) else {
             return Err(self.block.error(ErrorKind::BadValue { what: "end of an attribute's text", value: 0 }));
         };
         self.at += len + 1;
-        Ok(bytes_of(&rest[..len], self.block)?.into())
+        match self.texts.get(&rest[..len]) {
+            Some(text) => Ok(text),
+            None => Ok(bytes_of(&rest[..len], self.block)?.into()),
+        }
     }
 
     fn range(&mut self, bits: u64) -> Result<IntRange, Error> {

@@ -6,17 +6,18 @@
 //! literals produce values from no bits at all. <https://llvm.org/docs/BitCodeFormat.html>
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::codes::BlockKind;
-use crate::cursor::{Cursor, Look};
+use crate::cursor::{Cursor, Look, SYMBOL_FIELDS};
 use crate::error::{Error, ErrorKind};
 use crate::shape::Shape;
 
 const END_BLOCK: u32 = 0;
 const ENTER_SUBBLOCK: u32 = 1;
 const DEFINE_ABBREV: u32 = 2;
-const UNABBREV_RECORD: u32 = 3;
+pub(crate) const UNABBREV_RECORD: u32 = 3;
 const FIRST_APPLICATION_ABBREV: u32 = 4;
 
 /// LLVM's own limit for fixed and variable-width fields (`BitstreamCursor::MaxChunkSize`).
@@ -83,7 +84,7 @@ impl Field {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operand {
     Literal(u64),
     Field(Field),
@@ -269,7 +270,7 @@ impl BlockInfo {
         loop {
             match block.next_raw(budget)? {
                 Raw::End => return Ok(()),
-                Raw::SubBlock(_) => _ = block.skip_block()?,
+                Raw::SubBlock(_) => block.skip_block()?,
                 Raw::Define(abbrev) => match target {
                     Some(id) => self.add(id, abbrev),
                     None => return Err(block.error(ErrorKind::BadAbbreviation { what: "no block selected" })),
@@ -396,12 +397,30 @@ impl<'a> Block<'a> {
         Self { cursor, abbrev_width: 2, shared: Arc::default(), local: Vec::new() }
     }
 
-    /// The content of the function block at `range` of `bytes`, if it lies there.
-    pub(crate) fn body(bytes: &'a [u8], range: BodyRange) -> Option<Self> {
-        let from = bytes.get(range.start..)?;
-        let bits = (range.end - range.start) as u64 * 8;
-        let cursor = Cursor::new(from, range.start).inside(bits, BlockKind::FUNCTION).ok()?;
-        Some(Self { cursor, abbrev_width: range.abbrev_width, shared: Arc::default(), local: Vec::new() })
+    /// The content of the function block at `place` of `bytes`; `None` if those are too short.
+    pub(crate) fn body(bytes: &'a [u8], origin: Origin, place: BodyPlace) -> Option<Result<Self, Error>> {
+        let stream = bytes.get(origin.base..)?;
+        let mut cursor = Cursor::new(stream, origin.base);
+        let length = u64::from(place.length.get());
+        if place.abbrev_width != 0 {
+            cursor.seek(length).ok()?;
+            let words = cursor.fixed(32).ok()?;
+            let cursor = cursor.inside(words * 32, BlockKind::FUNCTION).ok()?;
+            let abbrev_width = u32::from(place.abbrev_width);
+            return Some(Ok(Self { cursor, abbrev_width, shared: Arc::default(), local: Vec::new() }));
+        }
+        cursor.seek(length - 1).ok()?;
+        let file = Self { cursor, abbrev_width: origin.abbrev_width, shared: Arc::default(), local: Vec::new() };
+        Some(file.into_body())
+    }
+
+    /// The content of the function block that starts here.
+    fn into_body(mut self) -> Result<Self, Error> {
+        let id = self.cursor.fixed(self.abbrev_width)?;
+        if id != u64::from(ENTER_SUBBLOCK) || self.cursor.vbr(8)? != u64::from(BlockKind::FUNCTION.0) {
+            return Err(self.error(ErrorKind::MisplacedBlock));
+        }
+        self.enter(BlockKind::FUNCTION, &BlockInfo::default())
     }
 
     /// The same with the abbreviations that `info` has for blocks of `kind`.
@@ -426,6 +445,21 @@ impl<'a> Block<'a> {
 
     pub(crate) fn cursor(&self) -> &Cursor<'a> {
         &self.cursor
+    }
+
+    /// Goes on at another place of the stream, in this block and not before where it stands.
+    pub(crate) fn seek(&mut self, word: u64) -> Result<(), Error> {
+        self.cursor.seek(word)
+    }
+
+    /// Goes back to `cursor`, which was this block's.
+    pub(crate) fn restore(&mut self, cursor: Cursor<'a>) {
+        self.cursor = cursor;
+    }
+
+    /// What places of bodies in this block, a module, are counted from.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { base: self.cursor.base(), abbrev_width: self.abbrev_width }
     }
 
     /// What comes next.
@@ -477,11 +511,16 @@ impl<'a> Block<'a> {
         Ok(Block { cursor, abbrev_width, shared: info.abbrevs(kind.0), local: Vec::new() })
     }
 
-    /// Skips the block that [`Entry::SubBlock`] announced and says where its content lies.
-    pub(crate) fn skip_block(&mut self) -> Result<BodyRange, Error> {
-        let (cursor, abbrev_width) = self.block_header(BlockKind::FILE)?;
-        let start = cursor.input_byte();
-        Ok(BodyRange { start, end: start + (cursor.remaining() / 8) as usize, abbrev_width })
+    /// Skips the block that [`Entry::SubBlock`] announced.
+    pub(crate) fn skip_block(&mut self) -> Result<(), Error> {
+        self.block_header(BlockKind::FILE).map(|_| ())
+    }
+
+    /// The same, and says where it lies.
+    pub(crate) fn skip_body(&mut self) -> Result<BodyPlace, Error> {
+        let (cursor, abbrev_width) = self.block_header(BlockKind::FUNCTION)?;
+        let place = BodyPlace::new(cursor.word() - 1, abbrev_width as u8);
+        place.ok_or_else(|| self.error(ErrorKind::Limit { what: "words of a file", limit: u64::from(u32::MAX) }))
     }
 
     fn block_header(&mut self, kind: BlockKind) -> Result<(Cursor<'a>, u32), Error> {
@@ -519,6 +558,21 @@ impl<'a> Block<'a> {
         record.code =
             u32::try_from(code).map_err(|_| self.error(ErrorKind::BadValue { what: "record code", value: code }))?;
         Ok(())
+    }
+
+    /// Takes the record of a function or a global that [`Entry::Record`] announced as unabbreviated, if it has the usual
+    /// form, and returns its code and length.
+    #[inline]
+    pub(crate) fn symbol_record(
+        &mut self,
+        fields: &mut [u64; SYMBOL_FIELDS],
+        budget: &mut Budget,
+    ) -> Result<Option<(u32, usize)>, Error> {
+        let found = self.cursor.symbol_record(fields);
+        if let Some((_, len)) = found {
+            budget.charge_record(len as u64, &self.cursor)?;
+        }
+        Ok(found)
     }
 
     /// The form of the record that comes next, if one does whose form is known, and its fields to be taken.
@@ -569,6 +623,25 @@ impl<'a> Block<'a> {
         self.cursor.vbr6_array(rest)
     }
 
+    /// Whether abbreviation `id` is the literal record code `code` followed by two numbers in chunks of 8 bits.
+    pub(crate) fn is_pair(&self, id: u32, code: u32) -> bool {
+        const NUMBER: Operand = Operand::Field(Field::Vbr(8));
+        let abbrev = if id < FIRST_APPLICATION_ABBREV { None } else { self.abbrev(id) };
+        abbrev.is_some_and(|abbrev| {
+            let literal = abbrev.code == Operand::Literal(u64::from(code));
+            literal && *abbrev.operands == [NUMBER, NUMBER] && matches!(abbrev.tail, Tail::None)
+        })
+    }
+
+    /// The fields of the next record, if its abbreviation is `id`, for which [`Block::is_pair`], and they are not large.
+    #[inline(always)]
+    pub(crate) fn next_pair(&mut self, id: u32) -> Option<[u64; 2]> {
+        let mut look = self.cursor.look();
+        let next = look.fixed(self.abbrev_width) as u32;
+        let pair = [look.octets(), look.octets()];
+        (next == id && self.cursor.accept(look)).then_some(pair)
+    }
+
     /// If abbreviation `id` is a literal record code followed by an array of characters, the code and the field.
     pub(crate) fn text_abbrev(&self, id: u32) -> Option<(u32, Field)> {
         if id < FIRST_APPLICATION_ABBREV {
@@ -591,8 +664,8 @@ impl<'a> Block<'a> {
             return Err(self.error(ErrorKind::Truncated));
         }
         budget.charge(count + 48, &self.cursor)?;
-        out.reserve(count as usize);
-        // Several characters per load: 7 of 8 bits, 8 of 7 or 6.
+        out.reserve(count as usize + 8);
+        // Several characters per load, stored as eight: 7 of 8 bits, 8 of 7 or 6.
         let per_word = u64::from(56 / width).min(8);
         let mask = (1u64 << width) - 1;
         let mut left = count;
@@ -600,23 +673,53 @@ impl<'a> Block<'a> {
             let take = left.min(per_word);
             let word = self.cursor.fixed(width * take as u32)?;
             let chars: [u8; 8] = match field {
-                Field::Char6 => std::array::from_fn(|n| CHAR6[(word >> (width as usize * n) & mask) as usize]),
+                Field::Fixed(8) => word.to_le_bytes(),
+                Field::Fixed(7) => spread7(word),
+                Field::Char6 => std::array::from_fn(|n| CHAR6[(word >> (6 * n) & 0x3f) as usize]),
                 _ => std::array::from_fn(|n| (word >> (width as usize * n) & mask) as u8),
             };
-            out.extend_from_slice(&chars[..take as usize]);
+            out.extend_from_slice(&chars);
+            out.truncate(out.len() - (8 - take as usize));
             left -= take;
         }
         Ok(())
     }
 }
 
-/// Where the content of a function block lies in the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BodyRange {
-    /// First byte of the block's content.
-    pub start: usize,
-    /// First byte behind the block.
-    pub end: usize,
-    /// Width of the block's abbreviation ids in bits.
-    pub abbrev_width: u32,
+/// Eight characters of seven bits each, as bytes.
+fn spread7(word: u64) -> [u8; 8] {
+    let halves = word & 0xfff_ffff | word << 4 & 0xfff_ffff_0000_0000;
+    let quarters = halves & 0x3fff_0000_3fff | halves << 2 & 0x3fff_0000_3fff_0000;
+    let eighths = quarters & 0x7f_007f_007f_007f | quarters << 1 & 0x7f00_7f00_7f00_7f00;
+    eighths.to_le_bytes()
+}
+
+/// Where a function block lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyPlace {
+    /// The word of the stream that holds the block's length: the last one of its header.
+    length: NonZeroU32,
+    /// Width of the block's abbreviation ids; 0 where only an index named the place, and nobody has looked there.
+    abbrev_width: u8,
+}
+
+impl BodyPlace {
+    fn new(length: u64, abbrev_width: u8) -> Option<Self> {
+        let length = u32::try_from(length).ok().and_then(NonZeroU32::new)?;
+        Some(Self { length, abbrev_width })
+    }
+
+    /// A block whose header starts at `word`, aligned.
+    pub(crate) fn at(word: u64) -> Option<Self> {
+        Self::new(word.checked_add(1)?, 0)
+    }
+}
+
+/// What places in a module are counted from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Where the stream starts in the input, in bytes.
+    base: usize,
+    /// Width of the abbreviation ids of the module.
+    abbrev_width: u32,
 }

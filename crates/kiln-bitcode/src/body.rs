@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use kiln_abi::FunctionId;
 
+use crate::attributes::AttributeListId;
 use crate::constant::{Constant, ConstantId};
 use crate::constants::Constants;
 use crate::module::Module;
@@ -314,8 +315,8 @@ pub enum TailKind {
 pub struct Call {
     /// The function type of the call.
     pub ty: TypeId,
-    /// Attribute list: its index in [`Module::attribute_lists`](crate::Module::attribute_lists) plus one; 0 for none.
-    pub attributes: u32,
+    /// Attributes: [`Module::attributes`](crate::Module::attributes).
+    pub attributes: AttributeListId,
     /// Calling convention (`CallingConv::ID`).
     pub convention: u16,
     /// Its tail marker.

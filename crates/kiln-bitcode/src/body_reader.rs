@@ -57,12 +57,11 @@ impl<'f> Fields<'f> {
 /// Reads the body of `function` into `body`.
 pub(crate) fn read_body(module: &Module, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
     body.function = None;
-    let range = module.function(function).body;
-    let Some((range, block)) = range.and_then(|range| Some((range, Block::body(bytes, range)?))) else {
+    let Some(block) = module.function(function).body.and_then(|place| Block::body(bytes, module.origin, place)) else {
         return Err(Error::new(ErrorKind::NoBody { function: function.0 }, 0, BlockKind::FUNCTION));
     };
-    let mut block = block.with_abbrevs_of(BlockKind::FUNCTION, &module.block_info);
-    let mut budget = Budget::for_input(range.end - range.start);
+    let mut block = block?.with_abbrevs_of(BlockKind::FUNCTION, &module.block_info);
+    let mut budget = Budget::for_input((block.size() / 8) as usize);
     let mut record = Record::with_buffer(std::mem::take(&mut body.fields));
     let mut reader = BodyReader::new(module, function, body, &block)?;
     let outcome = reader.read(&mut block, &mut record, &mut budget);
@@ -154,7 +153,7 @@ impl<'r> BodyReader<'r> {
                 Entry::End => return self.finish(block),
                 Entry::SubBlock(BlockKind::CONSTANTS) => self.read_constants(block, record, budget)?,
                 // Symbol table, attachments, metadata and orders of uses: skipped by their length word.
-                Entry::SubBlock(_) => _ = block.skip_block()?,
+                Entry::SubBlock(_) => block.skip_block()?,
                 Entry::Record(abbrev) => {
                     block.read_record(abbrev, record, budget)?;
                     self.read_record(&mut Fields { code: record.code, values: record.values(), at: 0 }, block)?;

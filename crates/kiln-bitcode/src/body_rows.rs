@@ -90,11 +90,7 @@ impl<'m> Row<'m> {
         self.put(" fn=")?;
         self.ty(call.ty)?;
         write!(self, " cc={} tail={}", call.convention, call.tail as u8)?;
-        let list = call.attributes.checked_sub(1).map(|index| &module.attribute_lists()[index as usize]);
-        match list {
-            Some(list) => self.attributes(list)?,
-            None => self.put(" attributes=[]")?,
-        }
+        self.attributes(module.attributes(call.attributes))?;
         for (tag, operands) in body.bundles(call) {
             self.put(" bundle ")?;
             self.text(&module.operand_bundle_tags()[tag as usize])?;

@@ -51,7 +51,7 @@ pub enum Constant<'a> {
     /// The address of a global.
     Global(GlobalRef),
     /// Address arithmetic.
-    Gep(&'a Gep),
+    Gep(Gep<'a>),
     /// A conversion.
     Cast {
         /// Which.
@@ -144,8 +144,8 @@ pub enum Constant<'a> {
 }
 
 /// A constant `getelementptr`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gep {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gep<'a> {
     /// Type that the base is taken to point to.
     pub source: TypeId,
     /// Whether no intermediate address leaves the object.
@@ -155,9 +155,9 @@ pub struct Gep {
     /// Whether nothing wraps as an unsigned number.
     pub nuw: bool,
     /// Which offsets may be accessed through the result.
-    pub in_range: Option<IntRange>,
+    pub in_range: Option<&'a IntRange>,
     /// The base, then the indices.
-    pub operands: Box<[ConstantId]>,
+    pub operands: &'a [ConstantId],
 }
 
 /// Inline assembly.

@@ -7,7 +7,7 @@
 
 use kiln_abi::FunctionId;
 
-use crate::attributes::{decode_sign_rotated, read_range};
+use crate::attributes::{IntRange, decode_sign_rotated, read_range};
 use crate::bitstream::{Block, Budget, Entry, Record, bytes_of};
 use crate::classes::{Class, Classes};
 use crate::constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
@@ -25,6 +25,15 @@ impl Span {
     fn of<T>(self, table: &[T]) -> &[T] {
         &table[self.start as usize..][..self.len as usize]
     }
+}
+
+/// A `getelementptr` whose operands are in a table.
+#[derive(Debug)]
+struct RawGep {
+    source: TypeId,
+    flags: u8,
+    in_range: Option<Box<IntRange>>,
+    operands: Span,
 }
 
 /// How a constant is kept: 16 bytes, the rest in tables.
@@ -88,7 +97,7 @@ pub(crate) struct Constants {
     operands: Vec<ConstantId>,
     words: Vec<u64>,
     bytes: Vec<u8>,
-    geps: Vec<Gep>,
+    geps: Vec<RawGep>,
     asms: Vec<InlineAsm>,
     /// Indices of those that have operands.
     composed: Vec<u32>,
@@ -190,6 +199,7 @@ impl Constants {
     }
 
     /// Gives the next value number to a function, global or alias.
+    #[inline(always)]
     pub(crate) fn push_global(&mut self, global: GlobalRef, ty: TypeId) {
         self.nodes.push(Node::Global(global));
         self.types.push(ty);
@@ -221,7 +231,18 @@ impl Constants {
             Node::Aggregate(elements) => Constant::Aggregate(elements.of(&self.operands)),
             Node::Data(bytes) => Constant::Data(bytes.of(&self.bytes)),
             Node::String { bytes, nul } => Constant::String { bytes: bytes.of(&self.bytes), nul },
-            Node::Gep(index) => Constant::Gep(&self.geps[index as usize]),
+            Node::Gep(index) => {
+                let gep = &self.geps[index as usize];
+                let inbounds = gep.flags & 1 != 0;
+                Constant::Gep(Gep {
+                    source: gep.source,
+                    inbounds,
+                    nusw: inbounds || gep.flags & 2 != 0,
+                    nuw: gep.flags & 4 != 0,
+                    in_range: gep.in_range.as_deref(),
+                    operands: gep.operands.of(&self.operands),
+                })
+            }
             Node::Cast { op, value } => Constant::Cast { op, value },
             Node::Binary { op, flags, operands } => {
                 let at = operands as usize;
@@ -267,7 +288,7 @@ impl Constants {
         }
     }
 
-    fn global(&self, id: ConstantId) -> Option<GlobalRef> {
+    pub(crate) fn global(&self, id: ConstantId) -> Option<GlobalRef> {
         match self.nodes.get((id.0 - self.base) as usize) {
             Some(Node::Global(global)) => Some(*global),
             _ => None,
@@ -405,7 +426,7 @@ impl Constants {
             },
             CE_CAST => Node::Cast { op: CastOp::decode(need(3)?[0], block)?, value: id(fields[2])? },
             CE_GEP_OLD | CE_INBOUNDS_GEP | CE_GEP_WITH_INRANGE_INDEX_OLD | CE_GEP | CE_GEP_WITH_INRANGE => {
-                let gep = read_gep(record, types, block)?;
+                let gep = self.read_gep(record, types, block)?;
                 self.geps.push(gep);
                 Node::Gep(self.geps.len() as u32 - 1)
             }
@@ -446,6 +467,42 @@ impl Constants {
             // LLVM takes an unknown constant for undef; here it would be a silently wrong initialiser.
             code => return Err(block.error(ErrorKind::UnknownRecord { code })),
         })
+    }
+
+    /// `[type, flags?, in-range?, (operand type, operand)…]`; typed pointers, which leave out the type, are foreign.
+    fn read_gep(&mut self, record: &Record<'_>, types: &TypeTable, block: &Block<'_>) -> Result<RawGep, Error> {
+        let fields = record.require(2, block)?;
+        let source = types.get(fields[0], block)?;
+        let mut at = 1;
+        let mut flags = 0;
+        let mut in_range = None;
+        match record.code {
+            CE_INBOUNDS_GEP => flags = 1,
+            CE_GEP_OLD => {}
+            // The index of the old in-range mark is dropped, as LLVM does.
+            CE_GEP_WITH_INRANGE_INDEX_OLD => (flags, at) = (fields[1] & 1, 2),
+            CE_GEP => (flags, at) = (fields[1], 2),
+            _ => {
+                flags = fields[1];
+                let bits = record.require(3, block)?[2];
+                let (range, used) = read_range(&fields[3..], bits).ok_or_else(|| {
+                    block.error(ErrorKind::BadValue { what: "range of a constant address", value: bits })
+                })?;
+                in_range = Some(range);
+                at = 3 + used;
+            }
+        }
+        let pairs = &fields[at..];
+        if pairs.is_empty() || pairs.len() % 2 != 0 {
+            let needs = fields.len() + 1;
+            return Err(block.error(ErrorKind::ShortRecord { code: record.code, len: fields.len(), needs }));
+        }
+        let start = self.operands.len();
+        for pair in pairs.chunks_exact(2) {
+            self.operands.push(constant_id(pair[1], block)?);
+        }
+        let operands = span(start, self.operands.len(), block)?;
+        Ok(RawGep { source, flags: flags as u8 & 7, in_range: in_range.map(Box::new), operands })
     }
 
     fn push_operands(&mut self, values: &[u64], block: &Block<'_>) -> Result<Span, Error> {
@@ -506,7 +563,7 @@ impl Constants {
         let run = |start: u32, len: u32| Span { start, len }.of(&self.operands);
         let operands = match self.nodes[index] {
             Node::Aggregate(span) | Node::PtrAuth(span) => span.of(&self.operands),
-            Node::Gep(index) => &self.geps[index as usize].operands,
+            Node::Gep(index) => self.geps[index as usize].operands.of(&self.operands),
             Node::Binary { operands, .. } | Node::Compare { operands, .. } | Node::ExtractElement(operands) => {
                 run(operands, 2)
             }
@@ -755,38 +812,6 @@ fn check_string(len: u32, nul: bool, ty: TypeId, types: &TypeTable, block: &Bloc
         _ => false,
     };
     if fits { Ok(()) } else { Err(block.error(ErrorKind::TypeMismatch { what: "string of another type" })) }
-}
-
-/// `[type, flags?, in-range?, (operand type, operand)…]`; typed pointers, which leave out the type, are foreign.
-fn read_gep(record: &Record<'_>, types: &TypeTable, block: &Block<'_>) -> Result<Gep, Error> {
-    let fields = record.require(2, block)?;
-    let source = types.get(fields[0], block)?;
-    let mut at = 1;
-    let mut flags = 0;
-    let mut in_range = None;
-    match record.code {
-        CE_INBOUNDS_GEP => flags = 1,
-        CE_GEP_OLD => {}
-        // The index of the old in-range mark is dropped, as LLVM does.
-        CE_GEP_WITH_INRANGE_INDEX_OLD => (flags, at) = (fields[1] & 1, 2),
-        CE_GEP => (flags, at) = (fields[1], 2),
-        _ => {
-            flags = fields[1];
-            let bits = record.require(3, block)?[2];
-            let (range, used) = read_range(&fields[3..], bits)
-                .ok_or_else(|| block.error(ErrorKind::BadValue { what: "range of a constant address", value: bits }))?;
-            in_range = Some(range);
-            at = 3 + used;
-        }
-    }
-    let pairs = &fields[at..];
-    if pairs.is_empty() || pairs.len() % 2 != 0 {
-        let needs = fields.len() + 1;
-        return Err(block.error(ErrorKind::ShortRecord { code: record.code, len: fields.len(), needs }));
-    }
-    let operands = pairs.chunks_exact(2).map(|pair| constant_id(pair[1], block)).collect::<Result<_, _>>()?;
-    let inbounds = flags & 1 != 0;
-    Ok(Gep { source, inbounds, nusw: inbounds || flags & 2 != 0, nuw: flags & 4 != 0, in_range, operands })
 }
 
 /// `[type, flags, template length, template…, constraints length, constraints…]`

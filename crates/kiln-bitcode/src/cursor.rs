@@ -1,9 +1,14 @@
+use std::ops::Range;
+
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
 
 /// Bits that a look-ahead word has at least where the block goes on: 64 less the at most 7 bits before them in their
 /// first byte. No field is wider.
 const AHEAD: u32 = 57;
+
+/// Most fields that the record of a symbol has.
+pub(crate) const SYMBOL_FIELDS: usize = 21;
 
 /// A position in a bitstream, bounded by the end of the block it reads.
 ///
@@ -42,9 +47,27 @@ impl<'a> Cursor<'a> {
         self.next - u64::from(self.left)
     }
 
-    /// The position counted from the start of the input, in bytes; the cursor must stand on a byte.
-    pub(crate) fn input_byte(&self) -> usize {
-        ((self.base + self.bit()) / 8) as usize
+    /// The word of the stream that it stands in.
+    pub(crate) fn word(&self) -> u64 {
+        self.bit() / 32
+    }
+
+    /// From here to the end of the block, in bytes of the input; both must be whole bytes.
+    pub(crate) fn input_range(&self) -> Range<usize> {
+        ((self.base + self.bit()) / 8) as usize..((self.base + self.end) / 8) as usize
+    }
+
+    /// Where the stream starts in the input, in bytes.
+    pub(crate) fn base(&self) -> usize {
+        (self.base / 8) as usize
+    }
+
+    /// Advances to the start of `word` of the stream.
+    pub(crate) fn seek(&mut self, word: u64) -> Result<(), Error> {
+        match word.checked_mul(32).and_then(|bit| bit.checked_sub(self.bit())) {
+            Some(bits) => self.skip(bits),
+            None => Err(self.error(ErrorKind::Truncated)),
+        }
     }
 
     #[inline]
@@ -146,6 +169,13 @@ impl<'a> Cursor<'a> {
             let value = self.word & (more - 1);
             self.drop_bits(width);
             return Ok(value);
+        }
+        if width == 8 {
+            let mut look = self.look();
+            let value = look.octets();
+            if self.accept(look) {
+                return Ok(value);
+            }
         }
         self.vbr_long(width)
     }
@@ -288,6 +318,73 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Takes the fields of the unabbreviated record of a function or a global as LLVM 22 writes them, if it is one:
+    /// where the long ones and the runs of short ones are is known. Returns the record's code and length.
+    #[inline(always)]
+    pub(crate) fn symbol_record(&mut self, fields: &mut [u64; SYMBOL_FIELDS]) -> Option<(u32, usize)> {
+        const FUNCTION: [u64; 2] = [8, 21];
+        const GLOBAL: [u64; 2] = [7, 20];
+        // A copy stays in registers, and nothing is taken if this does not work out.
+        let mut cursor = *self;
+        let mut head = [0; 2];
+        cursor.group(|look| {
+            head = look.shorts::<2>();
+            // Place and size of the name.
+            fields[0] = look.number();
+            fields[1] = look.number();
+        })?;
+        match head {
+            FUNCTION => {
+                cursor.group(|look| {
+                    // Type.
+                    fields[2] = look.number();
+                    look.shorts_into::<3>(&mut fields[3..]);
+                    // Attributes.
+                    fields[6] = look.number();
+                })?;
+                // The last one of these is the comdat.
+                cursor.group(|look| look.shorts_into::<8>(&mut fields[7..]))?;
+                cursor.group(|look| {
+                    look.shorts_into::<4>(&mut fields[15..]);
+                    // Partition.
+                    fields[19] = look.number();
+                })?;
+                cursor.group(|look| fields[20] = look.number())?;
+            }
+            GLOBAL => {
+                cursor.group(|look| {
+                    // Type, flags, initial value.
+                    fields[2] = look.number();
+                    fields[3] = look.number();
+                    fields[4] = look.number();
+                })?;
+                // The last one of these is the comdat.
+                cursor.group(|look| look.shorts_into::<9>(&mut fields[5..]))?;
+                cursor.group(|look| {
+                    look.shorts_into::<2>(&mut fields[14..]);
+                    // Partition.
+                    fields[16] = look.number();
+                })?;
+                cursor.group(|look| look.shorts_into::<3>(&mut fields[17..]))?;
+                fields[20] = 0;
+            }
+            _ => return None,
+        }
+        *self = cursor;
+        Some((head[0] as u32, head[1] as usize))
+    }
+
+    /// Takes fields of at most [`AHEAD`] bits together; `None` if they have more, or the block ends.
+    #[inline(always)]
+    fn group(&mut self, take: impl FnOnce(&mut Look)) -> Option<()> {
+        if self.left < AHEAD {
+            self.refill();
+        }
+        let mut look = Look { word: self.word, used: 0 };
+        take(&mut look);
+        self.accept(look).then_some(())
+    }
+
     /// What comes next, for taking several fields without a check for each: [`Cursor::accept`] makes it.
     #[inline]
     pub(crate) fn look(&mut self) -> Look {
@@ -362,13 +459,48 @@ impl Look {
     }
 
     /// A number in chunks of 6 bits, put together without a branch: how many chunks numbers have is hard to predict.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&mut self) -> u64 {
         let bits = Self::number_bits(self.word);
         let chunks = self.word & ((1 << bits) - 1);
         self.word >>= bits;
         self.used += if bits > Look::LONGEST { Look::TOO_LONG } else { bits };
         Self::number_of(chunks)
+    }
+
+    /// `N` numbers that are expected to have one chunk of 6 bits each.
+    #[inline(always)]
+    fn shorts<const N: usize>(&mut self) -> [u64; N] {
+        /// The bit of each of nine chunks that says whether another one follows.
+        const MORE: u64 = 0x20_8208_2082_0820;
+        let bits = 6 * N as u32;
+        if self.word & MORE & ((1 << bits) - 1) == 0 {
+            let word = self.word;
+            self.word >>= bits;
+            self.used += bits;
+            return std::array::from_fn(|n| word >> (6 * n) & 0x1f);
+        }
+        std::array::from_fn(|_| self.number())
+    }
+
+    #[inline(always)]
+    fn shorts_into<const N: usize>(&mut self, out: &mut [u64]) {
+        if let Some(out) = out.first_chunk_mut() {
+            *out = self.shorts::<N>();
+        }
+    }
+
+    /// A number in at most four chunks of 8 bits.
+    #[inline(always)]
+    pub(crate) fn octets(&mut self) -> u64 {
+        /// The bit of each chunk that says whether another one follows.
+        const MORE: u64 = 0x8080_8080;
+        let last = !self.word & MORE | 1 << 32;
+        let bits = last.trailing_zeros() + 1;
+        let chunks = self.word & (last ^ (last - 1));
+        self.word >>= bits;
+        self.used += if bits > 32 { Look::TOO_LONG } else { bits };
+        chunks & 0x7f | chunks >> 1 & 0x3f80 | chunks >> 2 & 0x1f_c000 | chunks >> 3 & 0xfe0_0000
     }
 
     /// A number in chunks of 8 bits that is expected to have at most two.

@@ -85,6 +85,24 @@ impl Identification {
     }
 }
 
+/// The names of a file's modules.
+#[derive(Clone, Debug)]
+pub(crate) enum Strtab {
+    /// A copy.
+    Owned(Arc<[u8]>),
+    /// A part of input that stays.
+    Static(&'static [u8]),
+}
+
+impl Strtab {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Strtab::Owned(bytes) => bytes,
+            Strtab::Static(bytes) => bytes,
+        }
+    }
+}
+
 /// The bitstream inside `bytes`, behind wrapper and magic, and where it starts.
 fn stream(bytes: &[u8]) -> Result<Block<'_>, Error> {
     let not_bitcode = || Error::new(ErrorKind::NotBitcode, 0, BlockKind::FILE);
@@ -140,17 +158,34 @@ fn next_block(file: &mut Block<'_>, budget: &mut Budget) -> Result<Option<BlockK
 /// Any departure from the format, with its place; [`ErrorKind::ForeignProducer`] for bitcode that something else than
 /// LLVM 22 wrote.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Module>, Error> {
+    parse_with(bytes, |names| Strtab::Owned(names.into()))
+}
+
+/// The same for bytes that stay: names are not copied, and only those pages of them are touched that are asked for.
+///
+/// # Errors
+///
+/// Those of [`parse`].
+pub fn parse_static(bytes: &'static [u8]) -> Result<Vec<Module>, Error> {
+    parse_with(bytes, Strtab::Static)
+}
+
+fn parse_with<'a>(bytes: &'a [u8], keep: impl Fn(&'a [u8]) -> Strtab) -> Result<Vec<Module>, Error> {
     let mut file = stream(bytes)?;
     let mut budget = Budget::for_input(bytes.len());
-    let strtabs = find_strtabs(file.clone(), &mut budget)?;
+    let Trailer { strtabs, symbols } = Trailer::read(file.clone(), keep, &mut budget)?;
     let mut strtabs = strtabs.into_iter();
     let mut strtab = strtabs.next();
     let mut identification = Identification::default();
+    let mut before = file.cursor().word();
     let mut record = Record::default();
     let mut modules = Vec::new();
+    let mut origin = 0;
     while let Some(kind) = next_block(&mut file, &mut budget)? {
         match kind {
             BlockKind::IDENTIFICATION => {
+                // Offsets in the module are counted from the word before (MODULE_CODE_VSTOFFSET).
+                origin = before.saturating_sub(1);
                 let mut block = file.enter(kind, &BlockInfo::default())?;
                 identification = read_identification(&mut block, &mut budget)?;
             }
@@ -166,16 +201,18 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Module>, Error> {
                 // A module without a string table keeps its names in the old way.
                 let Some(strtab) = &strtab else { return foreign(&file, producer) };
                 let block = file.enter(kind, &BlockInfo::default())?;
-                modules.push(read_module(block, producer.producer, strtab, &mut record, &mut budget)?);
+                let frame = Frame { strtab, origin, symbols };
+                modules.push(read_module(block, producer.producer, frame, &mut record, &mut budget)?);
             }
             BlockKind::STRTAB => {
                 file.skip_block()?;
                 strtab = strtabs.next();
             }
             // The symbol table repeats what the module says, for linkers that do not read modules.
-            BlockKind::SYMTAB => _ = file.skip_block()?,
+            BlockKind::SYMTAB => file.skip_block()?,
             _ => return Err(file.error(ErrorKind::MisplacedBlock)),
         }
+        before = file.cursor().word();
     }
     if modules.is_empty() {
         return Err(file.error(ErrorKind::NotBitcode));
@@ -183,33 +220,67 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Module>, Error> {
     Ok(modules)
 }
 
-/// The string tables of the file in order: one serves the modules between its predecessor and itself.
-fn find_strtabs(mut file: Block<'_>, budget: &mut Budget) -> Result<Vec<Arc<[u8]>>, Error> {
-    const BLOB: u32 = 1;
-    let mut strtabs = Vec::new();
-    while let Some(kind) = next_block(&mut file, budget)? {
-        if kind != BlockKind::STRTAB {
-            file.skip_block()?;
-            continue;
+/// What a file says outside a module about it.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame<'f> {
+    /// Its names.
+    pub(crate) strtab: &'f Strtab,
+    /// The word of the stream that its offsets are counted from.
+    pub(crate) origin: u64,
+    /// How many symbols the file probably has.
+    pub(crate) symbols: usize,
+}
+
+/// What lies behind the modules of a file.
+struct Trailer {
+    /// The string tables in order: one serves the modules between its predecessor and itself.
+    strtabs: Vec<Strtab>,
+    /// How many symbols there are, as far as the symbol table says: good for reserving memory, and nothing else.
+    symbols: usize,
+}
+
+impl Trailer {
+    fn read<'a>(mut file: Block<'a>, keep: impl Fn(&'a [u8]) -> Strtab, budget: &mut Budget) -> Result<Self, Error> {
+        let mut trailer = Self { strtabs: Vec::new(), symbols: 0 };
+        while let Some(kind) = next_block(&mut file, budget)? {
+            match kind {
+                BlockKind::STRTAB => {
+                    let strtab = read_blob(&mut file, kind, budget)?;
+                    trailer.strtabs.push(keep(strtab.unwrap_or_default()));
+                }
+                BlockKind::SYMTAB => {
+                    let symtab = read_blob(&mut file.clone(), kind, budget).ok().flatten().unwrap_or_default();
+                    file.skip_block()?;
+                    // llvm::irsymtab::storage::Header: the size of its range of symbols.
+                    let count = symtab.get(32..36).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
+                    // Each has 24 bytes there.
+                    trailer.symbols += usize::min(count.unwrap_or(0) as usize, symtab.len() / 24);
+                }
+                _ => file.skip_block()?,
+            }
         }
-        let mut block = file.enter(kind, &BlockInfo::default())?;
-        let mut record = Record::default();
-        let mut strtab = None;
-        loop {
-            match block.next(budget)? {
-                Entry::End => break,
-                Entry::SubBlock(_) => _ = block.skip_block()?,
-                Entry::Record(abbrev) => {
-                    block.read_record(abbrev, &mut record, budget)?;
-                    if record.code == BLOB {
-                        strtab = Some(Arc::from(record.blob));
-                    }
+        Ok(trailer)
+    }
+}
+
+/// The blob of a block that holds one.
+fn read_blob<'a>(file: &mut Block<'a>, kind: BlockKind, budget: &mut Budget) -> Result<Option<&'a [u8]>, Error> {
+    const BLOB: u32 = 1;
+    let mut block = file.enter(kind, &BlockInfo::default())?;
+    let mut record = Record::default();
+    let mut blob = None;
+    loop {
+        match block.next(budget)? {
+            Entry::End => return Ok(blob),
+            Entry::SubBlock(_) => block.skip_block()?,
+            Entry::Record(abbrev) => {
+                block.read_record(abbrev, &mut record, budget)?;
+                if record.code == BLOB {
+                    blob = Some(record.blob);
                 }
             }
         }
-        strtabs.push(strtab.unwrap_or_default());
     }
-    Ok(strtabs)
 }
 
 fn read_identification(block: &mut Block<'_>, budget: &mut Budget) -> Result<Identification, Error> {
@@ -220,7 +291,7 @@ fn read_identification(block: &mut Block<'_>, budget: &mut Budget) -> Result<Ide
     loop {
         match block.next(budget)? {
             Entry::End => return Ok(identification),
-            Entry::SubBlock(_) => _ = block.skip_block()?,
+            Entry::SubBlock(_) => block.skip_block()?,
             Entry::Record(abbrev) => {
                 block.read_record(abbrev, &mut record, budget)?;
                 match record.code {

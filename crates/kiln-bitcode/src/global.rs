@@ -1,7 +1,5 @@
-use std::sync::Arc;
-
-use crate::attributes::AttributeList;
-use crate::bitstream::{Block, BodyRange};
+use crate::attributes::AttributeListId;
+use crate::bitstream::{Block, BodyPlace};
 use crate::constant::ConstantId;
 use crate::error::{Error, ErrorKind};
 use crate::types::TypeId;
@@ -18,6 +16,34 @@ impl Name {
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len == 0
+    }
+}
+
+/// A name outside the string table, of a section or a garbage collector:
+/// [`Module::text`](crate::Module::text) has the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TextId(pub(crate) u32);
+
+/// An explicit alignment, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Alignment {
+    /// 1 + its exponent, 0 for none.
+    code: u8,
+}
+
+impl Alignment {
+    /// `Value::MaxAlignmentExponent`
+    const MAX_EXPONENT: u64 = 32;
+
+    pub(crate) fn decode(value: u64, block: &Block<'_>) -> Result<Self, Error> {
+        if value > Self::MAX_EXPONENT + 1 {
+            return Err(block.error(ErrorKind::BadValue { what: "exponent of an alignment", value }));
+        }
+        Ok(Self { code: value as u8 })
+    }
+
+    fn bytes(self) -> Option<u64> {
+        self.code.checked_sub(1).map(|exponent| 1 << exponent)
     }
 }
 
@@ -207,13 +233,12 @@ pub struct Function {
     /// Calling convention (`CallingConv::ID`): 0 is C.
     pub calling_convention: u32,
     /// Attributes of function, return value and parameters.
-    pub attributes: AttributeList,
-    /// Explicit alignment in bytes.
-    pub align: Option<u64>,
+    pub attributes: AttributeListId,
+    pub(crate) alignment: Alignment,
     /// Explicit section.
-    pub section: Option<Arc<[u8]>>,
+    pub section: Option<TextId>,
     /// Garbage collector.
-    pub gc: Option<Arc<[u8]>>,
+    pub gc: Option<TextId>,
     /// COMDAT group.
     pub comdat: Option<ComdatId>,
     /// Data before the entry.
@@ -223,10 +248,16 @@ pub struct Function {
     /// Personality function.
     pub personality: Option<ConstantId>,
     /// Where the body lies in the input; `None` for a declaration.
-    pub body: Option<BodyRange>,
+    pub(crate) body: Option<BodyPlace>,
 }
 
 impl Function {
+    /// Explicit alignment in bytes.
+    #[must_use]
+    pub fn align(&self) -> Option<u64> {
+        self.alignment.bytes()
+    }
+
     /// Whether there is no body here.
     #[must_use]
     pub fn is_declaration(&self) -> bool {
@@ -257,10 +288,9 @@ pub struct Global {
     pub is_constant: bool,
     /// Its initial value; `None` for a declaration.
     pub initializer: Option<ConstantId>,
-    /// Explicit alignment in bytes.
-    pub align: Option<u64>,
+    pub(crate) alignment: Alignment,
     /// Explicit section.
-    pub section: Option<Arc<[u8]>>,
+    pub section: Option<TextId>,
     /// Thread-local access model.
     pub thread_local: ThreadLocal,
     /// Whether something outside may change it before the program starts.
@@ -268,7 +298,7 @@ pub struct Global {
     /// COMDAT group.
     pub comdat: Option<ComdatId>,
     /// Attributes.
-    pub attributes: AttributeList,
+    pub attributes: AttributeListId,
     /// What sanitizers are told; `None` for nothing.
     pub sanitizer: Option<Sanitizer>,
     /// Code model.
@@ -276,6 +306,12 @@ pub struct Global {
 }
 
 impl Global {
+    /// Explicit alignment in bytes.
+    #[must_use]
+    pub fn align(&self) -> Option<u64> {
+        self.alignment.bytes()
+    }
+
     /// Whether there is no initial value here.
     #[must_use]
     pub fn is_declaration(&self) -> bool {

@@ -38,16 +38,17 @@ mod rows;
 mod shape;
 mod types;
 
-pub use attributes::{Attribute, AttributeGroup, AttributeKind, AttributeList, AttributePlace, IntRange};
-pub use bitstream::BodyRange;
+pub use attributes::{
+    Attribute, AttributeGroup, AttributeKind, AttributeList, AttributeListId, AttributePlace, IntRange,
+};
 pub use body::{BlockId, Body, Call, Instruction, Location, Opcode, Ordering, TailKind, ValueId};
 pub use body_rows::body_rows;
 pub use constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
 pub use error::{Error, ErrorKind};
-pub use file::{Input, identify, parse};
+pub use file::{Input, identify, parse, parse_static};
 pub use global::{
     Alias, AliasId, AliasKind, CodeModel, Comdat, ComdatId, ComdatSelection, DllStorage, Function, Global, Linkage,
-    Name, Sanitizer, Symbol, ThreadLocal, UnnamedAddr, Visibility,
+    Name, Sanitizer, Symbol, TextId, ThreadLocal, UnnamedAddr, Visibility,
 };
 pub use kiln_abi::{FunctionId, GlobalId};
 pub use layout::{DataLayout, Mangling, PointerLayout, TypeLayout};

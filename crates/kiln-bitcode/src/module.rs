@@ -1,20 +1,21 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_abi::{FunctionId, GlobalId};
 
-use crate::bitstream::BlockInfo;
+use crate::attributes::{AttributeList, AttributeListId, AttributeTable};
+use crate::bitstream::{Block, BlockInfo, Origin};
 use crate::body::Body;
 use crate::body_reader::read_body;
 use crate::classes::Classes;
-use crate::constant::{Constant, ConstantId};
+use crate::constant::{Constant, ConstantId, GlobalRef};
 use crate::constants::{Constants, Labels};
 use crate::error::Error;
-use crate::global::{Alias, AliasId, Comdat, ComdatId, Function, Global, Name, Symbol};
+use crate::file::Strtab;
+use crate::global::{Alias, AliasId, Comdat, ComdatId, Function, Global, Name, Symbol, TextId};
 use crate::layout::{DataLayout, Layouts, TypeLayout};
 use crate::types::{Type, TypeId, TypeTable};
-use crate::{AttributeList, GlobalRef};
 
 /// A kind of metadata attachment: `!dbg`, `!prof`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct Module {
     pub(crate) data_layout: DataLayout,
     pub(crate) types: TypeTable,
     pub(crate) layouts: Layouts,
-    pub(crate) attribute_lists: Vec<AttributeList>,
+    pub(crate) attributes: AttributeTable,
     pub(crate) functions: Vec<Function>,
     pub(crate) globals: Vec<Global>,
     pub(crate) aliases: Vec<Alias>,
@@ -50,10 +51,14 @@ pub struct Module {
     pub(crate) bundle_tags: Vec<Box<[u8]>>,
     pub(crate) sync_scopes: Vec<Box<[u8]>>,
     pub(crate) hash: Option<[u32; 5]>,
-    pub(crate) strtab: Arc<[u8]>,
+    pub(crate) strtab: Strtab,
+    /// Names of sections and garbage collectors.
+    pub(crate) texts: Vec<Box<[u8]>>,
     /// Abbreviations of function bodies.
     pub(crate) block_info: BlockInfo,
     pub(crate) classes: Classes,
+    /// What the places of bodies are counted from.
+    pub(crate) origin: Origin,
 }
 
 /// A number that no other module of the process has.
@@ -192,13 +197,13 @@ impl Module {
     /// The bytes of `name`.
     #[must_use]
     pub fn str(&self, name: Name) -> &[u8] {
-        &self.strtab[name.start as usize..][..name.len as usize]
+        &self.strtab()[name.start as usize..][..name.len as usize]
     }
 
     /// The string table of the file.
     #[must_use]
     pub fn strtab(&self) -> &[u8] {
-        &self.strtab
+        self.strtab.bytes()
     }
 
     /// Reads the body of `function` into `body`, replacing what it held; `bytes` are those the module was read from.
@@ -225,6 +230,14 @@ impl Module {
     /// Any departure from the format, with its place; `body` is of no use then.
     pub fn read_body(&self, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
         read_body(self, bytes, function, body)
+    }
+
+    /// Where the content of the body of `function` lies in `bytes`, those the module was read from; `None` for a
+    /// declaration, or if there is no function block where its index says.
+    #[must_use]
+    pub fn body_range(&self, bytes: &[u8], function: FunctionId) -> Option<Range<usize>> {
+        let block = Block::body(bytes, self.origin, self.function(function).body?)?.ok()?;
+        Some(block.cursor().input_range())
     }
 
     /// The constant `id`.
@@ -263,10 +276,19 @@ impl Module {
         matches!(self.block_addresses.get(&global), Some(Labels::Mixed(_)))
     }
 
-    /// The attribute lists that functions, globals and calls share; calls in bodies name them by index + 1.
+    /// The name `id` of a section or a garbage collector.
     #[must_use]
-    pub fn attribute_lists(&self) -> &[AttributeList] {
-        &self.attribute_lists
+    pub fn text(&self, id: TextId) -> &[u8] {
+        &self.texts[id.0 as usize]
+    }
+
+    /// The attributes of a function, global or call.
+    #[must_use]
+    pub fn attributes(&self, id: AttributeListId) -> AttributeList<'_> {
+        match (id.0 as usize).checked_sub(1) {
+            Some(index) => self.attributes.list(index),
+            None => self.attributes.none(),
+        }
     }
 
     /// Ids and names of the kinds of metadata.

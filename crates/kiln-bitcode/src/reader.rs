@@ -1,20 +1,21 @@
 //! The module block: from records to a [`Module`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use kiln_abi::{FunctionId, GlobalId};
 
-use crate::attributes::{self, AttributeList};
-use crate::bitstream::{Block, BlockInfo, BodyRange, Budget, Entry, Record, bytes_of};
+use crate::attributes::{AttributeListId, AttributeTable};
+use crate::bitstream::{Block, BlockInfo, BodyPlace, Budget, Entry, Record, UNABBREV_RECORD, bytes_of};
 use crate::classes::Classes;
 use crate::codes::BlockKind;
 use crate::constant::{ConstantId, GlobalRef};
 use crate::constants::{Constants, Labels};
+use crate::cursor::SYMBOL_FIELDS;
 use crate::error::{Error, ErrorKind};
+use crate::file::{Frame, Strtab};
 use crate::global::{
-    Alias, AliasId, AliasKind, CodeModel, Comdat, ComdatId, ComdatSelection, DllStorage, Function, Global, Linkage,
-    Name, Sanitizer, Symbol, ThreadLocal, UnnamedAddr, Visibility,
+    Alias, AliasId, AliasKind, Alignment, CodeModel, Comdat, ComdatId, ComdatSelection, DllStorage, Function, Global,
+    Linkage, Name, Sanitizer, Symbol, TextId, ThreadLocal, UnnamedAddr, Visibility,
 };
 use crate::layout::{DataLayout, Layouts};
 use crate::module::{MetadataKind, Module, next_identity};
@@ -31,6 +32,7 @@ const FUNCTION: u32 = 8;
 const ALIAS_OLD: u32 = 9;
 const GCNAME: u32 = 11;
 const COMDAT: u32 = 12;
+const VSTOFFSET: u32 = 13;
 const ALIAS: u32 = 14;
 const SOURCE_FILENAME: u32 = 16;
 const HASH: u32 = 17;
@@ -40,45 +42,55 @@ const IFUNC: u32 = 18;
 const MODULE_COST: u64 = 4096;
 /// `CallingConv::MaxID`
 const MAX_CALLING_CONVENTION: u64 = 1023;
-/// `Value::MaxAlignmentExponent`
-const MAX_ALIGN_EXPONENT: u64 = 32;
 
-/// Reads a module block whose names lie in `strtab`.
+/// Reads a module block.
 pub(crate) fn read_module<'a>(
     block: Block<'a>,
     producer: String,
-    strtab: &Arc<[u8]>,
+    frame: Frame<'_>,
     record: &mut Record<'a>,
     budget: &mut Budget,
 ) -> Result<Module, Error> {
     block.charge(MODULE_COST, budget)?;
-    let mut reader = Reader::new(block, strtab);
+    let mut reader = Reader::new(block, frame);
     reader.read(producer.as_str(), record, budget)?;
     reader.finish(producer)
 }
 
 struct Reader<'a> {
     block: Block<'a>,
-    strtab: Arc<[u8]>,
+    strtab: Strtab,
+    /// The word that offsets in the module are counted from.
+    origin: u64,
+    /// How many symbols there probably are.
+    symbols: usize,
+    /// Where the table of the places of function blocks lies.
+    index: Option<u64>,
     info: BlockInfo,
     triple: Vec<u8>,
     source_filename: Vec<u8>,
     asm: Vec<u8>,
     data_layout: DataLayout,
-    raw_groups: Option<Vec<(u64, attributes::RawGroup)>>,
-    raw_lists: Option<Vec<Box<[u64]>>>,
-    attribute_lists: Option<Vec<AttributeList>>,
+    attributes: AttributeTable,
+    /// Which blocks of attributes have been read, and whether their lists have found their groups.
+    has_groups: bool,
+    has_lists: bool,
+    has_attributes: bool,
     types: Option<TypeTable>,
-    sections: Vec<Arc<[u8]>>,
-    gcs: Vec<Arc<[u8]>>,
+    texts: Vec<Box<[u8]>>,
+    /// Of those, the sections and garbage collectors; sections without a name are none.
+    sections: Vec<Option<TextId>>,
+    gcs: Vec<Option<TextId>>,
     functions: Vec<Function>,
     globals: Vec<Global>,
     aliases: Vec<Alias>,
     comdats: Vec<Comdat>,
     constants: Constants,
+    /// The last one of the constants that functions name.
+    last_operand: Option<ConstantId>,
     /// Function records that announced a body, in order.
     defined: Vec<FunctionId>,
-    bodies: Vec<BodyRange>,
+    bodies: Vec<BodyPlace>,
     metadata_kinds: Vec<MetadataKind>,
     bundle_tags: Vec<Box<[u8]>>,
     sync_scopes: Vec<Box<[u8]>>,
@@ -87,19 +99,24 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(block: Block<'a>, strtab: &Arc<[u8]>) -> Self {
+    fn new(block: Block<'a>, frame: Frame<'_>) -> Self {
         Self {
             block,
-            strtab: strtab.clone(),
+            strtab: frame.strtab.clone(),
+            origin: frame.origin,
+            symbols: frame.symbols,
+            index: None,
             info: BlockInfo::default(),
             triple: Vec::new(),
             source_filename: Vec::new(),
             asm: Vec::new(),
             data_layout: DataLayout::default(),
-            raw_groups: None,
-            raw_lists: None,
-            attribute_lists: None,
+            attributes: AttributeTable::default(),
+            has_groups: false,
+            has_lists: false,
+            has_attributes: false,
             types: None,
+            texts: Vec::new(),
             sections: Vec::new(),
             gcs: Vec::new(),
             functions: Vec::new(),
@@ -107,6 +124,7 @@ impl<'a> Reader<'a> {
             aliases: Vec::new(),
             comdats: Vec::new(),
             constants: Constants::default(),
+            last_operand: None,
             defined: Vec::new(),
             bodies: Vec::new(),
             metadata_kinds: Vec::new(),
@@ -122,11 +140,21 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, producer: &str, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
+        let mut fields = [0; SYMBOL_FIELDS];
         loop {
             match self.block.next(budget)? {
                 Entry::End => return Ok(()),
                 Entry::SubBlock(kind) => self.read_block(kind, record, budget)?,
                 Entry::Record(abbrev) => {
+                    if abbrev == UNABBREV_RECORD
+                        && let Some((code, len)) = self.block.symbol_record(&mut fields, budget)?
+                    {
+                        match code {
+                            GLOBALVAR => self.read_global(&fields)?,
+                            _ => self.read_function(&fields, len)?,
+                        }
+                        continue;
+                    }
                     self.block.read_record(abbrev, record, budget)?;
                     self.read_record(producer, record)?;
                 }
@@ -137,7 +165,10 @@ impl<'a> Reader<'a> {
     fn read_block(&mut self, kind: BlockKind, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
         match kind {
             BlockKind::FUNCTION => {
-                let body = self.block.skip_block()?;
+                if self.bodies.is_empty() && self.read_index(budget) {
+                    return Ok(());
+                }
+                let body = self.block.skip_body()?;
                 self.bodies.push(body);
                 if self.bodies.len() > self.defined.len() {
                     return Err(self.body_count());
@@ -164,11 +195,13 @@ impl<'a> Reader<'a> {
             BlockKind::TYPE if self.types.is_none() => {
                 self.types = Some(TypeTable::read(&mut inner, record, budget)?);
             }
-            BlockKind::PARAMATTR_GROUP if self.raw_groups.is_none() => {
-                self.raw_groups = Some(attributes::read_groups(&mut inner, record, budget)?);
+            BlockKind::PARAMATTR_GROUP if !self.has_groups => {
+                self.has_groups = true;
+                self.attributes.read_groups(&mut inner, record, budget)?;
             }
-            BlockKind::PARAMATTR if self.raw_lists.is_none() => {
-                self.raw_lists = Some(attributes::read_lists(&mut inner, record, budget)?);
+            BlockKind::PARAMATTR if !self.has_lists => {
+                self.has_lists = true;
+                self.attributes.read_lists(&mut inner, record, budget)?;
             }
             BlockKind::CONSTANTS => match &self.types {
                 Some(types) => self.constants.read(&mut inner, types, record, budget)?,
@@ -199,20 +232,35 @@ impl<'a> Reader<'a> {
                 self.data_layout = DataLayout::parse(&text).map_err(|kind| self.error(kind))?;
             }
             ASM => self.asm = record.text(&self.block)?,
-            SECTIONNAME => self.sections.push(record.text(&self.block)?.into()),
-            GCNAME => self.gcs.push(record.text(&self.block)?.into()),
+            SECTIONNAME => {
+                let name = record.text(&self.block)?;
+                let name = (!name.is_empty()).then(|| self.push_text(name));
+                self.sections.push(name);
+            }
+            GCNAME => {
+                let name = record.text(&self.block)?;
+                let name = self.push_text(name);
+                self.gcs.push(Some(name));
+            }
             SOURCE_FILENAME => self.source_filename = record.text(&self.block)?,
             HASH => {
                 let words: Option<Vec<u32>> = record.values().iter().map(|v| u32::try_from(*v).ok()).collect();
                 self.hash = words.and_then(|words| words.try_into().ok());
             }
             COMDAT => self.read_comdat(record)?,
-            GLOBALVAR => self.read_global(record)?,
-            FUNCTION => self.read_function(record)?,
+            GLOBALVAR => {
+                record.require(8, &self.block)?;
+                self.read_global(&first_fields(record.values()))?;
+            }
+            FUNCTION => {
+                record.require(10, &self.block)?;
+                self.read_function(&first_fields(record.values()), record.values().len())?;
+            }
+            // LLVM's own offset is never 0.
+            VSTOFFSET => self.index = record.values().first().map(|offset| self.origin.saturating_add(*offset)),
             ALIAS => self.read_alias(record, AliasKind::Alias)?,
             IFUNC => self.read_alias(record, AliasKind::Ifunc)?,
             ALIAS_OLD | DEPLIB => return Err(self.error(ErrorKind::UnknownRecord { code: record.code })),
-            // VSTOFFSET points to a table of offsets of function blocks, which are found without it.
             _ => {}
         }
         Ok(())
@@ -223,28 +271,37 @@ impl<'a> Reader<'a> {
         self.types.as_ref().ok_or_else(|| self.error(ErrorKind::MisplacedBlock))
     }
 
-    fn attributes(&mut self, index: u64) -> Result<AttributeList, Error> {
+    fn push_text(&mut self, text: Vec<u8>) -> TextId {
+        self.texts.push(text.into());
+        TextId(self.texts.len() as u32 - 1)
+    }
+
+    #[inline]
+    fn attributes(&mut self, index: u64) -> Result<AttributeListId, Error> {
         if index == 0 {
-            return Ok(AttributeList::default());
+            return Ok(AttributeListId::default());
         }
-        if self.attribute_lists.is_none() {
-            let groups = self.raw_groups.take().unwrap_or_default();
-            let groups = attributes::resolve_groups(groups, self.types()?, &self.block)?;
-            let lists = self.raw_lists.take().unwrap_or_default();
-            self.attribute_lists = Some(attributes::resolve_lists(&lists, &groups, &self.block)?);
-            // A second block of either kind would be lost.
-            (self.raw_groups, self.raw_lists) = (Some(Vec::new()), Some(Vec::new()));
+        if !self.has_attributes {
+            self.resolve_attributes()?;
         }
-        let lists = self.attribute_lists.as_deref().unwrap_or_default();
-        let found = usize::try_from(index - 1).ok().and_then(|at| lists.get(at));
-        found.cloned().ok_or_else(|| {
-            let count = lists.len() as u64;
-            self.error(ErrorKind::BadReference { what: "attribute list", index, count })
-        })
+        let count = self.attributes.len() as u64;
+        if index <= count {
+            return Ok(AttributeListId(index as u32));
+        }
+        Err(self.error(ErrorKind::BadReference { what: "attribute list", index, count }))
+    }
+
+    fn resolve_attributes(&mut self) -> Result<(), Error> {
+        // Another block of either kind would be lost.
+        (self.has_groups, self.has_lists, self.has_attributes) = (true, true, true);
+        match &self.types {
+            Some(types) => self.attributes.resolve(types, &self.block),
+            None => Err(self.error(ErrorKind::MisplacedBlock)),
+        }
     }
 
     fn name(&self, start: u64, len: u64) -> Result<Name, Error> {
-        let count = self.strtab.len() as u64;
+        let count = self.strtab.bytes().len() as u64;
         match start.checked_add(len) {
             Some(end) if end <= count && end <= u64::from(u32::MAX) => {
                 Ok(Name { start: start as u32, len: len as u32 })
@@ -253,19 +310,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Element `index` - 1 of a table, nothing for 0.
-    fn entry<T: Clone>(&self, table: &[T], what: &'static str, index: u64) -> Result<Option<T>, Error> {
+    /// Whether a table of `count` has an element `index` - 1.
+    fn exists(&self, what: &'static str, index: u64, count: usize) -> Result<(), Error> {
+        if index <= count as u64 {
+            return Ok(());
+        }
+        Err(self.error(ErrorKind::BadReference { what, index, count: count as u64 }))
+    }
+
+    /// Element `index` - 1 of a table of texts, nothing for 0.
+    #[inline]
+    fn text(&self, table: &[Option<TextId>], what: &'static str, index: u64) -> Result<Option<TextId>, Error> {
         if index == 0 {
             return Ok(None);
         }
-        let found = usize::try_from(index - 1).ok().and_then(|at| table.get(at)).cloned();
-        let count = table.len() as u64;
-        found.map(Some).ok_or_else(|| self.error(ErrorKind::BadReference { what, index, count }))
+        self.exists(what, index, table.len())?;
+        Ok(table[index as usize - 1])
     }
 
+    #[inline]
     fn comdat_id(&self, index: u64) -> Result<Option<ComdatId>, Error> {
-        let found = self.entry(&self.comdats, "comdat", index)?;
-        Ok(found.map(|_| ComdatId((index - 1) as u32)))
+        if index == 0 {
+            return Ok(None);
+        }
+        self.exists("comdat", index, self.comdats.len())?;
+        Ok(Some(ComdatId(index as u32 - 1)))
     }
 
     /// A constant by its value number + 1; whether it exists is known at the end.
@@ -274,18 +343,6 @@ impl<'a> Reader<'a> {
             Ok(0) => Ok(None),
             Ok(number) => Ok(Some(ConstantId(number - 1))),
             Err(_) => Err(self.error(ErrorKind::BadValue { what: "value number", value })),
-        }
-    }
-
-    /// An alignment by its exponent + 1.
-    fn align(&self, value: u64) -> Result<Option<u64>, Error> {
-        match value {
-            0 => Ok(None),
-            1..=33 => Ok(Some(1 << (value - 1))),
-            _ => {
-                debug_assert!(value > MAX_ALIGN_EXPONENT);
-                Err(self.error(ErrorKind::BadValue { what: "exponent of an alignment", value }))
-            }
         }
     }
 
@@ -302,12 +359,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read_global(&mut self, record: &Record<'_>) -> Result<(), Error> {
+    /// Reads a record whose fields are `fields`, with zeros for those it lacks.
+    fn read_global(&mut self, fields: &[u64; SYMBOL_FIELDS]) -> Result<(), Error> {
         // [strtab offset, strtab size, type, isconst | explicit type << 1 | address space << 2, initid, linkage,
         //  alignment, section, visibility, threadlocal, unnamed_addr, externally_initialized, dllstorageclass, comdat,
         //  attributes, preemption specifier, partition offset, partition size, sanitizer, code model]
-        let fields = record.require(8, &self.block)?;
-        let field = |at: usize| fields.get(at).copied().unwrap_or(0);
         if fields[3] & 2 == 0 {
             return Err(self.error(ErrorKind::TypeMismatch { what: "global with a typed pointer" }));
         }
@@ -317,58 +373,66 @@ impl<'a> Reader<'a> {
             value_type: fields[2],
             address_space,
             linkage: fields[5],
-            visibility: field(8),
-            unnamed_addr: field(10),
-            dll_storage: field(12),
-            dso_local: field(15),
-            partition: (field(16), field(17)),
+            visibility: fields[8],
+            unnamed_addr: fields[10],
+            dll_storage: fields[12],
+            dso_local: fields[15],
+            partition: (fields[16], fields[17]),
         })?;
-        let sanitizer = field(18);
-        let global = Global {
+        let sanitizer = fields[18];
+        let mut global = Global {
             is_constant: fields[3] & 1 != 0,
             initializer: self.constant(fields[4])?,
-            align: self.align(fields[6])?,
-            section: self.entry(&self.sections, "section", fields[7])?.filter(|s| !s.is_empty()),
-            thread_local: ThreadLocal::decode(field(9), &self.block)?,
-            externally_initialized: field(11) != 0,
-            comdat: self.comdat_id(field(13))?,
-            attributes: self.attributes(field(14))?,
-            sanitizer: (sanitizer != 0).then_some(Sanitizer {
+            alignment: Alignment::decode(fields[6], &self.block)?,
+            section: self.text(&self.sections, "section", fields[7])?,
+            thread_local: ThreadLocal::None,
+            externally_initialized: fields[11] != 0,
+            comdat: self.comdat_id(fields[13])?,
+            attributes: AttributeListId::default(),
+            sanitizer: None,
+            code_model: None,
+            symbol,
+        };
+        // Most globals have none of these.
+        if fields[9] | fields[14] | sanitizer | fields[19] != 0 {
+            global.thread_local = ThreadLocal::decode(fields[9], &self.block)?;
+            global.attributes = self.attributes(fields[14])?;
+            global.sanitizer = (sanitizer != 0).then_some(Sanitizer {
                 no_address: sanitizer & 1 != 0,
                 no_hwaddress: sanitizer & 2 != 0,
                 memtag: sanitizer & 4 != 0,
                 dynamic_init: sanitizer & 8 != 0,
-            }),
-            code_model: match field(19) {
+            });
+            global.code_model = match fields[19] {
                 0 => None,
                 model => Some(CodeModel::decode(model, &self.block)?),
-            },
-            symbol,
-        };
+            };
+        }
         let id = GlobalId(self.globals.len() as u32);
         self.constants.push_global(GlobalRef::Global(id), global.symbol.pointer_type);
         self.globals.push(global);
         Ok(())
     }
 
-    fn read_function(&mut self, record: &Record<'_>) -> Result<(), Error> {
+    /// Reads a record of `len` fields.
+    fn read_function(&mut self, fields: &[u64; SYMBOL_FIELDS], len: usize) -> Result<(), Error> {
         // [strtab offset, strtab size, type, callingconv, isproto, linkage, paramattr, alignment, section, visibility,
         //  gc, unnamed_addr, prologuedata, dllstorageclass, comdat, prefixdata, personalityfn, preemption specifier,
         //  address space, partition offset, partition size]
-        let fields = record.require(10, &self.block)?;
-        let field = |at: usize| fields.get(at).copied().unwrap_or(0);
-        let program_space = u64::from(self.data_layout.program_address_space());
-        let address_space = self.address_space(fields.get(18).copied().unwrap_or(program_space))?;
+        let address_space = match len {
+            19.. => self.address_space(fields[18])?,
+            _ => self.data_layout.program_address_space(),
+        };
         let symbol = self.symbol(SymbolFields {
             name: self.name(fields[0], fields[1])?,
             value_type: fields[2],
             address_space,
             linkage: fields[5],
             visibility: fields[9],
-            unnamed_addr: field(11),
-            dll_storage: field(13),
-            dso_local: field(17),
-            partition: (field(19), field(20)),
+            unnamed_addr: fields[11],
+            dll_storage: fields[13],
+            dso_local: fields[17],
+            partition: (fields[19], fields[20]),
         })?;
         if !matches!(self.types()?.all()[symbol.value_type.0 as usize], Type::Function { .. }) {
             return Err(self.error(ErrorKind::TypeMismatch { what: "function of another type" }));
@@ -376,19 +440,33 @@ impl<'a> Reader<'a> {
         if fields[3] > MAX_CALLING_CONVENTION {
             return Err(self.error(ErrorKind::BadValue { what: "calling convention", value: fields[3] }));
         }
-        let function = Function {
+        let mut function = Function {
             calling_convention: fields[3] as u32,
             attributes: self.attributes(fields[6])?,
-            align: self.align(fields[7])?,
-            section: self.entry(&self.sections, "section", fields[8])?.filter(|s| !s.is_empty()),
-            gc: self.entry(&self.gcs, "garbage collector", field(10))?,
-            comdat: self.comdat_id(field(14))?,
-            prefix: self.constant(field(15))?,
-            prologue: self.constant(field(12))?,
-            personality: self.constant(field(16))?,
+            alignment: Alignment::decode(fields[7], &self.block)?,
+            section: None,
+            gc: None,
+            comdat: self.comdat_id(fields[14])?,
+            prefix: None,
+            prologue: None,
+            personality: None,
             body: None,
             symbol,
         };
+        // Most functions have none of these.
+        if fields[8] | fields[10] | fields[12] | fields[15] | fields[16] != 0 {
+            function.section = self.text(&self.sections, "section", fields[8])?;
+            function.gc = self.text(&self.gcs, "garbage collector", fields[10])?;
+            function.prologue = self.constant(fields[12])?;
+            function.prefix = self.constant(fields[15])?;
+            function.personality = self.constant(fields[16])?;
+            let operands = [function.prefix, function.prologue, function.personality];
+            self.last_operand = operands.into_iter().fold(self.last_operand, Ord::max);
+        }
+        if self.functions.is_empty() {
+            // Functions come behind the globals.
+            self.functions.reserve(self.symbols.saturating_sub(self.globals.len()));
+        }
         let id = FunctionId(self.functions.len() as u32);
         if fields[4] == 0 {
             self.defined.push(id);
@@ -429,6 +507,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn symbol(&mut self, fields: SymbolFields) -> Result<Symbol, Error> {
         let linkage = Linkage::decode(fields.linkage, &self.block)?;
         let local = matches!(linkage, Linkage::Internal | Linkage::Private);
@@ -451,8 +530,72 @@ impl<'a> Reader<'a> {
             dso_local: fields.dso_local != 0
                 || local
                 || (visibility != Visibility::Default && linkage != Linkage::ExternWeak),
-            partition: self.name(fields.partition.0, fields.partition.1)?,
+            partition: match fields.partition {
+                // The place of an empty name is of no interest.
+                (_, 0) => Name::default(),
+                (start, len) => self.name(start, len)?,
+            },
         })
+    }
+
+    /// Reads the table of the places of function blocks (MODULE_CODE_VSTOFFSET), and goes on behind the last of them:
+    /// that spares looking at the header of each. Where the table is not as LLVM writes it, nothing happens. Otherwise
+    /// the blocks are trusted to lie where it says, like LLVM does; that they do is checked when one is read.
+    fn read_index(&mut self, budget: &mut Budget) -> bool {
+        let before = *self.block.cursor();
+        let found = self.index.is_some_and(|at| self.try_index(at, budget).is_some());
+        if !found {
+            self.bodies.clear();
+            self.block.restore(before);
+        }
+        found
+    }
+
+    fn try_index(&mut self, at: u64, budget: &mut Budget) -> Option<()> {
+        const FNENTRY: u32 = 3;
+        // The first function block has been announced: what comes next is the rest of its header.
+        let before = *self.block.cursor();
+        let first = before.word();
+        self.block.seek(at).ok()?;
+        let Ok(Entry::SubBlock(BlockKind::VALUE_SYMTAB)) = self.block.next(budget) else { return None };
+        let mut table = self.block.enter(BlockKind::VALUE_SYMTAB, &self.info).ok()?;
+        let mut record = Record::default();
+        let mut last = first;
+        let mut pairs = None;
+        self.bodies.reserve(self.defined.len());
+        loop {
+            // [value, offset], by function
+            let [value, offset] = match pairs.and_then(|id| table.next_pair(id)) {
+                Some(pair) => pair,
+                None => match table.next(budget).ok()? {
+                    Entry::End => break,
+                    Entry::SubBlock(_) => return None,
+                    Entry::Record(abbrev) => {
+                        table.read_record(abbrev, &mut record, budget).ok()?;
+                        pairs = table.is_pair(abbrev, FNENTRY).then_some(abbrev);
+                        <[u64; 2]>::try_from(record.values()).ok().filter(|_| record.code == FNENTRY)?
+                    }
+                },
+            };
+            let next = *self.defined.get(self.bodies.len())?;
+            let word = self.origin.checked_add(offset)?;
+            let ordered = if self.bodies.is_empty() { word == first } else { word > last };
+            let value = ConstantId(u32::try_from(value).ok()?);
+            if self.constants.global(value) != Some(GlobalRef::Function(next)) || !ordered {
+                return None;
+            }
+            self.bodies.push(BodyPlace::at(word)?);
+            last = word;
+        }
+        if self.bodies.len() != self.defined.len() {
+            return None;
+        }
+        self.block.restore(before);
+        if last > first {
+            self.block.seek(last).ok()?;
+            let Ok(Entry::SubBlock(BlockKind::FUNCTION)) = self.block.next(budget) else { return None };
+        }
+        self.block.skip_block().ok()
     }
 
     fn body_count(&self) -> Error {
@@ -470,8 +613,8 @@ impl<'a> Reader<'a> {
             self.functions[id.0 as usize].body = Some(*body);
         }
         // Attributes of calls are wanted even where no global names a list.
-        if self.raw_lists.as_ref().is_some_and(|lists| !lists.is_empty()) {
-            self.attributes(1)?;
+        if !self.has_attributes && self.attributes.len() > 0 {
+            self.resolve_attributes()?;
         }
         let types = self.types.take().unwrap_or_default();
         self.constants.check(&types, &self.block)?;
@@ -487,7 +630,7 @@ impl<'a> Reader<'a> {
             data_layout: self.data_layout,
             classes: Classes::compute(types.all()),
             types,
-            attribute_lists: self.attribute_lists.unwrap_or_default(),
+            attributes: self.attributes,
             functions: self.functions,
             globals: self.globals,
             aliases: self.aliases,
@@ -499,6 +642,8 @@ impl<'a> Reader<'a> {
             sync_scopes: self.sync_scopes,
             hash: self.hash,
             strtab: self.strtab,
+            texts: self.texts,
+            origin: self.block.origin(),
             block_info: self.info,
         })
     }
@@ -521,8 +666,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.aliases.iter().try_for_each(|alias| exists(alias.target))?;
-        let operands = |f: &Function| [f.prefix, f.prologue, f.personality];
-        self.functions.iter().flat_map(operands).flatten().try_for_each(exists)
+        self.last_operand.map_or(Ok(()), exists)
     }
 
     fn block_addresses(&self) -> BTreeMap<GlobalId, Labels> {
@@ -533,6 +677,13 @@ impl<'a> Reader<'a> {
         let all = (0..).map(GlobalId).zip(self.globals.iter().map(labels));
         all.filter(|(_, labels)| *labels != Labels::None).collect()
     }
+}
+
+/// The fields of a symbol's record, with zeros for those it lacks.
+fn first_fields(values: &[u64]) -> [u64; SYMBOL_FIELDS] {
+    let mut fields = [0; SYMBOL_FIELDS];
+    fields.iter_mut().zip(values).for_each(|(field, value)| *field = *value);
+    fields
 }
 
 /// What the records of functions, globals and aliases have in common.
@@ -595,7 +746,7 @@ fn read_records<'a>(
     loop {
         match block.next(budget)? {
             Entry::End => return Ok(()),
-            Entry::SubBlock(_) => _ = block.skip_block()?,
+            Entry::SubBlock(_) => block.skip_block()?,
             Entry::Record(abbrev) => {
                 block.read_record(abbrev, record, budget)?;
                 each(record, block)?;

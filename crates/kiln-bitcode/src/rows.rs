@@ -267,7 +267,7 @@ impl Row<'_> {
                 self.put(" ")?;
                 self.ty(gep.source)?;
                 self.put(": ")?;
-                self.list(&gep.operands, |row, operand| row.constant(*operand))?;
+                self.list(gep.operands, |row, operand| row.constant(*operand))?;
                 self.put(")")
             }
             Constant::Cast { op, value } => {
@@ -332,9 +332,9 @@ impl Row<'_> {
         self.put(")")
     }
 
-    pub(crate) fn attributes(&mut self, list: &AttributeList) -> fmt::Result {
+    pub(crate) fn attributes(&mut self, list: AttributeList<'_>) -> fmt::Result {
         self.put(" attributes=[")?;
-        let mut groups: Vec<_> = list.groups().iter().filter(|group| !group.attributes().is_empty()).collect();
+        let mut groups: Vec<_> = list.groups().filter(|group| !group.attributes().is_empty()).collect();
         groups.sort_by_key(|group| group.place());
         self.list(groups, |row, group| {
             match group.place() {
@@ -430,8 +430,8 @@ impl Row<'_> {
         self.put(if global.is_constant { " constant" } else { "" })?;
         self.put(if global.externally_initialized { " externally_initialized" } else { "" })?;
         self.thread_local(global.thread_local)?;
-        self.align(global.align)?;
-        self.optional_text("section", global.section.as_deref())?;
+        self.align(global.align())?;
+        self.optional_text("section", global.section.map(|id| module.text(id)))?;
         self.optional_text("comdat", global.comdat.map(|id| module.str(module.comdat(id).name)))?;
         if let Some(sanitizer) = global.sanitizer {
             for (flag, name) in [
@@ -446,7 +446,7 @@ impl Row<'_> {
         if let Some(model) = global.code_model {
             write!(self, " code_model={}", model.name())?;
         }
-        self.attributes(&global.attributes)?;
+        self.attributes(module.attributes(global.attributes))?;
         self.optional_constant("initializer", global.initializer)
     }
 
@@ -468,15 +468,15 @@ impl Row<'_> {
         self.symbol("function", &function.symbol)?;
         self.put(if function.is_declaration() { " declaration" } else { "" })?;
         write!(self, " cc={}", function.calling_convention)?;
-        self.align(function.align)?;
-        self.optional_text("section", function.section.as_deref())?;
-        self.optional_text("gc", function.gc.as_deref())?;
+        self.align(function.align())?;
+        self.optional_text("section", function.section.map(|id| module.text(id)))?;
+        self.optional_text("gc", function.gc.map(|id| module.text(id)))?;
         self.optional_text("comdat", function.comdat.map(|id| module.str(module.comdat(id).name)))?;
         // LLVM's reader gives intrinsics the attributes of its own table (UpgradeIntrinsicFunction).
         if module.str(function.symbol.name).starts_with(b"llvm.") {
             self.put(" attributes=intrinsic")?;
         } else {
-            self.attributes(&function.attributes)?;
+            self.attributes(module.attributes(function.attributes))?;
         }
         self.optional_constant("personality", function.personality)?;
         self.optional_constant("prefix", function.prefix)?;

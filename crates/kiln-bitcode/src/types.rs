@@ -161,6 +161,7 @@ impl TypeTable {
     }
 
     /// The pointer type of `address_space`, added if the table lacks it.
+    #[inline(always)]
     pub(crate) fn pointer(&mut self, address_space: u32) -> TypeId {
         if let Some((space, id)) = self.last_pointer
             && space == address_space
@@ -184,7 +185,7 @@ impl TypeTable {
         loop {
             match block.next(budget)? {
                 Entry::End => break,
-                Entry::SubBlock(_) => _ = block.skip_block()?,
+                Entry::SubBlock(_) => block.skip_block()?,
                 Entry::Record(abbrev) => {
                     block.read_record(abbrev, record, budget)?;
                     match record.code {

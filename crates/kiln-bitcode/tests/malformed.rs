@@ -278,3 +278,65 @@ fn types_that_do_not_fit() {
     assert!(modules[0].layout_of(kiln_bitcode::TypeId(1)).is_some());
     assert_eq!(modules[0].layout_of(kiln_bitcode::TypeId(10)), None);
 }
+
+/// Three functions of no instruction but `ret`, and a table that says where they lie, `off` that many words from there.
+fn indexed(off: [i64; 3]) -> Vec<u8> {
+    const METADATA: u64 = 15;
+    const VALUE_SYMTAB: u64 = 14;
+    // Numbers below 1024 take two chunks: the first pass finds where things are, the second says so.
+    let build = |table: u64, places: [u64; 3]| {
+        assert!([table, places[0], places[2]].iter().all(|word| (32..1024).contains(word)), "{table} {places:?}");
+        file("LLVM22.1.8", 0, |b| {
+            b.record(1, &[2]);
+            b.block(3, TYPES, 3, |b| {
+                b.record(1, &[3]).record(2, &[]).record(25, &[0]).record(21, &[0, 0]);
+            });
+            b.record(13, &[table]);
+            for _ in 0..3 {
+                b.record(8, &[0, 4, 2, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            // Function blocks start at whole words, because a block comes before.
+            b.block(3, METADATA, 3, |b| _ = b.record(99, &[0; 40]));
+            for _ in 0..3 {
+                b.block(3, FUNCTION, 3, |b| _ = b.record(1, &[1]).record(10, &[]));
+            }
+            b.block(3, VALUE_SYMTAB, 3, |b| {
+                (0..).zip(places).for_each(|(value, place)| _ = b.record(3, &[value, place]));
+            });
+        })
+    };
+    let draft = build(100, [100; 3]);
+    let words = draft.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+    let starts = |id: u64| {
+        let header = (1 | id << 3 | 3 << 11) as u32;
+        let found = words.clone().enumerate().filter(move |(_, word)| *word == header);
+        found.map(|(at, _)| at as u64).collect::<Vec<_>>()
+    };
+    let functions = starts(FUNCTION);
+    let [table] = starts(VALUE_SYMTAB)[..] else { panic!("the table") };
+    assert_eq!(functions.len(), 3);
+    build(table, std::array::from_fn(|n| functions[n].wrapping_add_signed(off[n])))
+}
+
+#[test]
+fn places_of_bodies_that_lie() {
+    let read = |bytes: &[u8]| {
+        let modules = parse(bytes).unwrap();
+        let mut body = kiln_bitcode::Body::new();
+        [0, 1, 2]
+            .map(|n| modules[0].read_body(bytes, kiln_bitcode::FunctionId(n), &mut body).map(|()| body.block_count()))
+    };
+    let good =
+        |bodies: &[Result<u32, Error>; 3]| bodies.each_ref().map(|body| body.as_ref().is_ok_and(|blocks| *blocks == 1));
+    assert_eq!(good(&read(&indexed([0; 3]))), [true; 3]);
+    // Where the first or the last is wrong, the table is not used.
+    for off in [[1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1], [0, 0, 500], [0, 100, 0], [0, -100, 0]] {
+        assert_eq!(good(&read(&indexed(off))), [true; 3], "{off:?}");
+    }
+    // Another one is believed until somebody wants it.
+    for off in [1, -1] {
+        let bodies = read(&indexed([0, off, 0]));
+        assert_eq!(good(&bodies), [true, false, true]);
+        assert_eq!(*bodies[1].as_ref().unwrap_err().kind(), ErrorKind::MisplacedBlock);
+    }
+}

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use kiln_abi::{FunctionId, GlobalId};
 use kiln_bitcode::{
     Attribute, AttributeGroup, AttributeList, AttributePlace, Body, Constant, ConstantId, GlobalRef, Linkage, Module,
-    Opcode, ThreadLocal, Type, TypeId, ValueId,
+    Opcode, TextId, ThreadLocal, Type, TypeId, ValueId,
 };
 
 /// A meaning.
@@ -47,8 +47,8 @@ pub(crate) struct Digester<'m> {
     globals: HashMap<GlobalId, Digest>,
     /// The module's constants by number.
     constants: Vec<Option<Digest>>,
-    /// Attribute groups by address: calls share them.
-    groups: HashMap<usize, Digest>,
+    /// Attribute groups by number: calls share them.
+    groups: HashMap<u32, Digest>,
     /// Globals whose contents are being looked at: they may refer to each other.
     open: Vec<GlobalId>,
 }
@@ -84,9 +84,11 @@ impl<'m> Digester<'m> {
         }
         let mut hasher = Hasher::new();
         hasher.part(&self.ty(function.symbol.value_type));
-        self.attributes(&mut hasher, &function.attributes);
+        self.attributes(&mut hasher, self.module.attributes(function.attributes));
         number(&mut hasher, u64::from(function.calling_convention));
-        text(&mut hasher, &format!("{:?} {:?} {:?}", function.align, function.section, function.gc));
+        let named = |id: Option<TextId>| id.map(|id| self.module.text(id));
+        let (section, gc) = (named(function.section), named(function.gc));
+        text(&mut hasher, &format!("{:?} {section:?} {gc:?}", function.align()));
         for constant in [function.prefix, function.prologue, function.personality] {
             match constant {
                 Some(constant) => hasher.part(&self.constant(constant)),
@@ -117,10 +119,7 @@ impl<'m> Digester<'m> {
                 let call = body.call(instruction);
                 hasher.part(&self.ty(call.ty));
                 text(hasher, &format!("{} {:?}", call.convention, call.tail));
-                if let Some(list) = call.attributes.checked_sub(1) {
-                    let list = &module.attribute_lists()[list as usize];
-                    self.attributes(hasher, list);
-                }
+                self.attributes(hasher, module.attributes(call.attributes));
                 for (tag, values) in body.bundles(call) {
                     hasher.update(&module.operand_bundle_tags()[tag as usize]);
                     values.iter().for_each(|value| self.value(hasher, body, ValueId(*value)));
@@ -207,7 +206,7 @@ impl<'m> Digester<'m> {
             Constant::Gep(gep) => {
                 hasher.part(&self.ty(gep.source));
                 text(&mut hasher, &format!("g {} {} {} {:?}", gep.inbounds, gep.nusw, gep.nuw, gep.in_range));
-                parts.extend_from_slice(&gep.operands);
+                parts.extend_from_slice(gep.operands);
             }
             Constant::Cast { op, value } => {
                 text(&mut hasher, op.name());
@@ -288,7 +287,8 @@ impl<'m> Digester<'m> {
         let global = self.module.global(id);
         let mut hasher = Hasher::new();
         hasher.part(&self.ty(global.symbol.value_type));
-        text(&mut hasher, &format!("{:?} {:?}", global.align, global.section));
+        let section = global.section.map(|id| self.module.text(id));
+        text(&mut hasher, &format!("{:?} {section:?}", global.align()));
         // Two that may not share an address stay two.
         if global.symbol.unnamed_addr == kiln_bitcode::UnnamedAddr::None {
             hasher.update(self.module.symbol_name(GlobalRef::Global(id)));
@@ -306,14 +306,13 @@ impl<'m> Digester<'m> {
         digest
     }
 
-    fn attributes(&mut self, hasher: &mut Hasher, list: &AttributeList) {
+    fn attributes(&mut self, hasher: &mut Hasher, list: AttributeList<'_>) {
         for group in list.groups() {
-            let address = std::sync::Arc::as_ptr(group).addr();
-            let digest = match self.groups.get(&address) {
+            let digest = match self.groups.get(&group.number()) {
                 Some(known) => *known,
                 None => {
                     let digest = self.group(group);
-                    self.groups.insert(address, digest);
+                    self.groups.insert(group.number(), digest);
                     digest
                 }
             };
@@ -321,7 +320,7 @@ impl<'m> Digester<'m> {
         }
     }
 
-    fn group(&mut self, group: &AttributeGroup) -> Digest {
+    fn group(&mut self, group: AttributeGroup<'_>) -> Digest {
         let mut hasher = Hasher::new();
         match group.place() {
             AttributePlace::Parameter(n) => text(&mut hasher, &format!("P{n}")),

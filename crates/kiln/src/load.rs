@@ -173,8 +173,8 @@ fn open_bitcode(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut 
     Ok(())
 }
 
-fn parse(inner: &Inner, name: &str, bytes: &[u8]) -> Result<Vec<kiln_bitcode::Module>, Error> {
-    let modules = timed(inner, |phases| &mut phases.parse, || kiln_bitcode::parse(bytes));
+fn parse(inner: &Inner, name: &str, bytes: &'static [u8]) -> Result<Vec<kiln_bitcode::Module>, Error> {
+    let modules = timed(inner, |phases| &mut phases.parse, || kiln_bitcode::parse_static(bytes));
     modules.map_err(|source| Error::Bitcode { name: name.to_owned(), source })
 }
 

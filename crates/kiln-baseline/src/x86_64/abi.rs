@@ -135,7 +135,7 @@ pub(crate) enum Vectors {
 
 impl Vectors {
     /// By the attributes `target-cpu` and `target-features` of a function.
-    pub(crate) fn of(attributes: &AttributeList) -> Self {
+    pub(crate) fn of(attributes: AttributeList<'_>) -> Self {
         let mut found = match attributes.string(b"target-cpu") {
             None | Some(b"" | b"x86-64" | b"x86-64-v2" | b"generic") => Vectors::Sse,
             Some(b"x86-64-v3") => Vectors::Avx,
@@ -287,7 +287,7 @@ impl Signature {
         function: TypeId,
         extra: &[TypeId],
         convention: u32,
-        attributes: &[&AttributeList],
+        attributes: &[AttributeList<'_>],
         vectors: Vectors,
     ) -> Result<(), Refusal> {
         check_convention(convention)?;
@@ -333,7 +333,7 @@ impl Signature {
     }
 
     /// Collects what the lists say about the `count` arguments, and about the result.
-    fn read_attributes(&mut self, lists: &[&AttributeList], count: usize) -> Result<Flags, Refusal> {
+    fn read_attributes(&mut self, lists: &[AttributeList<'_>], count: usize) -> Result<Flags, Refusal> {
         self.flags.clear();
         self.flags.resize(count, Flags::NONE);
         let mut returned = Flags::NONE;

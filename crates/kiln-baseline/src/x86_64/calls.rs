@@ -198,10 +198,10 @@ impl Generator<'_> {
     }
 
     /// The attributes of a call, and of the function that it names.
-    fn attribute_lists(&self, call: &Call, callee: Option<FunctionId>) -> [Option<&AttributeList>; 2] {
+    fn attribute_lists(&self, call: &Call, callee: Option<FunctionId>) -> [Option<AttributeList<'_>>; 2] {
         let module = self.module;
-        let own = (call.attributes as usize).checked_sub(1).and_then(|at| module.attribute_lists().get(at));
-        [own, callee.map(|function| &module.function(function).attributes)]
+        let callee = callee.map(|function| module.attributes(module.function(function).attributes));
+        [Some(module.attributes(call.attributes)), callee]
     }
 
     /// Finds the places of the arguments and the result of a call, and checks that they are this compiler's.
@@ -219,14 +219,15 @@ impl Generator<'_> {
             self.extra.push(self.body.type_of(module, ValueId(*argument)));
         }
         let lists = self.attribute_lists(call, function);
-        let mut given: [&AttributeList; 2] = [&module.function(self.function).attributes; 2];
+        let mut given = [module.attributes(module.function(self.function).attributes); 2];
         let mut count = 0;
         for list in lists.into_iter().flatten() {
             given[count] = list;
             count += 1;
         }
         let given = &given[..count];
-        let twice = |list: &&AttributeList| list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some();
+        let twice =
+            |list: &AttributeList<'_>| list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some();
         into.returns_twice = given.iter().any(twice);
         let signature = &mut into.signature;
         signature

@@ -487,7 +487,7 @@ impl Generator<'_> {
                 function.symbol.value_type,
                 &[],
                 function.calling_convention,
-                &[&function.attributes],
+                &[self.module.attributes(function.attributes)],
                 self.vectors,
             )
             .map_err(|what| Box::new(Unsupported::Attribute(what)))?;

@@ -58,7 +58,7 @@ fn refused_key(key: &[u8], value: &[u8]) -> Option<&'static str> {
 }
 
 /// Refuses functions with attributes that this compiler does not heed.
-pub(crate) fn check_attributes(attributes: &AttributeList) -> Result<()> {
+pub(crate) fn check_attributes(attributes: AttributeList<'_>) -> Result<()> {
     for attribute in attributes.at(AttributePlace::Function) {
         let what = match attribute {
             Attribute::Enum(kind) | Attribute::Int(kind, _) => refused_kind(*kind),

@@ -192,7 +192,7 @@ impl<'a> Generator<'a> {
         asm.code.fill_to(super::finish::PROLOGUE_MAX, 0);
         let epilogue = asm.label();
         let function = body.function();
-        let properties = known.properties(&module.function(function).attributes)?;
+        let properties = known.properties(module.attributes(module.function(function).attributes))?;
         Ok(Generator {
             module,
             body,

@@ -220,7 +220,7 @@ impl Generator<'_> {
             }
             b"fmuladd" => {
                 let bytes = self.float_bytes(instruction.ty)?;
-                let attributes = &self.module.function(self.function).attributes;
+                let attributes = self.module.attributes(self.module.function(self.function).attributes);
                 let features = attributes.string(b"target-features").unwrap_or_default();
                 if self.vectors != super::abi::Vectors::Sse || features.split(|b| *b == b',').any(|f| f == b"+fma") {
                     return unsupported();

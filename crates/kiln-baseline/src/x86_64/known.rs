@@ -3,9 +3,7 @@
 //! Types, callees and function attributes are the same again and again. What is known of them is found by their ids, in
 //! arrays that are filled when first asked for, and forgotten when a function of another module comes.
 
-use std::sync::Arc;
-
-use kiln_bitcode::{AttributeList, AttributePlace, Call, FunctionId, Module, TypeId};
+use kiln_bitcode::{AttributeList, AttributeListId, AttributePlace, Call, FunctionId, Module, TypeId};
 
 use super::abi::{Signature, Vectors};
 use super::finish;
@@ -29,7 +27,7 @@ pub(crate) enum Callee {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SignatureKey {
     ty: TypeId,
-    attributes: u32,
+    attributes: AttributeListId,
     convention: u16,
     vectors: Vectors,
 }
@@ -71,8 +69,8 @@ pub(crate) struct Known {
     /// By function id, then by the id of the function type for calls of addresses.
     sites: Vec<Site>,
     functions: usize,
-    /// By the address of the attributes, which the module keeps.
-    properties: Option<(usize, Properties)>,
+    /// By the number of the group of attributes, if there is one.
+    properties: Option<(Option<u32>, Properties)>,
 }
 
 /// For which callee signatures are kept.
@@ -125,11 +123,11 @@ impl Known {
     }
 
     /// What the attributes of a function say; an error if they ask for what this compiler does not do.
-    pub(crate) fn properties(&mut self, attributes: &AttributeList) -> Result<Properties> {
-        let group = attributes.groups().iter().find(|group| group.place() == AttributePlace::Function);
-        let address = group.map_or(0, |group| Arc::as_ptr(group).addr());
+    pub(crate) fn properties(&mut self, attributes: AttributeList<'_>) -> Result<Properties> {
+        let group = attributes.groups().find(|group| group.place() == AttributePlace::Function);
+        let number = group.map(|group| group.number());
         if let Some((known, properties)) = self.properties
-            && known == address
+            && known == number
         {
             return Ok(properties);
         }
@@ -138,7 +136,7 @@ impl Known {
             vectors: Vectors::of(attributes),
             may_tail_call: attributes.string(b"disable-tail-calls") != Some(b"true"),
         };
-        self.properties = Some((address, properties));
+        self.properties = Some((number, properties));
         Ok(properties)
     }
 }

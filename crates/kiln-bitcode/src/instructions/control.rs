@@ -1,7 +1,7 @@
 //! Instructions that direct control: terminators, phis, calls and exceptions.
 
 use super::{CATCHPAD, CATCHRET, CATCHSWITCH, CLEANUPPAD, CLEANUPRET, Outcome, fast_math_flags};
-use crate::attributes::decode_sign_rotated;
+use crate::attributes::{AttributeListId, decode_sign_rotated};
 use crate::bitstream::Block;
 use crate::body::{Call, Instruction, Opcode, TailKind, ValueId};
 use crate::body_reader::{BodyReader, Fields};
@@ -186,13 +186,13 @@ impl BodyReader<'_> {
     }
 
     #[inline]
-    fn attribute_list(&self, f: &mut Fields<'_>, b: &Block<'_>) -> Result<u32, Error> {
+    fn attribute_list(&self, f: &mut Fields<'_>, b: &Block<'_>) -> Result<AttributeListId, Error> {
         let index = self.need(f, b)?;
-        let count = self.module.attribute_lists.len() as u64;
+        let count = self.module.attributes.len() as u64;
         if index > count {
             return Err(b.error(ErrorKind::BadReference { what: "attribute list", index, count }));
         }
-        Ok(index as u32)
+        Ok(AttributeListId(index as u32))
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use kiln_bitcode::{Body, FunctionId, Module, TypeId, ValueId};
 pub(crate) fn walk(module: &Module, bytes: &[u8], body: &mut Body) -> (usize, usize) {
     let (mut seen, mut bodies) = (kiln_bitcode::rows(module).map(|row| row.len()).sum(), 0);
     for (id, function) in (0..).map(FunctionId).zip(module.functions()) {
-        if function.body.is_none() {
+        if function.is_declaration() {
             continue;
         }
         if let Some(size) = walk_body(module, bytes, id, body) {

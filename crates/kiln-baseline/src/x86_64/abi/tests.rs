@@ -214,9 +214,11 @@ fn check(name: &str, cases: &[Case]) {
     let mut differences = Vec::new();
     let mut refused: HashMap<Refusal, u32> = HashMap::new();
     for ((case, lowered), function) in cases.iter().zip(&lowered).zip(module.functions()) {
-        let vectors = Vectors::of(&function.attributes);
+        let vectors = Vectors::of(module.attributes(function.attributes));
         let ty = function.symbol.value_type;
-        if let Err(refusal) = signature.classify(&module, ty, &[], 0, &[&function.attributes], vectors) {
+        if let Err(refusal) =
+            signature.classify(&module, ty, &[], 0, &[module.attributes(function.attributes)], vectors)
+        {
             *refused.entry(refusal).or_default() += 1;
             continue;
         }
