@@ -116,6 +116,11 @@ pub(crate) struct EngineOptions {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
     pub(crate) compile_timeout: Duration,
 
+    /// Keep compiled code below SIZE (bytes, or with K, M or G): functions that are not called lose theirs until they are
+    /// called again.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) code_limit: Option<u64>,
+
     /// Bind NAME to an address, as a linker's --defsym does.
     #[arg(long, value_name = "NAME=ADDRESS", value_parser = parse_defsym)]
     pub(crate) defsym: Vec<(String, u64)>,
@@ -254,6 +259,20 @@ fn takes_value(long: &[u8]) -> bool {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// A number of bytes; K, M and G are powers of 1024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "K" | "k" | "KiB" => 1u64 << 10,
+        "M" | "m" | "MiB" => 1 << 20,
+        "G" | "g" | "GiB" => 1 << 30,
+        _ => return Err(format!("{text:?} is not a size like 300000, 512K or 4M")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is not a size like 300000, 512K or 4M"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
 }
 
 fn parse_range(text: &str) -> Result<(u32, u32), String> {

@@ -27,6 +27,7 @@ pub(crate) fn engine_options(options: &EngineOptions) -> Options {
     });
     engine.optimizer = options.optimizer.clone();
     engine.compile_timeout = options.compile_timeout;
+    engine.code_limit = options.code_limit;
     engine.absolute_symbols = options.defsym.clone();
     engine
 }

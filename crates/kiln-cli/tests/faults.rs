@@ -38,6 +38,7 @@ fn main() {
     add("limits_of_memory".to_owned(), limits_of_memory, 0);
     add("limits_of_file_size".to_owned(), limits_of_file_size, 0);
     add("limits_of_descriptors".to_owned(), limits_of_descriptors, 0);
+    add("limits_of_code".to_owned(), limits_of_code, 0);
     add("unused_functions_get_no_body".to_owned(), unused_functions_get_no_body, 0);
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -190,6 +191,31 @@ fn limited(shop: &Workshop, option: &str, values: &[&str], enough: &str) -> Resu
 }
 
 /// Lazy means lazy: a short script makes fewer than half of SQLite's functions compile.
+/// SQLite in less code memory than it has code for: the same output, functions that came and went, and little memory.
+fn limits_of_code(shop: &Workshop, _: u64) -> Result<(), Failed> {
+    let built = real::named("sqlite").ok_or("no sqlite")?.build(shop, Level::O0)?;
+    let args = vec![shop.source("programs/sqlite/short.sql").display().to_string()];
+    let expected = native(&built, &Run { args: args.clone(), ..Run::default() }, LIMIT)?;
+    // What is above the limit: stubs and what was loaded, and code that waits for a look at all threads.
+    for (limit, kilobytes) in [("450K", 520), ("350K", 420)] {
+        let options = ["--stats", "--code-limit", limit].map(str::to_owned).to_vec();
+        let ours = start(&built, &Run { args: args.clone(), options, ..Run::default() })?;
+        let stderr = String::from_utf8_lossy(&ours.stderr).into_owned();
+        let number = |line: &str| {
+            let words = stderr.lines().find_map(|text| text.trim().strip_prefix(line)).unwrap_or_default();
+            words.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or_default()
+        };
+        let (evicted, used) = (number("code limit "), number("code "));
+        if ours.stdout != expected.stdout || ours.end != expected.end {
+            return Err(format!("{limit}: not as natively:\n{}", tail(&ours.stderr)).into());
+        }
+        if evicted == 0 || used == 0 || used > kilobytes {
+            return Err(format!("{limit}: {evicted} functions were evicted, {used} KiB are in use:\n{stderr}").into());
+        }
+    }
+    Ok(())
+}
+
 fn unused_functions_get_no_body(shop: &Workshop, _: u64) -> Result<(), Failed> {
     let built = real::named("sqlite").ok_or("no sqlite")?.build(shop, Level::O0)?;
     let script = shop.source("programs/sqlite/short.sql").display().to_string();

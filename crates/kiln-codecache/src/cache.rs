@@ -247,6 +247,12 @@ impl CodeCache {
         distances.into_iter().all(|distance| i32::try_from(distance).is_ok())
     }
 
+    /// Bytes allocated in a region.
+    #[must_use]
+    pub fn used_bytes(&self, permission: Permission) -> u64 {
+        self.inner.lock().region(permission).used_bytes()
+    }
+
     /// How much of what is in use.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -236,6 +236,10 @@ impl Region {
         }
     }
 
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.heap.used()
+    }
+
     pub(crate) fn stats(&self) -> crate::RegionStats {
         crate::RegionStats {
             permission: self.permission,

@@ -60,7 +60,7 @@ pub use {
     memory::{StubBlock, StubMemory},
     table::{Claim, FunctionTable, Outcome, Resolve, Stats},
     versions::{
-        Body, CallSite, Frozen, Holder, InstallError, Installed, Look, Mode, Pin, Reclaimed, RetiredVersion, Unit,
-        Versions, VersionsStats,
+        Body, CallSite, Found, Frozen, Holder, InstallError, Installed, Mode, Pin, Reclaimed, Reclaiming,
+        RetiredVersion, Unit, Versions, VersionsStats,
     },
 };

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use kiln_abi::{ExecutorAddr, FunctionId};
 use kiln_codecache::CodeCache;
-use kiln_dispatch::{Frozen, FunctionIndex, FunctionTable, Versions};
+use kiln_dispatch::{Frozen, FunctionIndex, FunctionTable, Reclaimed, Versions};
 use kiln_link::External;
 use kiln_remote::{Log, ModuleId, Spawner};
 
@@ -26,6 +26,7 @@ use crate::process::fork::{self, Forking};
 use crate::process::signals::Blocked;
 use crate::process::start::{self, Arguments};
 use crate::process::{crash, host};
+use crate::reclaim::Reclamation;
 use crate::resolve::end;
 use crate::session::Session;
 use crate::statistics::{Phases, Statistics};
@@ -65,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) history: Mutex<History>,
     /// Retired bytes from which all threads are looked at.
     pub(crate) reclaim_at: AtomicU64,
+    pub(crate) reclamation: Mutex<Reclamation>,
+    pub(crate) last_reclaimed: Mutex<Reclaimed>,
     session: Mutex<Session>,
     modules: RwLock<Vec<&'static LoadedModule>>,
     table: OnceLock<&'static FunctionTable>,
@@ -111,7 +114,7 @@ impl Engine {
         }
         let cache = CodeCache::new(&cache_options)?;
         let inner: &'static Inner = Box::leak(Box::new(Inner {
-            reclaim_at: AtomicU64::new(options.reclaim_bytes),
+            reclaim_at: AtomicU64::new(options.reclaim_threshold()),
             options,
             cache,
             baseline: Baseline::default(),
@@ -120,6 +123,8 @@ impl Engine {
             start: Mutex::default(),
             phases: Mutex::default(),
             history: Mutex::default(),
+            reclamation: Mutex::default(),
+            last_reclaimed: Mutex::default(),
             session: Mutex::default(),
             modules: RwLock::default(),
             table: OnceLock::new(),
@@ -129,7 +134,7 @@ impl Engine {
         inner.table.get_or_init(|| table);
         inner.versions.get_or_init(|| Versions::new(table, &inner.cache));
         load::prepare(inner)?;
-        if inner.options.replaceable {
+        if inner.options.replaceable || inner.options.code_limit.is_some() {
             // Before the program can ask for the highest real-time signal. Where there is none, scans say so.
             let _ = kiln_dispatch::scan::prepare();
         }
@@ -344,11 +349,13 @@ struct Guards {
     _modules: RwLockWriteGuard<'static, Vec<&'static LoadedModule>>,
     _session: MutexGuard<'static, Session>,
     _baseline: MutexGuard<'static, baseline::State>,
+    reclamation: MutexGuard<'static, Reclamation>,
     versions: Frozen<'static>,
     _code: MutexGuard<'static, Bodies>,
     _start: MutexGuard<'static, Start>,
     _phases: MutexGuard<'static, Phases>,
     _history: MutexGuard<'static, History>,
+    _last_reclaimed: MutexGuard<'static, Reclaimed>,
     compiler: MutexGuard<'static, State>,
 }
 
@@ -366,11 +373,13 @@ impl Forking for Inner {
             _modules: inner.modules(),
             _session: inner.session(),
             _baseline: inner.baseline.lock(),
+            reclamation: inner.reclamation(),
             versions: inner.versions().freeze(),
             _code: inner.code.lock(),
             _start: inner.start(),
             _phases: inner.phases(),
             _history: inner.history(),
+            _last_reclaimed: inner.last_reclaimed(),
         };
         inner.cache.before_fork();
         GUARDS.set(Some(ManuallyDrop::new(guards)));
@@ -388,7 +397,8 @@ impl Forking for Inner {
         }
         kiln_dispatch::fork_child_reset();
         if let Some(guards) = GUARDS.take() {
-            let Guards { mut compiler, versions, .. } = ManuallyDrop::into_inner(guards);
+            let Guards { mut compiler, mut reclamation, versions, .. } = ManuallyDrop::into_inner(guards);
+            *reclamation = Reclamation::Idle;
             self.compiler.reset_in_child(&mut compiler);
             self.versions().reset_in_child(versions);
         }

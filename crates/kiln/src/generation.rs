@@ -55,7 +55,7 @@ impl Engine {
     pub fn redefine(&self, names: &[&str], input: &Input) -> Result<Redefined, Error> {
         let entry = 0u8;
         let result = redefine(self.inner(), names, input);
-        self.inner().reclaim_if_much(frame_of(&entry));
+        self.inner().reclaim_if_much(Some(frame_of(&entry)));
         result
     }
 
@@ -68,7 +68,7 @@ impl Engine {
     pub fn update(&self, name: &str, input: &Input) -> Result<Update, Error> {
         let entry = 0u8;
         let result = update(self.inner(), name, input);
-        self.inner().reclaim_if_much(frame_of(&entry));
+        self.inner().reclaim_if_much(Some(frame_of(&entry)));
         result
     }
 }

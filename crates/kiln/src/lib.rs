@@ -31,6 +31,7 @@ mod ifunc;
 mod input;
 mod inspect;
 mod labels;
+mod limit;
 mod lines;
 mod load;
 mod module;

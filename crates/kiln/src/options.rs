@@ -67,8 +67,12 @@ pub struct Options {
     pub replaceable: bool,
     /// Versions that are remembered per function.
     pub history: usize,
-    /// Bytes of retired code that make the thread that retires more look at all threads and free what nobody is in.
+    /// Bytes of retired code from which threads that retire more look at all threads and free what nobody is in. They do not
+    /// wait for it; with 0 they do, each time.
     pub reclaim_bytes: u64,
+    /// Bytes of code from which functions that are not called lose theirs, until they are called again. Code of objects, and of
+    /// functions that keep addresses of their labels, stays in any case, and so does what threads are in.
+    pub code_limit: Option<u64>,
 }
 
 impl Default for Options {
@@ -88,6 +92,7 @@ impl Default for Options {
             replaceable: false,
             history: 16,
             reclaim_bytes: 1 << 20,
+            code_limit: None,
         }
     }
 }
@@ -96,6 +101,11 @@ impl Options {
     /// Whether the optimizer will be needed as soon as there is bitcode.
     pub(crate) fn wants_optimizer_early(&self) -> bool {
         matches!(self.tier, TierChoice::Only(Tier::Optimizer) | TierChoice::Mix { .. } | TierChoice::Range { .. })
+    }
+
+    /// Retired bytes from which all threads are looked at: with a limit, a small part of it.
+    pub(crate) fn reclaim_threshold(&self) -> u64 {
+        self.code_limit.map_or(self.reclaim_bytes, |limit| self.reclaim_bytes.min(limit / 16))
     }
 
     /// What comes along with a function that the optimizer is asked for: nothing where the first tier makes the others.

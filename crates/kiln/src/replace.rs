@@ -35,12 +35,14 @@ pub struct Redefined {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pending {
-    /// The thread's id.
-    pub thread: u32,
+    /// The thread's id; `None` for stacks that no thread is on, of which not all can be found.
+    pub thread: Option<u32>,
     /// The function whose old version it is in.
     pub function: String,
     /// The version's number.
     pub number: u32,
+    /// Whether it was seen there. If not, the thread could not be looked at, and may be in any old version.
+    pub seen: bool,
 }
 
 impl Engine {
@@ -61,7 +63,7 @@ impl Engine {
         let entry = 0u8;
         let _blocked = Blocked::all();
         let result = self.inner().redefine_from_object(names, object);
-        self.inner().reclaim_if_much(frame_of(&entry));
+        self.inner().reclaim_if_much(Some(frame_of(&entry)));
         result
     }
 
@@ -94,7 +96,7 @@ impl Engine {
                 installed: None,
             })?);
         }
-        inner.reclaim_if_much(frame_of(&entry));
+        inner.reclaim_if_much(Some(frame_of(&entry)));
         Ok(result)
     }
 
@@ -105,32 +107,23 @@ impl Engine {
     ///
     /// [`Error::NoVersion`], and those of a redefinition.
     pub fn rollback(&self, name: &str, number: u32) -> Result<Redefined, Error> {
+        let entry = 0u8;
         let _blocked = Blocked::all();
-        let inner = self.inner();
-        let function = inner.stub_named(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
-        let found = inner.history().of(function).into_iter().find(|record| record.number == number);
-        let record = found.ok_or_else(|| Error::NoVersion { name: name.to_owned(), number })?;
-        inner.check_labels(function)?;
-        match record.source {
-            Source::Object(object) => inner.redefine_from_object(&[name], &object),
-            Source::Module(module, id) => {
-                let (pipeline, neighbours) = (inner.options.pipeline, Neighbours::NONE);
-                let job = Job { module, roots: vec![id], pipeline, neighbours, mode: Mode::Redefine, installed: None };
-                inner.replace_by_ir(job)
-            }
-        }
+        let result = self.inner().rollback(name, number);
+        self.inner().reclaim_if_much(Some(frame_of(&entry)));
+        result
     }
 
     /// Takes the code of functions away: the next call of each compiles it again. For the program nothing changes.
     /// Functions that came in objects or keep addresses of their labels, and names that are no functions, stay.
     pub fn evict(&self, names: &[&str]) {
+        let entry = 0u8;
         let _blocked = Blocked::all();
         let inner = self.inner();
-        let functions: Vec<_> = names.iter().filter_map(|name| inner.stub_named(name)).collect();
-        let compiled: Vec<_> = functions.into_iter().filter(|f| inner.can_be_made_again(*f)).collect();
+        let functions = names.iter().filter_map(|name| inner.stub_named(name));
+        let compiled: Vec<_> = functions.filter(|function| inner.can_be_made_again(*function)).collect();
         inner.versions().invalidate(&compiled);
-        let entry = 0u8;
-        inner.reclaim_if_much(frame_of(&entry));
+        inner.reclaim_if_much(Some(frame_of(&entry)));
     }
 
     /// The last versions of a function, the oldest first; at most [`Options::history`](crate::Options::history).
@@ -233,6 +226,21 @@ impl Inner {
     pub(crate) fn can_be_made_again(&self, function: FunctionIndex) -> bool {
         let Some((module, id)) = self.function_at(function) else { return false };
         !self.history().opaque(module.id).contains(&id) && !labels::escape(module, id)
+    }
+
+    fn rollback(&'static self, name: &str, number: u32) -> Result<Redefined, Error> {
+        let function = self.stub_named(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
+        let found = self.history().of(function).into_iter().find(|record| record.number == number);
+        let record = found.ok_or_else(|| Error::NoVersion { name: name.to_owned(), number })?;
+        self.check_labels(function)?;
+        match record.source {
+            Source::Object(object) => self.redefine_from_object(&[name], &object),
+            Source::Module(module, id) => {
+                let (pipeline, neighbours) = (self.options.pipeline, Neighbours::NONE);
+                let job = Job { module, roots: vec![id], pipeline, neighbours, mode: Mode::Redefine, installed: None };
+                self.replace_by_ir(job)
+            }
+        }
     }
 
     /// Does a job that replaces functions.

@@ -33,6 +33,8 @@ impl Resolve for Inner {
         fork::notice();
         match self.table().claim_or_wait(function) {
             Claim::Installed(_) => {}
+            // It was cold, and is not.
+            Claim::Mine if self.versions().revive(function) => {}
             Claim::Mine => {
                 let epoch = self.versions().epoch();
                 if let Err(failure) = self.compile(function)
@@ -40,6 +42,8 @@ impl Resolve for Inner {
                 {
                     self.die(function, &failure.to_string())
                 }
+                self.hold_code_limit();
+                self.reclaim_if_much(None);
             }
             Claim::Failed | Claim::Other => self.die(function, "an earlier attempt to compile it failed"),
         }
@@ -55,13 +59,13 @@ impl Inner {
             return Err(Failure::Link(format!("stub {} belongs to no function", index.0)));
         };
         loop {
-            let epoch = self.versions().epoch();
+            let takings = self.versions().takings();
             match self.compile_function(module, function, 0) {
                 // A function whose body the compile saw was redefined meanwhile.
                 Err(Failure::Stale) => {}
                 Err(failure) => return Err(failure),
                 // Taken away again already, or never there.
-                Ok(()) if self.table().body(index).is_none() && self.versions().epoch() == epoch => {
+                Ok(()) if self.table().body(index).is_none() && self.versions().takings() == takings => {
                     return Err(Failure::Link("its compiler's output does not define it".to_owned()));
                 }
                 Ok(()) => return Ok(()),

@@ -72,6 +72,10 @@ pub struct Statistics {
     pub direct_sites: u64,
     /// Calls that go through a stub because their displacement crosses a word.
     pub stub_sites: u64,
+    /// Functions that lost their code to [`Options::code_limit`](crate::Options::code_limit).
+    pub evicted: u64,
+    /// What the last look at all threads found to wait for: threads in old versions, and threads that could not be looked at.
+    pub waiting: Vec<String>,
     versions: VersionsStats,
     phases: Phases,
     compiler: CompilerStatistics,
@@ -107,12 +111,23 @@ impl Statistics {
             reclaimed: versions.reclaimed_units,
             direct_sites: versions.direct_sites,
             stub_sites: versions.stub_sites,
+            evicted: versions.evicted,
+            waiting: waiting(inner),
             versions,
             phases: *inner.phases(),
             compiler,
             baseline,
         }
     }
+}
+
+/// What keeps old code from being freed, in words.
+fn waiting(inner: &Inner) -> Vec<String> {
+    let last = inner.last_reclaimed().clone();
+    let holders = last.holders.iter().map(|holder| {
+        format!("thread {} is in version {} of {}", holder.thread, holder.number, inner.name_of(holder.function))
+    });
+    holders.chain(last.obstacles.iter().cloned()).collect()
 }
 
 impl fmt::Display for Statistics {
@@ -192,6 +207,13 @@ impl fmt::Display for Statistics {
             "  call sites  {} direct, {} through stubs; {} words of code changed",
             versions.direct_sites, versions.stub_sites, versions.patches
         )?;
+        if versions.cooled > 0 {
+            writeln!(
+                f,
+                "  code limit  {} functions evicted, {} called again in time",
+                versions.evicted, versions.revived
+            )?;
+        }
         if versions.retirements == 0 {
             return Ok(());
         }
@@ -203,6 +225,10 @@ impl fmt::Display for Statistics {
             versions.retired_bytes.div_ceil(1024),
             versions.scans,
             versions.scan_nanoseconds as f64 / 1e6
-        )
+        )?;
+        for waiting in &self.waiting {
+            writeln!(f, "              {waiting}")?;
+        }
+        Ok(())
     }
 }

@@ -63,19 +63,10 @@ impl Default for Options {
 #[inline(never)]
 #[must_use]
 pub fn scan(ranges: &Ranges, options: &Options) -> Report {
-    let _errno = sys::KeepErrno::new();
-    let deadline = sys::now() + options.patience;
     let own = progress::Own::here(options.own_stack_from);
     let mut scan = Scan::begin(ranges);
-    let mut pause = Duration::from_micros(50);
-    loop {
-        let answers = scan.answers();
-        if scan.advance(own) || sys::now() >= deadline {
-            return scan.finish();
-        }
-        scan.wait(answers, pause);
-        pause = (pause * 2).min(Duration::from_millis(1));
-    }
+    scan.complete(own, options.patience);
+    scan.finish()
 }
 
 /// Tells scans about a child process that runs on this process's memory without being one of its threads.

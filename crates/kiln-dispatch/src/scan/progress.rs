@@ -109,12 +109,33 @@ impl<R: Borrow<Ranges>> Scan<R> {
         self.advance(own)
     }
 
+    /// Inspects all that can be inspected, and waits up to `options.patience` for threads that run.
+    #[inline(never)]
+    pub fn run(&mut self, options: &super::Options) {
+        let own = Own::here(options.own_stack_from);
+        self.complete(own, options.patience);
+    }
+
+    pub(super) fn complete(&mut self, own: Own, patience: Duration) {
+        let _errno = KeepErrno::new();
+        let deadline = sys::now() + patience;
+        let mut pause = Duration::from_micros(50);
+        loop {
+            let answers = self.answers();
+            if self.advance(own) || sys::now() >= deadline {
+                return;
+            }
+            self.wait(answers, pause);
+            pause = (pause * 2).min(Duration::from_millis(1));
+        }
+    }
+
     /// The ranges it is about.
     pub fn ranges(&self) -> &Ranges {
         self.ranges.borrow()
     }
 
-    pub(super) fn advance(&mut self, own: Own) -> bool {
+    fn advance(&mut self, own: Own) -> bool {
         let _errno = KeepErrno::new();
         let _blocked = SignalsBlocked::new();
         if self.turn.is_none() || self.process != sys::process() {
@@ -160,12 +181,12 @@ impl<R: Borrow<Ranges>> Scan<R> {
     }
 
     /// A number that changes when a thread answers.
-    pub(super) fn answers(&self) -> u32 {
+    fn answers(&self) -> u32 {
         self.turn.as_ref().map_or(0, |turn| turn.control().answers.load(Ordering::Acquire))
     }
 
     /// Sleeps until a thread answers after [`answers`](Self::answers) returned `answers`, at most for `limit`.
-    pub(super) fn wait(&self, answers: u32, limit: Duration) {
+    fn wait(&self, answers: u32, limit: Duration) {
         if let Some(turn) = &self.turn {
             let _blocked = SignalsBlocked::new();
             sys::futex_wait(&turn.control().answers, answers, limit);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::ranges::{marked, marks_words};
+use std::fmt;
 use std::time::Duration;
 
 /// A thread, or the main thread of a process, as the kernel counts them.
@@ -87,6 +88,35 @@ pub struct Report {
     pub elapsed: Duration,
     /// How the threads were inspected.
     pub counts: Counts,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::NoAnswer => f.write_str("runs, and has not answered yet"),
+            Reason::SignalsBlocked => f.write_str("runs, and blocks all signals"),
+            Reason::CannotAsk { errno: 0 } => f.write_str("runs, and the signal to ask it is not to be had"),
+            Reason::CannotAsk { errno } => write!(f, "runs, and there is no timer to ask it (error {errno})"),
+            Reason::Stopped => f.write_str("was stopped while it ran"),
+            Reason::Uninterruptible => f.write_str("waits in the kernel, outside a system call"),
+            Reason::UnknownStack => f.write_str("is on a stack of its own making"),
+            Reason::Hidden { errno } => write!(f, "cannot be looked at (error {errno})"),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::SharedMemory { who: Some(who) } => write!(f, "a child runs on this memory ({})", who.0),
+            Obstacle::SharedMemory { who: None } => f.write_str("a child runs on this memory"),
+            Obstacle::Coroutines => f.write_str("the program switches stacks, and some cannot be found"),
+            Obstacle::ThreadsUnstable => f.write_str("threads came and went too quickly"),
+            Obstacle::NotThisProcess => f.write_str("the threads belong to another process"),
+            Obstacle::Busy => f.write_str("another scan is under way"),
+            Obstacle::Refused { errno } => write!(f, "threads cannot be listed (error {errno})"),
+        }
+    }
 }
 
 impl Report {

@@ -2,6 +2,8 @@
 //!
 //! `docs/design/replacement.md` has the protocol and the table of states; [`plan`] is its heart.
 
+#[cfg(not(loom))]
+mod cold;
 #[cfg_attr(loom, allow(dead_code, reason = "the loom build keeps the protocol and leaves out what it acts on"))]
 pub(crate) mod plan;
 #[cfg(not(loom))]
@@ -14,7 +16,7 @@ mod store;
 mod table_versions;
 
 #[cfg(not(loom))]
-pub use reclaim::{Holder, Look, Reclaimed};
+pub use reclaim::{Found, Holder, Reclaimed, Reclaiming};
 #[cfg(not(loom))]
 pub use table_versions::{
     Body, CallSite, Frozen, InstallError, Installed, Mode, Pin, RetiredVersion, Unit, Versions, VersionsStats,

@@ -9,17 +9,32 @@ use crate::index::FunctionIndex;
 use crate::versions::store::Code;
 use crate::versions::table_versions::Versions;
 
-/// Looks at all threads of the process.
-pub trait Look {
-    /// For each of `ranges`, which are sorted and disjoint, whether some thread may be inside or return there, into
-    /// `held`; who holds what, as (thread id, index of the range), into `holders`. What cannot be inspected holds
-    /// everything; the result says what that was, in words.
-    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>) -> Vec<String>;
+/// Retired units that are about to be freed, if nobody is in them. Give it back with [`Versions::finish_reclaim`].
+#[derive(Debug)]
+#[must_use = "no other reclamation begins until this one is finished"]
+pub struct Reclaiming {
+    /// Address ranges with their unit and its retirement, sorted.
+    ranges: Vec<(Range<u64>, u32, u64)>,
+    began: Instant,
+}
 
-    /// The body at this address is about to be freed. Called under the install lock.
-    fn forget(&self, body: ExecutorAddr) {
-        let _ = body;
+impl Reclaiming {
+    /// The addresses in question, sorted and disjoint. No entry has led there since the barrier that ended their retirement.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.ranges.iter().map(|(range, ..)| range.clone())
     }
+}
+
+/// What a look at all threads of the process found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// For each range, by its index, whether some thread may be inside or return there. What cannot be inspected holds
+    /// everything.
+    pub held: Vec<bool>,
+    /// Who was seen to hold what: thread and index of the range.
+    pub holders: Vec<(u32, usize)>,
+    /// What could not be inspected, in words.
+    pub obstacles: Vec<String>,
 }
 
 /// Who keeps a retired version from being freed.
@@ -55,19 +70,17 @@ impl Versions {
         self.lock().store.retired_bytes
     }
 
-    /// Frees the retired units that nobody is in.
+    /// Begins to free the retired units that nobody is in; `None` if there are none, or somebody is at it.
     ///
-    /// 1. Under the install lock: the ranges of all retired units. No entry leads there since the barrier that ended their
-    ///    retirement.
-    /// 2. Without the lock: all threads are looked at. Installs and calls go on; what retires now is not in the list.
-    /// 3. Under the lock: what nobody holds is freed, with its unwind entries, debugger records and call sites.
-    ///
-    /// A second thread that comes meanwhile returns at once.
-    pub fn reclaim(&self, look: &dyn Look) -> Reclaimed {
-        // 1.
+    /// 1. Here, under the install lock: the ranges of all retired units.
+    /// 2. The caller looks at all threads, for as long as it takes. Installs and calls go on; what retires now is not in
+    ///    the list.
+    /// 3. [`Versions::finish_reclaim`].
+    #[must_use]
+    pub fn begin_reclaim(&self) -> Option<Reclaiming> {
         let mut state = self.lock();
         if state.scanning || state.store.retired.is_empty() {
-            return Reclaimed::default();
+            return None;
         }
         state.scanning = true;
         let store = &state.store;
@@ -78,18 +91,23 @@ impl Versions {
         }
         drop(state);
         ranges.sort_unstable_by_key(|(range, ..)| range.start);
-        // 2.
-        let addresses: Vec<_> = ranges.iter().map(|(range, ..)| range.clone()).collect();
-        let mut held = vec![false; addresses.len()];
-        let mut holders = Vec::new();
-        let begin = Instant::now();
-        let obstacles = look.look(&addresses, &mut held, &mut holders);
-        let took = begin.elapsed();
-        // 3.
+        Some(Reclaiming { ranges, began: Instant::now() })
+    }
+
+    /// Frees what nobody holds, with its unwind entries, debugger records and call sites. `forget` is told of each body
+    /// before its memory is used again, under the install lock.
+    pub fn finish_reclaim(
+        &self,
+        reclaiming: Reclaiming,
+        found: Found,
+        mut forget: impl FnMut(ExecutorAddr),
+    ) -> Reclaimed {
+        let Reclaiming { ranges, began } = reclaiming;
+        let Found { held, holders, obstacles } = found;
         let mut state = self.lock();
         state.scanning = false;
         state.stats.scans += 1;
-        state.stats.scan_nanoseconds += took.as_nanos() as u64;
+        state.stats.scan_nanoseconds += began.elapsed().as_nanos() as u64;
         let mut result = Reclaimed { obstacles, ..Reclaimed::default() };
         for (thread, range) in holders {
             let (_, unit, _) = &ranges[range];
@@ -121,7 +139,7 @@ impl Versions {
             result.units += 1;
             result.bytes += unit.bytes;
             let unit = store.units.get(number);
-            unit.versions.iter().for_each(|v| look.forget(ExecutorAddr::new(store.versions.get(*v).start)));
+            unit.versions.iter().for_each(|v| forget(ExecutorAddr::new(store.versions.get(*v).start)));
             freed.push(store.remove_unit(number));
         }
         result.held_units = held_units.len() as u64;

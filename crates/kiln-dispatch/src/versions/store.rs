@@ -1,6 +1,6 @@
 //! What is known about live code: functions, their versions, the units they came in, and the call sites between them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use kiln_abi::ExecutorAddr;
@@ -62,6 +62,8 @@ pub(crate) struct Unit {
 #[derive(Debug, Default)]
 struct Record {
     current: Option<u32>,
+    /// Whether the current version waits for a call that shows it is needed: no entry leads to it.
+    cold: bool,
     /// The last version number given.
     number: u32,
     /// Sites that name it.
@@ -86,6 +88,11 @@ pub(crate) struct Store {
     pub(crate) epoch: u64,
     pub(crate) sites_on_stubs: u64,
     pub(crate) patches: u64,
+    /// Functions that were made cold, the oldest first; some of them are not any more.
+    pub(crate) cooled: VecDeque<FunctionIndex>,
+    pub(crate) cold_bytes: u64,
+    /// Bodies taken away from their entries so far.
+    pub(crate) takings: u64,
 }
 
 impl Store {
@@ -103,6 +110,31 @@ impl Store {
 
     pub(crate) fn current(&self, function: FunctionIndex) -> Option<&Version> {
         Some(self.versions.get(self.record(function)?.current?))
+    }
+
+    /// The version that the entries of `function` lead to.
+    pub(crate) fn entered(&self, function: FunctionIndex) -> Option<&Version> {
+        if self.is_cold(function) { None } else { self.current(function) }
+    }
+
+    pub(crate) fn is_cold(&self, function: FunctionIndex) -> bool {
+        self.record(function).is_some_and(|record| record.cold)
+    }
+
+    /// Says whether entries lead to the current version of `function`.
+    pub(crate) fn set_cold(&mut self, function: FunctionIndex, cold: bool) {
+        let bytes = self.current(function).map_or(0, |version| version.bytes);
+        let record = self.record_mut(function);
+        match (std::mem::replace(&mut record.cold, cold), cold) {
+            (false, true) => self.cold_bytes += bytes,
+            (true, false) => self.cold_bytes -= bytes,
+            _ => {}
+        }
+    }
+
+    /// How many functions there are records of.
+    pub(crate) fn functions_len(&self) -> usize {
+        self.functions.len()
     }
 
     /// Addresses of the displacements of sites that name `function`.
@@ -181,6 +213,7 @@ impl Store {
         start: u64,
         bytes: u64,
     ) -> (u32, Option<u32>) {
+        self.set_cold(function, false);
         let record = self.record_mut(function);
         record.number += 1;
         let number = record.number;
@@ -193,7 +226,10 @@ impl Store {
 
     /// Takes the current version away from its function.
     pub(crate) fn take_current(&mut self, function: FunctionIndex) -> Option<u32> {
-        self.record_mut(function).current.take()
+        self.set_cold(function, false);
+        let taken = self.record_mut(function).current.take();
+        self.takings += u64::from(taken.is_some());
+        taken
     }
 
     pub(crate) fn add_site(&mut self, unit: u32, place: u64, function: FunctionIndex) {

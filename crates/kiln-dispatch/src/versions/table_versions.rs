@@ -140,6 +140,12 @@ pub struct VersionsStats {
     pub scans: u64,
     /// Time of all scans, in nanoseconds.
     pub scan_nanoseconds: u64,
+    /// Versions that no entry leads to until a call shows that they are needed.
+    pub cooled: u64,
+    /// Of those, how many were called again.
+    pub revived: u64,
+    /// Of those, how many were taken away.
+    pub evicted: u64,
 }
 
 /// All versions of a table's functions. Whoever calls has all signals blocked.
@@ -151,7 +157,9 @@ pub struct Versions {
 
 pub(super) struct State {
     pub(super) store: Store,
-    plan: Plan,
+    pub(super) plan: Plan,
+    /// Where the search for functions to cool goes on.
+    pub(super) hand: u32,
     pub(super) stats: VersionsStats,
     pub(super) scanning: bool,
 }
@@ -163,8 +171,13 @@ impl Versions {
     /// No versions. Bodies that `table` has already belong to somebody else and are never freed.
     #[must_use]
     pub fn new(table: &'static FunctionTable, cache: &'static CodeCache) -> Self {
-        let state =
-            State { store: Store::default(), plan: Plan::default(), stats: VersionsStats::default(), scanning: false };
+        let state = State {
+            store: Store::default(),
+            plan: Plan::default(),
+            hand: 0,
+            stats: VersionsStats::default(),
+            scanning: false,
+        };
         Self { table, cache, state: Mutex::new(state) }
     }
 
@@ -188,6 +201,12 @@ impl Versions {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.lock().store.epoch
+    }
+
+    /// Bodies that were taken away so far, whatever the reason.
+    #[must_use]
+    pub fn takings(&self) -> u64 {
+        self.lock().store.takings
     }
 
     /// Publishes `unit` and makes its bodies current, as `mode` says. When this returns, every new entry, from any thread,
@@ -339,7 +358,7 @@ impl Versions {
     ) -> Result<(), InstallError> {
         for site in sites {
             let own = chosen.iter().find(|body| body.function == site.function).map(|body| body.address);
-            let current = || store.current(site.function).map(|version| ExecutorAddr::new(version.start));
+            let current = || store.entered(site.function).map(|version| ExecutorAddr::new(version.start));
             let stub = self.table.stub(site.function);
             let target = own.or_else(current).unwrap_or(stub);
             let segment = (0..reservation.segments())
@@ -395,7 +414,7 @@ impl Versions {
         Ok(())
     }
 
-    fn unresolved(&self, function: FunctionIndex) -> Change {
+    pub(super) fn unresolved(&self, function: FunctionIndex) -> Change {
         Change {
             function,
             open_slot: self.table.slot_to_resolver(function),
@@ -414,11 +433,11 @@ impl Versions {
     /// # Safety
     ///
     /// Every site of the plan is in live code, and no other thread changes code meanwhile.
-    unsafe fn execute(&self, plan: &Plan) {
+    pub(super) unsafe fn execute(&self, plan: &Plan) {
         plan::execute(plan, self);
     }
 
-    fn retire(&self, store: &mut Store, version: u32) -> RetiredVersion {
+    pub(super) fn retire(&self, store: &mut Store, version: u32) -> RetiredVersion {
         let v = *store.versions.get(version);
         store.retire(version);
         RetiredVersion { function: v.function, number: v.number, start: ExecutorAddr::new(v.start), bytes: v.bytes }

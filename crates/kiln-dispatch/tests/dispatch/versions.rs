@@ -5,9 +5,9 @@ use kiln_abi::x86_64::{displacement_target, displacement_word};
 use kiln_abi::{ExecutorAddr, Permission, Segment};
 use kiln_codecache::{CodeCache, Options, Place, Records};
 use kiln_dispatch::{
-    Body, CallSite, Claim, FunctionIndex, FunctionTable, InstallError, Installed, Look, Mode, Unit, Versions,
+    Body, CallSite, Claim, Found, FunctionIndex, FunctionTable, InstallError, Installed, Mode, Reclaimed, Unit,
+    Versions,
 };
-use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -27,6 +27,7 @@ fn world() -> World {
         let versions = cell.get().unwrap();
         let epoch = versions.epoch();
         match table.claim_or_wait(function) {
+            Claim::Mine if versions.revive(function) => {}
             Claim::Mine => {
                 let code = returns(FRESH.load(Ordering::Relaxed));
                 install(cache, versions, function, &code, None, &[], epoch, Mode::Offer).unwrap();
@@ -97,18 +98,19 @@ impl World {
     }
 }
 
-/// Finds the given addresses held.
-struct Holds(Vec<ExecutorAddr>);
-
-impl Look for Holds {
-    fn look(&self, ranges: &[Range<u64>], held: &mut [bool], holders: &mut Vec<(u32, usize)>) -> Vec<String> {
-        for (at, range) in ranges.iter().enumerate() {
-            held[at] = self.0.iter().any(|address| range.contains(&address.get()));
-            if held[at] {
-                holders.push((1, at));
+impl World {
+    /// Frees what is retired, as if threads were found to be in the bodies at `held`.
+    fn reclaim(&self, held: &[ExecutorAddr]) -> Reclaimed {
+        let Some(reclaiming) = self.versions.begin_reclaim() else { return Reclaimed::default() };
+        assert!(self.versions.begin_reclaim().is_none(), "one at a time");
+        let mut found = Found::default();
+        for (at, range) in reclaiming.ranges().enumerate() {
+            found.held.push(held.iter().any(|address| range.contains(&address.get())));
+            if found.held[at] {
+                found.holders.push((1, at));
             }
         }
-        Vec::new()
+        self.versions.finish_reclaim(reclaiming, found, |_| {})
     }
 }
 
@@ -129,7 +131,7 @@ fn calls_lead_straight_to_the_current_body() {
     world.install(2, &calls(), Some(1), Mode::Offer);
     assert_eq!(world.site(2), world.body(1), "a new caller is bound at once");
     assert_eq!(world.versions.stats().retired_units, 1000);
-    let reclaimed = world.versions.reclaim(&Holds(Vec::new()));
+    let reclaimed = world.reclaim(&[]);
     assert_eq!((reclaimed.units, reclaimed.held_units), (1000, 0));
     assert_eq!((world.call(0), world.call(2)), (1099, 1099));
 }
@@ -143,7 +145,7 @@ fn memory_is_flat_however_often_a_function_is_replaced() {
         for value in 0..500 {
             world.install(1, &returns(value), None, Mode::Redefine);
         }
-        world.versions.reclaim(&Holds(Vec::new()));
+        world.reclaim(&[]);
         used.push(world.cache.stats().regions[Permission::Code as usize].used_bytes);
         assert_eq!(world.versions.stats().units, 2, "round {round}");
     }
@@ -157,7 +159,7 @@ fn what_a_thread_is_in_stays_and_its_calls_go_to_new_bodies() {
     world.install(0, &calls(), Some(1), Mode::Offer);
     let old_caller = world.body(0);
     world.install(0, &calls(), Some(1), Mode::Reoptimise);
-    let reclaimed = world.versions.reclaim(&Holds(vec![old_caller]));
+    let reclaimed = world.reclaim(&[old_caller]);
     assert_eq!((reclaimed.units, reclaimed.held_units), (0, 1));
     assert_eq!(reclaimed.holders.len(), 1);
     assert_eq!((reclaimed.holders[0].function, reclaimed.holders[0].number), (FunctionIndex(0), 1));
@@ -165,7 +167,7 @@ fn what_a_thread_is_in_stays_and_its_calls_go_to_new_bodies() {
     // SAFETY: the old body was not freed, and it is a function without arguments.
     let old: extern "C" fn() -> u32 = unsafe { std::mem::transmute(old_caller.get() as *const ()) };
     assert_eq!(old(), 2, "a running old caller calls the new meaning");
-    assert_eq!(world.versions.reclaim(&Holds(Vec::new())).units, 2);
+    assert_eq!(world.reclaim(&[]).units, 2);
     assert_eq!(world.call(0), 2);
 }
 
@@ -207,7 +209,7 @@ fn bodies_taken_away_come_back_by_the_resolver() {
         assert_eq!(world.call(0), 7);
         assert_eq!(world.site(0), world.body(1));
     }
-    assert_eq!(world.versions.reclaim(&Holds(Vec::new())).units, 3);
+    assert_eq!(world.reclaim(&[]).units, 3);
 }
 
 #[test]
@@ -216,9 +218,73 @@ fn pinned_units_outlive_their_versions() {
     let installed = world.install(1, &returns(1), None, Mode::Offer);
     let pin = world.versions.pin(installed.unit.unwrap());
     world.install(1, &returns(2), None, Mode::Redefine);
-    assert_eq!(world.versions.reclaim(&Holds(Vec::new())).units, 0);
+    assert_eq!(world.reclaim(&[]).units, 0);
     world.versions.unpin(pin);
-    assert_eq!(world.versions.reclaim(&Holds(Vec::new())).units, 1);
+    assert_eq!(world.reclaim(&[]).units, 1);
+}
+
+#[test]
+fn cold_functions_are_revived_by_a_call_and_evicted_without_one() {
+    let world = world();
+    let count = |world: &World| {
+        let stats = world.versions.stats();
+        (stats.cooled, stats.revived, stats.evicted)
+    };
+    for n in 1..4 {
+        world.install(n, &returns(n), None, Mode::Offer);
+    }
+    world.install(0, &calls(), Some(1), Mode::Offer);
+    let callee = FunctionIndex(1);
+    let body = world.body(1);
+    let in_turn = world.versions.next_in_turn(10);
+    assert_eq!(in_turn, [1, 2, 3, 0].map(FunctionIndex));
+    world.versions.cool(&[callee, FunctionIndex(2)], u64::MAX);
+    assert_eq!(world.site(0), world.table.stub(callee));
+    assert_eq!(world.versions.next_in_turn(10), [1, 3, 0].map(FunctionIndex)[1..]);
+    // A caller that is linked while its callee is cold shows that it is needed, too.
+    world.install(0, &calls(), Some(1), Mode::Reoptimise);
+    assert_eq!(world.site(0), world.table.stub(callee));
+    assert_eq!(world.call(0), 1, "by way of the resolver, which finds the version there");
+    assert_eq!((world.site(0), count(&world)), (body, (2, 1, 0)), "and calls are direct again");
+    // The other one was not called.
+    let evicted = world.versions.evict_cold(1);
+    assert_eq!(evicted.iter().map(|v| v.function).collect::<Vec<_>>(), [FunctionIndex(2)]);
+    assert!(world.versions.evict_cold(u64::MAX).is_empty());
+    assert_eq!(count(&world), (2, 1, 1));
+    assert_eq!(world.reclaim(&[]).units, 2, "it, and the first caller");
+    assert_eq!(world.call(2), 7, "compiled again");
+    assert_eq!(world.versions.cold_bytes(), 0);
+}
+
+#[test]
+fn what_is_cold_can_be_replaced_and_taken_away() {
+    let world = world();
+    world.install(1, &returns(1), None, Mode::Offer);
+    world.install(0, &calls(), Some(1), Mode::Offer);
+    let callee = FunctionIndex(1);
+    world.versions.cool(&[callee], u64::MAX);
+    world.install(1, &returns(2), None, Mode::Redefine);
+    assert_eq!((world.site(0), world.call(0)), (world.body(1), 2));
+    assert!(world.versions.evict_cold(u64::MAX).is_empty(), "the new version is not cold");
+    world.versions.cool(&[callee], u64::MAX);
+    assert_eq!(world.versions.invalidate(&[callee]).len(), 1);
+    assert!(world.versions.evict_cold(u64::MAX).is_empty());
+    assert_eq!((world.call(0), world.versions.cold_bytes()), (7, 0));
+    assert_eq!(world.reclaim(&[]).units, 2);
+}
+
+#[test]
+fn cooling_stops_where_there_is_enough() {
+    let world = world();
+    for n in 0..4 {
+        world.install(n, &returns(n), None, Mode::Offer);
+    }
+    let all = [0, 1, 2, 3].map(FunctionIndex);
+    world.versions.cool(&all, returns(0).len() as u64 + 1);
+    assert_eq!(world.versions.stats().cooled, 2);
+    let pinned = world.install(0, &returns(9), None, Mode::Redefine).unit.unwrap();
+    world.versions.pin(pinned).keep();
+    assert_eq!(world.versions.next_in_turn(10), [2, 3].map(FunctionIndex), "one is cold, one is kept");
 }
 
 #[test]
