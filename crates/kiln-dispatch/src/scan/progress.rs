@@ -240,7 +240,7 @@ impl<R: Borrow<Ranges>> Scan<R> {
         let mut search = self.search();
         search.words(&own.registers);
         let ends = Ends { control_block: x86_64::thread_pointer(), main: host::main_stack_end() };
-        let stack = search.stacks(own.sp, ends);
+        let stack = search.own_stacks(own.sp, ends);
         self.inspected(tid, stack);
     }
 

@@ -72,11 +72,20 @@ impl Search<'_> {
     }
 
     /// Marks what the stacks of a thread with stack pointer `sp` point into.
-    pub(super) fn stacks(&mut self, mut sp: u64, ends: Ends) -> Stack {
+    pub(super) fn stacks(&mut self, sp: u64, ends: Ends) -> Stack {
+        self.stacks_below(sp, RED_ZONE, ends)
+    }
+
+    /// The same for the calling thread, whose program calls something and has nothing below its stack pointer.
+    pub(super) fn own_stacks(&mut self, sp: u64, ends: Ends) -> Stack {
+        self.stacks_below(sp, 0, ends)
+    }
+
+    fn stacks_below(&mut self, mut sp: u64, mut red_zone: u64, ends: Ends) -> Stack {
         let unknown = if ends.control_block == 0 { Stack::None } else { Stack::Other };
         for _ in 0..MAX_NESTING {
-            match self.stack(sp, ends) {
-                Step::Next(interrupted) => sp = interrupted,
+            match self.stack(sp, red_zone, ends) {
+                Step::Next(interrupted) => (sp, red_zone) = (interrupted, RED_ZONE),
                 Step::Known => return Stack::Known,
                 Step::Unknown => break,
             }
@@ -84,13 +93,13 @@ impl Search<'_> {
         unknown
     }
 
-    fn stack(&mut self, sp: u64, ends: Ends) -> Step {
+    fn stack(&mut self, sp: u64, red_zone: u64, ends: Ends) -> Step {
         if let Some(engine) = EngineStack::of(sp) {
             self.span(sp, engine.end);
             return read_word(engine.program_sp_slot)
                 .map_or(Step::Unknown, |program| Step::Next(program.wrapping_sub(SAVED_BELOW_PROGRAM_SP)));
         }
-        let from = sp.saturating_sub(RED_ZONE);
+        let from = sp.saturating_sub(red_zone);
         let own = [ends.control_block, ends.main]
             .into_iter()
             .filter(|end| end.checked_sub(sp).is_some_and(|bytes| bytes <= MAX_OWN_BYTES))

@@ -145,9 +145,11 @@ impl World {
         };
         // From now on all versions are of one size.
         let (mut one, mut two, mut random) = (world.one.clone(), world.two.clone(), Random(0));
-        for first in (0..FUNCTIONS).step_by(2) {
-            world.redefine(first, &mut one, &mut two, &mut random);
-        }
+        aside(|| {
+            for first in (0..FUNCTIONS).step_by(2) {
+                world.redefine(first, &mut one, &mut two, &mut random);
+            }
+        });
         world
     }
 
@@ -222,6 +224,16 @@ impl World {
         2
     }
 
+    fn call_each(&self) {
+        for function in 0..FUNCTIONS {
+            for how in 0..HOWS {
+                for way in 0..WAYS {
+                    assert_eq!(self.call(function, how, way), self.returned[function].load(Ordering::Relaxed));
+                }
+            }
+        }
+    }
+
     /// Lets all threads run for so long, then brings the engine into the same state as after any other run.
     fn run(&self, length: Duration) -> Footprint {
         let deadline = Instant::now() + length;
@@ -238,16 +250,15 @@ impl World {
         // Callers are compiled again, all by the same compiler; versions are what they are.
         let names = self.engine.function_names();
         let callers: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.starts_with("stamp")).collect();
-        self.engine.evict(&callers);
-        for function in 0..FUNCTIONS {
-            for how in 0..HOWS {
-                for way in 0..WAYS {
-                    assert_eq!(self.call(function, how, way), self.returned[function].load(Ordering::Relaxed));
-                }
-            }
-        }
-        Footprint::now(&self.engine)
+        aside(|| self.engine.evict(&callers));
+        aside(|| self.call_each());
+        aside(|| Footprint::now(&self.engine))
     }
+}
+
+/// Does `work` on a stack that is gone afterwards: a word that a call leaves behind keeps the old code that it leads to.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
 }
 
 /// What the process and the engine hold.
