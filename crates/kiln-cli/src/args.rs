@@ -121,6 +121,10 @@ pub(crate) struct EngineOptions {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) code_limit: Option<u64>,
 
+    /// For debugging: do not use SIZE bytes of freed code again for a while, so that who still uses it traps or faults.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) quarantine: Option<u64>,
+
     /// Bind NAME to an address, as a linker's --defsym does.
     #[arg(long, value_name = "NAME=ADDRESS", value_parser = parse_defsym)]
     pub(crate) defsym: Vec<(String, u64)>,

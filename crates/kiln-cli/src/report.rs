@@ -28,6 +28,7 @@ pub(crate) fn engine_options(options: &EngineOptions) -> Options {
     engine.optimizer = options.optimizer.clone();
     engine.compile_timeout = options.compile_timeout;
     engine.code_limit = options.code_limit;
+    engine.quarantine_bytes = options.quarantine.unwrap_or(0);
     engine.absolute_symbols = options.defsym.clone();
     engine
 }

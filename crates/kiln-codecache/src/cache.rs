@@ -29,12 +29,15 @@ pub struct Options {
     pub perf_map: bool,
     /// Write the names and bytes of published functions to `jit-PID.dump` in this directory.
     pub jitdump: Option<PathBuf>,
+    /// Per region, bytes of freed memory that are kept from being used again, so that a stale pointer traps or faults instead
+    /// of meeting something else.
+    pub quarantine: u64,
 }
 
 impl Default for Options {
     /// 1 GiB: everything is in reach of everything, and of the shared libraries above it.
     fn default() -> Self {
-        Self { size: 1 << 30, low_2gib: false, perf_map: false, jitdump: None }
+        Self { size: 1 << 30, low_2gib: false, perf_map: false, jitdump: None, quarantine: 0 }
     }
 }
 
@@ -70,6 +73,13 @@ impl Options {
     #[must_use]
     pub fn jitdump(mut self, directory: Option<PathBuf>) -> Self {
         self.jitdump = directory;
+        self
+    }
+
+    /// Sets [`Options::quarantine`].
+    #[must_use]
+    pub fn quarantine(mut self, bytes: u64) -> Self {
+        self.quarantine = bytes;
         self
     }
 }
@@ -123,18 +133,15 @@ impl CodeCache {
     /// Call it first thing in the program, before threads exist: registering for core barriers takes 1.4 µs then and
     /// 12 ms later.
     pub fn new(options: &Options) -> Result<Self, Error> {
-        Self::build(Box::new(InProcess::new(options)?), Log::new(options.perf_map, options.jitdump.clone()))
+        Self::with_mapper(Box::new(InProcess::new(options)?), options)
     }
 
-    /// A code cache over memory that somebody else provides.
-    pub fn with_mapper(mapper: Box<dyn Mapper>) -> Result<Self, Error> {
-        Self::build(mapper, None)
-    }
-
-    fn build(mapper: Box<dyn Mapper>, log: Option<Log>) -> Result<Self, Error> {
+    /// A code cache over memory that somebody else provides; `options` say nothing about its size and place then.
+    pub fn with_mapper(mapper: Box<dyn Mapper>, options: &Options) -> Result<Self, Error> {
+        let log = Log::new(options.perf_map, options.jitdump.clone());
         fork::FORK_WORD.create();
         let views = Permission::ALL.map(|permission| mapper.region(permission));
-        let regions = Permission::ALL.map(|permission| Region::new(permission, &*mapper));
+        let regions = Permission::ALL.map(|permission| Region::new(permission, &*mapper, options.quarantine));
         let code = views[Permission::Code as usize];
         let unwind = Registry::new(code.executor.get()..code.executor.get() + code.bytes)?;
         let state = State { regions, in_flight: Vec::new(), free_slots: Vec::new(), generation: 0 };
@@ -307,7 +314,7 @@ impl State {
     pub(crate) unsafe fn become_child(&mut self, mapper: &dyn Mapper) {
         self.generation += 1;
         for permission in [Permission::Code, Permission::ReadOnly] {
-            self.regions[permission as usize].recount_committed();
+            self.regions[permission as usize].become_child();
         }
         for slot in 0..self.in_flight.len() {
             if let Some(pieces) = self.in_flight[slot].take() {

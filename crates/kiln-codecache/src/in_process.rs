@@ -170,6 +170,23 @@ unsafe impl Mapper for InProcess {
         }
     }
 
+    fn guard(&self, permission: Permission, range: Range<u64>, guarded: bool) {
+        let region = self.of(permission);
+        let protection = match permission {
+            _ if guarded => sys::Protection::None,
+            Permission::Code => sys::Protection::ReadExecute,
+            Permission::ReadOnly => sys::Protection::Read,
+            Permission::ReadWrite => sys::Protection::ReadWrite,
+        };
+        // Data has one view, which the cache clears when it is used again.
+        if region.working != region.executor {
+            let (offset, bytes) = (range.start as usize, (range.end - range.start) as usize);
+            // SAFETY: the caller says that nothing may refer to a guarded range; finding out what does is the purpose. A
+            // kernel that has no mapping left for it refuses: then the bytes are there, and trap.
+            let _ = unsafe { sys::protect(region.executor + offset, bytes, protection) };
+        }
+    }
+
     fn synchronize_cores(&self) {
         // Refused although it was offered: the program has entered a sandbox since.
         if !(self.membarrier && sys::core_barrier().is_ok()) {

@@ -57,6 +57,12 @@ pub unsafe trait Mapper: Send + Sync {
     /// Gives the memory behind a range back and makes it read as zero. On an error nothing has changed.
     fn decommit(&self, permission: Permission, range: Range<u64>) -> io::Result<()>;
 
+    /// Takes the rights of a range in the executor view away, or gives them back: freed code that is kept for a while to be
+    /// found out by whoever still uses it. A mapper that cannot do it does nothing.
+    fn guard(&self, permission: Permission, range: Range<u64>, guarded: bool) {
+        let _ = (permission, range, guarded);
+    }
+
     /// Returns when every thread that runs code of the regions will see all bytes written before.
     fn synchronize_cores(&self);
 

@@ -12,6 +12,7 @@ use crate::cache::Place;
 use crate::error::{Error, ErrorKind};
 use crate::heap::{GRANULE, Heap};
 use crate::mapper::{HUGE_PAGE, Mapper, Pages, RegionViews};
+use crate::quarantine::Quarantine;
 
 /// Unit in which memory is committed.
 const BLOCK: u64 = 64 << 10;
@@ -35,6 +36,7 @@ pub(crate) struct Region {
     committed: Vec<u64>,
     committed_blocks: u64,
     live: u64,
+    quarantine: Option<Quarantine>,
 }
 
 // SAFETY: the pointer in `views` is plain data here; every access through it goes by the owner of an allocation.
@@ -51,13 +53,13 @@ pub(crate) struct Piece {
 
 impl Piece {
     /// Bytes that were taken.
-    fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         Heap::rounded(self.size).expect("rounded when it was allocated")
     }
 }
 
 impl Region {
-    pub(crate) fn new(permission: Permission, mapper: &dyn Mapper) -> Self {
+    pub(crate) fn new(permission: Permission, mapper: &dyn Mapper, quarantine: u64) -> Self {
         let views = mapper.region(permission);
         let start = views.executor.get();
         let blocks = views.bytes / BLOCK;
@@ -68,6 +70,7 @@ impl Region {
             committed: vec![0; blocks.div_ceil(64) as usize],
             committed_blocks: 0,
             live: 0,
+            quarantine: (quarantine > 0).then(|| Quarantine::new(quarantine)),
         }
     }
 
@@ -100,7 +103,12 @@ impl Region {
             return Err(ErrorKind::OutOfMemory { permission, bytes: taken, source }.into());
         }
         self.live += 1;
-        Ok(Piece { permission, at: ExecutorAddr::new(at), size })
+        let piece = Piece { permission, at: ExecutorAddr::new(at), size };
+        let offsets = self.offsets(&piece);
+        if let Some(quarantine) = &mut self.quarantine {
+            quarantine.used(offsets, |pages| mapper.guard(permission, pages, false));
+        }
+        Ok(piece)
     }
 
     /// Takes `piece` back.
@@ -110,6 +118,27 @@ impl Region {
     /// `piece` is a live allocation of this region; nothing refers to or executes its bytes any more.
     pub(crate) unsafe fn free(&mut self, piece: &Piece, mapper: &dyn Mapper) {
         let range = self.offsets(piece);
+        self.live -= 1;
+        let Some(quarantine) = &mut self.quarantine else {
+            // SAFETY: the contract of this function.
+            unsafe { self.clear(range, mapper) };
+            return self.heap.free(piece.at.get(), piece.taken());
+        };
+        let permission = self.permission;
+        let released = quarantine.freed(*piece, range.clone(), |pages| mapper.guard(permission, pages, true));
+        // SAFETY: the contract of this function. Bytes are written through the other view, which is not guarded.
+        unsafe { self.clear(range, mapper) };
+        for piece in released {
+            self.heap.free(piece.at.get(), piece.taken());
+        }
+    }
+
+    /// Makes freed bytes trap, or read as zero, and gives the memory of large pieces back.
+    ///
+    /// # Safety
+    ///
+    /// Nothing refers to or executes them any more.
+    unsafe fn clear(&mut self, range: Range<u64>, mapper: &dyn Mapper) {
         let mut kept = [range.clone(), 0..0];
         let inner = range.start.next_multiple_of(BLOCK)..range.end / BLOCK * BLOCK;
         if range.end - range.start >= DECOMMIT_MIN && mapper.decommit(self.permission, inner.clone()).is_ok() {
@@ -118,14 +147,12 @@ impl Region {
         }
         let fill = if self.permission == Permission::Code { FREED_CODE } else { 0 };
         for part in kept {
-            // SAFETY: the bytes are committed parts of the piece, to which nothing refers any more.
+            // SAFETY: the bytes are committed parts of a piece, to which nothing refers any more.
             unsafe {
                 let at = self.views.working.add(part.start as usize);
                 at.write_bytes(fill, (part.end - part.start) as usize);
             }
         }
-        self.heap.free(piece.at.get(), piece.taken());
-        self.live -= 1;
     }
 
     /// The bytes of `piece` relative to the region.
@@ -228,8 +255,11 @@ impl Region {
         blocks
     }
 
-    /// After the region's memory was replaced by a copy of its used blocks: nothing else has memory.
-    pub(crate) fn recount_committed(&mut self) {
+    /// After the region's memory was replaced by a copy of its used blocks: nothing else has memory, and nothing is guarded.
+    pub(crate) fn become_child(&mut self) {
+        if let Some(quarantine) = &mut self.quarantine {
+            quarantine.forget_guards();
+        }
         self.mark(0..self.blocks(), false);
         for range in self.used_blocks() {
             self.mark(range.start / BLOCK..range.end / BLOCK, true);

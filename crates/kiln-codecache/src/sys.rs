@@ -153,6 +153,7 @@ pub(crate) unsafe fn move_over(from: usize, to: usize, bytes: usize) -> io::Resu
 /// What a view may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protection {
+    None,
     Read,
     ReadWrite,
     ReadExecute,
@@ -165,6 +166,7 @@ pub(crate) enum Protection {
 /// No reference may rely on a right that is taken away.
 pub(crate) unsafe fn protect(at: usize, bytes: usize, protection: Protection) -> io::Result<()> {
     let flags = match protection {
+        Protection::None => MprotectFlags::empty(),
         Protection::Read => MprotectFlags::READ,
         Protection::ReadWrite => MprotectFlags::READ | MprotectFlags::WRITE,
         Protection::ReadExecute => MprotectFlags::READ | MprotectFlags::EXEC,

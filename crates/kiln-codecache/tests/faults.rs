@@ -19,7 +19,7 @@ impl Failing {
         let commits_left = Arc::new(AtomicUsize::new(usize::MAX));
         let memory = InProcess::new(&Options::new()).unwrap();
         let mapper = Failing { memory, commits_left: commits_left.clone() };
-        (CodeCache::with_mapper(Box::new(mapper)).unwrap(), commits_left)
+        (CodeCache::with_mapper(Box::new(mapper), &Options::new()).unwrap(), commits_left)
     }
 
     fn fail(&self) -> io::Result<()> {

@@ -123,3 +123,45 @@ fn absurd_segments_are_errors() {
         }
     }
 }
+
+/// The byte at an address as the kernel reads it; `None` where the process may not.
+fn byte_at(address: ExecutorAddr) -> Option<u8> {
+    let mut byte = [0u8];
+    let (reader, writer) = std::io::pipe().unwrap();
+    // SAFETY: the kernel reads one byte from the address, or says that it cannot.
+    let written = unsafe { libc::write(std::os::fd::AsRawFd::as_raw_fd(&writer), address.get() as *const _, 1) };
+    if written != 1 {
+        return None;
+    }
+    std::io::Read::read_exact(&mut &reader, &mut byte).unwrap();
+    Some(byte[0])
+}
+
+#[test]
+fn freed_code_in_quarantine_traps_faults_and_is_not_used_again() {
+    let cache = CodeCache::new(&Options::new().quarantine(16 << 10)).unwrap();
+    let large = publish(&cache, &[0xc3; 2 * 4096]);
+    let small = publish(&cache, &[0xc3; 64]);
+    let neighbour = publish(&cache, &[0xc3; 64]);
+    let (at_large, at_small) = (large.address(0), small.address(0));
+    for published in [large, small] {
+        // SAFETY: nobody has called it.
+        unsafe { published.retire().reclaim() };
+    }
+    assert_eq!(byte_at(at_large), None, "no live byte on its pages");
+    assert_eq!(byte_at(at_small), Some(0xcc), "its page has a live neighbour");
+    assert_eq!(byte_at(neighbour.address(0)), Some(0xc3));
+    let mut new = Vec::new();
+    for _ in 0..40 {
+        let published = publish(&cache, &[0xc3; 1024]);
+        assert_eq!(byte_at(published.address(0)), Some(0xc3));
+        new.push(published.address(0));
+        // SAFETY: nobody has called it.
+        unsafe { published.retire().reclaim() };
+    }
+    let first = |at: ExecutorAddr| new.iter().position(|other| *other == at);
+    assert!(first(at_large).is_none_or(|round| round >= 8), "not before so many bytes were freed after it");
+    assert!(new.windows(2).all(|pair| pair[0] != pair[1]));
+    assert!(new.iter().collect::<std::collections::HashSet<_>>().len() < new.len(), "the quarantine is bounded");
+    neighbour.leak();
+}

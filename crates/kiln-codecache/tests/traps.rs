@@ -28,7 +28,7 @@ impl Counting {
     fn cache() -> (CodeCache, Arc<Counts>) {
         let counts = Arc::new(Counts::default());
         let mapper = Counting { memory: InProcess::new(&Options::new()).unwrap(), counts: counts.clone() };
-        (CodeCache::with_mapper(Box::new(mapper)).unwrap(), counts)
+        (CodeCache::with_mapper(Box::new(mapper), &Options::new()).unwrap(), counts)
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) trait Install {
     /// Redefinitions so far.
     fn epoch(&self) -> u64;
     /// Functions of `module` that were redefined: nothing may be concluded from their bodies.
-    fn opaque(&self, module: ModuleId) -> Vec<FunctionId>;
+    fn closed_to(&self, module: ModuleId, roots: &[FunctionId]) -> Vec<FunctionId>;
     /// Whether `function` has come along with another one.
     fn is_installed(&self, module: ModuleId, function: FunctionId) -> bool;
 }
@@ -332,7 +332,7 @@ impl Compiler {
                     roots: job.roots.clone(),
                     pipeline: job.pipeline,
                     neighbours: if ticket.attempts == 0 { job.neighbours } else { Neighbours::NONE },
-                    opaque: install.opaque(job.module),
+                    opaque: install.closed_to(job.module, &job.roots),
                 })
             }
             Work::Normalize { name, input } => {

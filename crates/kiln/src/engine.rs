@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGua
 use std::time::Instant;
 
 use kiln_abi::{ExecutorAddr, FunctionId};
-use kiln_codecache::CodeCache;
+use kiln_codecache::{CodeCache, Mapper};
 use kiln_dispatch::{Frozen, FunctionIndex, FunctionTable, Reclaimed, Versions};
 use kiln_link::External;
 use kiln_remote::{Log, ModuleId, Spawner};
@@ -93,6 +93,23 @@ impl Engine {
     ///
     /// [`Error::Memory`] where the operating system gives no address space or executable memory.
     pub fn new(options: Options) -> Result<Self, Error> {
+        Self::with_cache(options, |options| CodeCache::new(options))
+    }
+
+    /// Makes an engine whose code and data lie in memory that `mapper` provides; [`Options::reservation_bytes`] and
+    /// [`Options::low_2gib`] say nothing then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] where the mapper's memory cannot be used.
+    pub fn with_mapper(options: Options, mapper: Box<dyn Mapper>) -> Result<Self, Error> {
+        Self::with_cache(options, |options| CodeCache::with_mapper(mapper, options))
+    }
+
+    fn with_cache(
+        options: Options,
+        cache: impl FnOnce(&kiln_codecache::Options) -> Result<CodeCache, kiln_codecache::Error>,
+    ) -> Result<Self, Error> {
         let begin = Instant::now();
         let optimizer = options.find_optimizer();
         let spawner = optimizer.as_deref().map(|path| Spawner::new(path, &Log::from_env()));
@@ -103,7 +120,8 @@ impl Engine {
             pipeline: options.pipeline,
             neighbours: options.neighbours(),
         });
-        let mut cache_options = kiln_codecache::Options::new().low_2gib(options.low_2gib);
+        let mut cache_options =
+            kiln_codecache::Options::new().low_2gib(options.low_2gib).quarantine(options.quarantine_bytes);
         cache_options = match options.perf {
             Some(PerfFormat::Map) => cache_options.perf_map(true),
             Some(PerfFormat::Jitdump) => cache_options.jitdump(Some(".".into())),
@@ -112,7 +130,7 @@ impl Engine {
         if let Some(bytes) = options.reservation_bytes {
             cache_options = cache_options.size(bytes);
         }
-        let cache = CodeCache::new(&cache_options)?;
+        let cache = cache(&cache_options)?;
         let inner: &'static Inner = Box::leak(Box::new(Inner {
             reclaim_at: AtomicU64::new(options.reclaim_threshold()),
             options,

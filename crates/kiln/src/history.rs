@@ -87,6 +87,8 @@ pub(crate) struct History {
     functions: HashMap<FunctionIndex, VecDeque<VersionRecord>>,
     /// Functions of modules whose bodies were replaced by others.
     opaque: HashMap<ModuleId, Vec<FunctionId>>,
+    /// Functions into whose bodies no compile of another function may look.
+    closed: HashMap<ModuleId, Vec<FunctionId>>,
     /// What functions are compiled from that were redefined by IR.
     sources: HashMap<FunctionIndex, (ModuleId, FunctionId)>,
 }
@@ -109,6 +111,27 @@ impl History {
     /// Functions of `module` whose bodies mean nothing any more.
     pub(crate) fn opaque(&self, module: ModuleId) -> Vec<FunctionId> {
         self.opaque.get(&module).cloned().unwrap_or_default()
+    }
+
+    /// Functions of `module` whose bodies a compile of `roots` may not look into: the opaque ones, and those that are to be
+    /// called only.
+    pub(crate) fn closed_to(&self, module: ModuleId, roots: &[FunctionId]) -> Vec<FunctionId> {
+        let mut closed = self.opaque(module);
+        let others = self.closed.get(&module).into_iter().flatten();
+        closed.extend(others.filter(|function| !roots.contains(function)));
+        closed.sort_unstable();
+        closed.dedup();
+        closed
+    }
+
+    /// Whether no compile of another function may look into a body.
+    pub(crate) fn is_closed(&self, module: ModuleId, function: FunctionId) -> bool {
+        self.closed.get(&module).is_some_and(|functions| functions.contains(&function))
+    }
+
+    /// Says that no compile of another function may look into a body.
+    pub(crate) fn close(&mut self, module: ModuleId, function: FunctionId) {
+        self.closed.entry(module).or_default().push(function);
     }
 
     /// What a function is compiled from since it was redefined by IR.

@@ -73,6 +73,9 @@ pub struct Options {
     /// Bytes of code from which functions that are not called lose theirs, until they are called again. Code of objects, and of
     /// functions that keep addresses of their labels, stays in any case, and so does what threads are in.
     pub code_limit: Option<u64>,
+    /// For debugging: bytes of freed memory per region that are not used again for a while, so that who still uses old code
+    /// traps or faults instead of running something else.
+    pub quarantine_bytes: u64,
 }
 
 impl Default for Options {
@@ -93,6 +96,7 @@ impl Default for Options {
             history: 16,
             reclaim_bytes: 1 << 20,
             code_limit: None,
+            quarantine_bytes: 0,
         }
     }
 }

@@ -78,14 +78,16 @@ impl Engine {
         let entry = 0u8;
         let _blocked = Blocked::all();
         let inner = self.inner();
-        let mut jobs: BTreeMap<ModuleId, Vec<FunctionId>> = BTreeMap::new();
+        // Those that no other compile may look into, each by itself.
+        let mut jobs: BTreeMap<(ModuleId, Option<FunctionId>), Vec<FunctionId>> = BTreeMap::new();
         for name in names {
             let (module, function) = inner.ir_of(name)?;
             inner.stub_named(name).map_or(Ok(()), |index| inner.check_labels(index))?;
-            jobs.entry(module).or_default().push(function);
+            let alone = inner.history().is_closed(module, function).then_some(function);
+            jobs.entry((module, alone)).or_default().push(function);
         }
         let mut result = Redefined::nothing(inner);
-        for (module, roots) in jobs {
+        for ((module, _), roots) in jobs {
             let neighbours = Neighbours::NONE;
             result.add(inner.replace_by_ir(Job {
                 module,
@@ -272,6 +274,9 @@ impl Inner {
             let mut history = self.history();
             if let Some((old, id)) = old {
                 history.set_opaque(old.id, id, true);
+                if history.is_closed(old.id, id) {
+                    history.close(module.id, *function);
+                }
             }
             history.set_source(index, module.id, *function);
         }

@@ -54,7 +54,7 @@ impl Resolve for Inner {
 
 impl Inner {
     /// Compiles and installs the function at `index`, which the calling thread has claimed.
-    fn compile(&self, index: FunctionIndex) -> Result<(), Failure> {
+    pub(crate) fn compile(&self, index: FunctionIndex) -> Result<(), Failure> {
         let Some((module, function)) = self.function_at(index) else {
             return Err(Failure::Link(format!("stub {} belongs to no function", index.0)));
         };
@@ -129,8 +129,8 @@ impl Install for Inner {
         self.versions().epoch()
     }
 
-    fn opaque(&self, module: ModuleId) -> Vec<FunctionId> {
-        self.history().opaque(module)
+    fn closed_to(&self, module: ModuleId, roots: &[FunctionId]) -> Vec<FunctionId> {
+        self.history().closed_to(module, roots)
     }
 
     fn install(&self, module: ModuleId, compiled: Compiled, begun: &Begun) -> Result<(), Failure> {

@@ -27,6 +27,11 @@ impl Session {
         self.program.entry(name.into()).or_insert(definition);
     }
 
+    /// Forgets the program's definition of `name`; whether there was one.
+    pub(crate) fn undefine(&mut self, name: &[u8]) -> bool {
+        self.program.remove(name).is_some()
+    }
+
     /// The program's own definition of `name`.
     pub(crate) fn definition(&self, name: &[u8]) -> Option<External> {
         self.program.get(name).copied()

@@ -317,6 +317,22 @@ impl Versions {
         Some(RetiredVersion { function, number: version.number, start, bytes })
     }
 
+    /// Keeps the memory of the unit that holds the current version of `function`, and says which that is.
+    #[must_use]
+    pub fn pin_current(&self, function: FunctionIndex) -> Option<(Pin, RetiredVersion)> {
+        let mut state = self.lock();
+        let version = *state.store.current(function)?;
+        state.store.units.get_mut(version.unit).pins += 1;
+        let (start, bytes) = (ExecutorAddr::new(version.start), version.bytes);
+        Some((Pin(version.unit), RetiredVersion { function, number: version.number, start, bytes }))
+    }
+
+    /// Takes the code away that saw the body of one of `functions`; these keep theirs.
+    pub fn invalidate_dependents(&self, functions: &[FunctionIndex]) -> Vec<RetiredVersion> {
+        let dependents = self.lock().store.dependents(functions);
+        self.invalidate(&dependents)
+    }
+
     /// Keeps the memory of a unit, its data included, whatever becomes of its versions.
     pub fn pin(&self, unit: u32) -> Pin {
         self.lock().store.units.get_mut(unit).pins += 1;
