@@ -93,7 +93,7 @@ impl Engine {
     ///
     /// [`Error::Memory`] where the operating system gives no address space or executable memory.
     pub fn new(options: Options) -> Result<Self, Error> {
-        Self::with_cache(options, |options| CodeCache::new(options))
+        Self::with_cache(options, CodeCache::new)
     }
 
     /// Makes an engine whose code and data lie in memory that `mapper` provides; [`Options::reservation_bytes`] and
