@@ -1,4 +1,5 @@
-//! The command line: each option's name, help and parsing together; help and completions are generated from it.
+//! The command line: each option's name, help and parsing together; help, completions and manual pages are
+//! generated from it.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -40,6 +41,11 @@ pub(crate) enum Command {
     Completions {
         /// The shell to complete for.
         shell: clap_complete::Shell,
+    },
+    /// Print a manual page, for `man -l -` or for a file `kiln.1` below `share/man/man1`.
+    Man {
+        /// The command whose page to print, `kiln-COMMAND(1)`; without it, that of kiln itself.
+        command: Option<String>,
     },
 }
 
@@ -298,4 +304,29 @@ fn parse_defsym(text: &str) -> Result<(String, u64), String> {
 pub(crate) fn completions(shell: clap_complete::Shell) -> Status {
     clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());
     0
+}
+
+/// Prints the manual page of kiln, or of its command `name`.
+pub(crate) fn man(name: Option<&str>) -> Status {
+    let mut root = Cli::command();
+    root.build();
+    let command = match name {
+        None => root,
+        Some(name) => match root.find_subcommand(name) {
+            // Its page is named as git's are: `build` has made it `kiln-COMMAND`.
+            Some(command) => command.clone(),
+            None => {
+                let error = root.error(clap::error::ErrorKind::InvalidValue, format!("kiln has no command {name:?}"));
+                let _ = error.print();
+                return error.exit_code() as Status;
+            }
+        },
+    };
+    match clap_mangen::Man::new(command).render(&mut std::io::stdout()) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("kiln: the manual page: {error}");
+            1
+        }
+    }
 }

@@ -64,6 +64,7 @@ fn outcome() -> Outcome {
         Command::Bisect(options) => Outcome::Done(bisect::bisect(&options)),
         Command::Inspect(options) => Outcome::Done(inspect::inspect(&options)),
         Command::Completions { shell } => Outcome::Done(args::completions(shell)),
+        Command::Man { command } => Outcome::Done(args::man(command.as_deref())),
     }
 }
 

@@ -63,4 +63,5 @@ pub use {
         Body, CallSite, Found, Frozen, Holder, InstallError, Installed, Mode, Pin, Reclaimed, Reclaiming,
         RetiredVersion, Unit, Versions, VersionsStats,
     },
+    x86_64::{XSTATE, XState},
 };

@@ -89,6 +89,7 @@ impl<'a> Resolved<'a> {
             b"_GLOBAL_OFFSET_TABLE_" => Some(State::Builtin(Builtin::Got)),
             b"__dso_handle" => Some(State::Builtin(Builtin::DsoHandle)),
             b"__tls_get_addr" => Some(State::Builtin(Builtin::TlsGetAddr)),
+            b"_TLS_MODULE_BASE_" => Some(State::Builtin(Builtin::TlsBase)),
             [b'_', b'_', b's', b't', ..] => {
                 let (name, end) = match symbol.name.strip_prefix(b"__start_") {
                     Some(name) => (name, false),

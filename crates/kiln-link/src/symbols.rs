@@ -68,6 +68,8 @@ pub(crate) enum Builtin {
     DsoHandle,
     /// `__tls_get_addr`: the runtime's.
     TlsGetAddr,
+    /// `_TLS_MODULE_BASE_`: what offsets of local-dynamic variables are counted from, for descriptors.
+    TlsBase,
 }
 
 /// A tentative definition's storage.

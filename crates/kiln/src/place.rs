@@ -6,7 +6,7 @@ use kiln_link::{Linked, Placement, Resolved, RuntimeSymbols, SymbolKind, TlsPlac
 
 use crate::debugger;
 use crate::engine::Inner;
-use crate::process::tls;
+use crate::process::{tls, tls_descriptor};
 
 /// From a symbol's name to what people call it.
 pub(crate) type Naming<'o> = dyn Fn(&[u8]) -> Vec<u8> + 'o;
@@ -57,7 +57,8 @@ pub(crate) fn fill<'a>(
         .zip(working)
         .map(|(address, working)| Placement { address, working, zeroed: false })
         .collect();
-    let runtime = RuntimeSymbols { tls_get_addr: Some(tls::resolver()), tls_descriptor: None };
+    let runtime =
+        RuntimeSymbols { tls_get_addr: Some(tls::resolver()), tls_descriptor: Some(tls_descriptor::resolver()) };
     let linked = layout.place(&mut placements, tls, &runtime)?;
     drop(placements);
     fill_tls(tls, linked.tls_image());

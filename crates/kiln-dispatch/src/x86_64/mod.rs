@@ -12,3 +12,4 @@ mod xstate;
 
 pub(crate) use entry::{ENTRY_BYTES, entry_code};
 pub(crate) use trampoline::{SAVED_BELOW_PROGRAM_SP, program_sp_slot, trampoline};
+pub use xstate::{XSTATE, XState};

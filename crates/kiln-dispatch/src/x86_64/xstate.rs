@@ -22,16 +22,19 @@ const APX: u64 = 1 << 19;
 /// Bytes of the legacy area and the header, and of what FXSAVE writes at most.
 const LEGACY_BYTES: u64 = 512 + 64;
 
-/// What the trampoline saves. It is written once, before there is a stub.
+/// What the trampoline saves, and whatever else must leave registers as they are. It is written once, when a table is
+/// made.
 #[repr(C)]
-pub(crate) struct XState {
+#[derive(Debug)]
+pub struct XState {
     /// Operand of XSAVE and XRSTOR; 0 where there is no XSAVE and FXSAVE is all there is.
-    pub(crate) mask: AtomicU64,
+    pub mask: AtomicU64,
     /// Bytes of the area.
-    pub(crate) bytes: AtomicU64,
+    pub bytes: AtomicU64,
 }
 
-pub(crate) static XSTATE: XState = XState { mask: AtomicU64::new(0), bytes: AtomicU64::new(LEGACY_BYTES) };
+/// Of this process.
+pub static XSTATE: XState = XState { mask: AtomicU64::new(0), bytes: AtomicU64::new(LEGACY_BYTES) };
 
 /// What a processor says about its state components.
 pub(crate) struct Processor {

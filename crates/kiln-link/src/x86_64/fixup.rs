@@ -244,6 +244,15 @@ impl Context<'_, '_> {
                 // Every use of it that is not relaxed needs a slot pair, which reports what is missing.
                 None => Target::new(TargetKind::Far, 0),
             },
+            // Where offsets are turned into those from the thread pointer, that is their base.
+            State::Builtin(Builtin::TlsBase) => Target::new(
+                if matches!(self.tls, TlsPlacement::Dynamic { .. }) {
+                    TargetKind::OwnTls
+                } else {
+                    TargetKind::StaticTls
+                },
+                0,
+            ),
             State::Bounds { set, end } => {
                 let set = &self.resolved.named[set as usize];
                 let offset = if end { set.end } else { set.start };

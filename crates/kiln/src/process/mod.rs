@@ -10,3 +10,4 @@ pub(crate) mod libraries;
 pub(crate) mod signals;
 pub(crate) mod start;
 pub(crate) mod tls;
+pub(crate) mod tls_descriptor;

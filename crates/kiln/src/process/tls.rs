@@ -18,7 +18,7 @@ pub(crate) const FIRST_MODULE: u64 = 1 << 32;
 
 /// What `__tls_get_addr` is given: a pair in the global offset table.
 #[repr(C)]
-struct TlsIndex {
+pub(super) struct TlsIndex {
     module: u64,
     offset: u64,
 }
@@ -72,7 +72,8 @@ pub(crate) fn resolver() -> ExecutorAddr {
     ExecutorAddr::new(tls_get_addr as *const () as u64)
 }
 
-unsafe extern "C" fn tls_get_addr(index: *const TlsIndex) -> *mut c_void {
+/// Where the variable that a pair names lies in this thread.
+pub(super) unsafe extern "C" fn tls_get_addr(index: *const TlsIndex) -> *mut c_void {
     // SAFETY: compiled code passes the address of a pair that the linker filled in.
     let TlsIndex { module, offset } = unsafe { index.read() };
     if module < FIRST_MODULE {
