@@ -176,15 +176,15 @@ fn gnu_index<const N: usize>(data: &[u8]) -> Option<Vec<IndexEntry<'_>>> {
         Some(bytes.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
     };
     let count = usize::try_from(word(0)?).ok()?;
-    let mut names = data.get(count.checked_add(1)?.checked_mul(N)?..)?;
-    if count > names.len() {
+    let mut table = data.get(count.checked_add(1)?.checked_mul(N)?..)?;
+    if count > table.len() {
         return None;
     }
     let mut entries = Vec::with_capacity(count);
     for i in 0..count {
-        let end = memchr::memchr(0, names)?;
-        let name = &names[..end];
-        names = &names[end + 1..];
+        let (name, defined) = names::definition_at(table, 0)?;
+        table = &table[name.len() + 1..];
+        let name = &name[..defined];
         entries.push(IndexEntry { name, hash: names::hash(name), member: word(N * (i + 1))? });
     }
     Some(entries)
@@ -202,7 +202,8 @@ fn bsd_index<const N: usize>(data: &[u8]) -> Option<Vec<IndexEntry<'_>>> {
     let mut entries = Vec::with_capacity(size / (2 * N));
     for i in 0..size / (2 * N) {
         let at = N + 2 * N * i;
-        let name = names::name_at(names, u32::try_from(word(at)?).ok()?)?;
+        let (name, defined) = names::definition_at(names, u32::try_from(word(at)?).ok()?)?;
+        let name = &name[..defined];
         entries.push(IndexEntry { name, hash: names::hash(name), member: word(at + N)? });
     }
     Some(entries)

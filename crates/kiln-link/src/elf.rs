@@ -481,9 +481,10 @@ impl<'a> Parser<'a> {
             let Some(view) = object.symbol(index) else {
                 return Err(offset("symbol in a section that does not exist"));
             };
-            let Some(name) = names::name_at(object.symbol_names, u32_at(record, 0)) else {
+            let Some((name, defined)) = names::definition_at(object.symbol_names, u32_at(record, 0)) else {
                 return Err(offset("name of a symbol lies outside its table"));
             };
+            let name = if view.home == Home::Undefined { name } else { &name[..defined] };
             if view.home == Home::Common && name == b"__gnu_lto_slim" {
                 return Err(Box::new(ErrorKind::SlimLto { input: self.unit.to_string() }));
             }

@@ -55,7 +55,8 @@
 //!
 //! # Non-goals
 //!
-//! Symbol versions are passed on, not understood: a reference to `memcpy@GLIBC_2.2.5` asks the scope for that whole name.
+//! Symbol versions are compared, not ordered: `f@@V1` defines `f` and `f@V1`, `f@V1` only itself; a reference that no object
+//! defines, `memcpy@GLIBC_2.2.5`, asks the scope for that whole name, and an archive's index for no version.
 //! The address of a far function, taken by `lea` in code that is not position-independent, is its stub's.
 //!
 //! Never maps memory, never does I/O, holds no unsafe code. No output file, no merging of strings, no identical code

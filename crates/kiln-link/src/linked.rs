@@ -119,7 +119,8 @@ impl<'a> Linked<'a> {
     /// The definition of a global symbol in this link. Of a function with a [stub](crate::Scope::stub), the body.
     #[must_use]
     pub fn symbol(&self, name: &[u8]) -> Option<Definition> {
-        self.definition(self.resolved.symbols.find(name)?)
+        let found = self.resolved.symbols.find(name).or_else(|| self.resolved.default_version(name));
+        self.definition(found?)
     }
 
     /// The definition in this link that a symbol of an input graph, local ones included, is bound to.

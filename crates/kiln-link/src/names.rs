@@ -10,6 +10,21 @@ pub(crate) fn name_at(table: &[u8], offset: u32) -> Option<&[u8]> {
     Some(&tail[..memchr::memchr(0, tail)?])
 }
 
+/// The same for a definition, and the length of the part that names it: `name@@VERSION` (`.symver`) defines `name`, and
+/// says that this is the version that whoever asks for none gets.
+#[inline]
+pub(crate) fn definition_at(table: &[u8], offset: u32) -> Option<(&[u8], usize)> {
+    let tail = table.get(offset as usize..)?;
+    match memchr::memchr2(0, b'@', tail)? {
+        end if tail[end] == 0 => Some((&tail[..end], end)),
+        at => {
+            let name = &tail[..memchr::memchr(0, tail)?];
+            let is_default = at > 0 && name[at..].starts_with(b"@@");
+            Some((name, if is_default { at } else { name.len() }))
+        }
+    }
+}
+
 /// The hash of a name. Not proof against an attacker who wants collisions: those cost time only.
 #[inline]
 pub(crate) fn hash(name: &[u8]) -> u32 {
@@ -48,6 +63,13 @@ mod tests {
         assert_eq!(name_at(b"\0ab\0c", 1), Some(&b"ab"[..]));
         assert_eq!(name_at(b"\0ab\0c", 4), None);
         assert_eq!(name_at(b"\0ab\0c", 9), None);
+        for (table, length) in
+            [(&b"ab@@V1\0"[..], 2), (b"ab@V1\0", 5), (b"ab\0@@V1\0", 2), (b"@@V1\0", 4), (b"ab@@\0", 2)]
+        {
+            let name = name_at(table, 0).unwrap();
+            assert_eq!(definition_at(table, 0), Some((name, length)), "{table:?}");
+        }
+        assert_eq!((definition_at(b"ab@@V1", 0), definition_at(b"ab", 0)), (None, None));
     }
 
     #[test]

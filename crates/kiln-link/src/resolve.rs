@@ -75,6 +75,14 @@ impl<'a> Resolved<'a> {
             if !matches!(symbol.state, State::Undefined | State::Lazy { .. }) {
                 continue;
             }
+            if let Some(definition) = self.default_version(symbol.name) {
+                let definition = *self.symbols.get(definition);
+                // The same definition by another name.
+                let GlobalSymbol { state, weak, shared, kind, section, value, .. } = definition;
+                let versioned = self.symbols.get_mut(id);
+                *versioned = GlobalSymbol { state, weak, shared, kind, section, value, ..*versioned };
+                continue;
+            }
             let state = match self.builtin(&symbol) {
                 Some(state) => Some(state),
                 None if symbol.visibility == Visibility::Default => outside.lookup(symbol.name).map(State::External),
@@ -82,6 +90,17 @@ impl<'a> Resolved<'a> {
             };
             self.symbols.get_mut(id).state = state.unwrap_or(State::Undefined);
         }
+    }
+
+    /// What `name`, which is `base@VERSION`, asks for if an object defines `base@@VERSION`.
+    pub(crate) fn default_version(&self, name: &[u8]) -> Option<u32> {
+        let at = memchr::memchr(b'@', name)?;
+        let id = self.symbols.find(&name[..at])?;
+        let State::Defined { unit, global } = self.symbols.get(id).state else { return None };
+        let unit = &self.units[unit as usize];
+        let full = unit.symbol_name(unit.first_global + global);
+        let version = full.strip_prefix(&name[..at])?.strip_prefix(b"@@")?;
+        (version == &name[at + 1..]).then_some(id)
     }
 
     fn builtin(&mut self, symbol: &GlobalSymbol<'a>) -> Option<State> {

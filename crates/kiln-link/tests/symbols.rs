@@ -387,3 +387,67 @@ fn trap_20_ifuncs_have_one_address() {
     assert_eq!((main + 18).wrapping_add_signed(memory.i32(main + 14)), stub);
     assert_eq!(memory.u64(address(&linked, "p")), stub);
 }
+
+/// What GNU ld binds references to, judged by the values that the functions return.
+#[test]
+fn versioned_definitions_are_bound_as_gnu_ld_binds_them() {
+    let definitions = "
+        .globl new, old
+        new: movl $2, %eax
+        ret
+        old: movl $1, %eax
+        ret
+        .symver new, f@@V2
+        .symver old, f@V1
+        .symver old, g@V1\n";
+    let uses = "
+        .globl main
+        main: call f
+        call second
+        call first
+        .symver second, f@V2
+        .symver first, f@V1\n";
+    let (definitions, uses) = (assemble(definitions), assemble(uses));
+    let dir = support::Dir::new();
+    let file = |name: &str, bytes: &[u8]| {
+        std::fs::write(dir.path(name), bytes).unwrap();
+        dir.path(name)
+    };
+    let judge = |uses: &[u8]| {
+        let versions = file("versions", b"V1 {}; V2 {} V1;");
+        let (definitions, uses) = (file("d.o", &definitions), file("u.o", uses));
+        let mut ld = std::process::Command::new("ld");
+        ld.args(["-e", "main", "-Ttext=0x600000", "--version-script"]).arg(versions);
+        ld.args([uses, definitions]).arg("-o").arg(dir.path("judge")).output().unwrap().status.success()
+    };
+    assert!(judge(&uses));
+    let judged = std::fs::read(dir.path("judge")).unwrap();
+    let (linked, memory) = link(&[&uses, &definitions], &mut World::default()).unwrap();
+    let main = address(&linked, "main");
+    let word = |address: u64| i32::from_le_bytes(memory.read(address, 4).try_into().unwrap());
+    for call in 0..3 {
+        let next = main + 5 * call + 5;
+        let returned = word(next.wrapping_add_signed(i64::from(word(next - 4))) + 1);
+        // The same bytes at the same place of GNU ld's output: mov $returned, %eax.
+        let start = judged.windows(15).position(|code| [code[0], code[5], code[10]] == [0xe8; 3]).unwrap() as i64;
+        let next = start + 5 * call as i64 + 5;
+        let at = |at: i64| i64::from(i32::from_le_bytes(judged[at as usize..][..4].try_into().unwrap()));
+        assert_eq!(i64::from(returned), at(next + at(next - 4) + 1), "call {call}");
+        assert_eq!(returned, [2, 2, 1][call as usize]);
+    }
+    let names = ["f", "f@V2", "f@V1", "g@V1"].map(|name| address(&linked, name));
+    assert_eq!(names, [names[0], names[0], address(&linked, "old"), names[2]]);
+    // A version that is not the default has to be asked for, one that does not exist is not replaced.
+    for (reference, asked) in [("call g\n", "g"), ("call x\n.symver x, f@V3\n", "f@V3")] {
+        let uses = assemble(&format!(".globl main\nmain: {reference}"));
+        assert!(!judge(&uses), "{asked}");
+        let errors = error(link(&[&uses, &definitions], &mut World::default()));
+        assert!(errors.to_string().contains(&format!("undefined symbol {asked},")), "{errors}");
+    }
+    // From an archive, whose index has the version too.
+    let library = archive("rcs", &[("d.o", &definitions)]);
+    let mut link = Link::new(Options::default());
+    link.add_object("u.o", &uses);
+    link.add_archive("libd.a", &library, false);
+    assert!(link.resolve(&mut NoScope).is_ok());
+}
