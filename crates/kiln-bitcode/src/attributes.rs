@@ -255,7 +255,7 @@ impl<'m> AttributeList<'m> {
 }
 
 /// A group of the table.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Group {
     /// Its number in the bitcode.
     id: u64,
@@ -265,7 +265,7 @@ struct Group {
 }
 
 /// All attributes of a module.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct AttributeTable {
     attributes: Vec<Attribute>,
     groups: Vec<Group>,

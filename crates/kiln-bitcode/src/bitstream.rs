@@ -90,7 +90,7 @@ pub(crate) enum Operand {
     Field(Field),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Tail {
     None,
     Array(Field),
@@ -98,7 +98,7 @@ pub(crate) enum Tail {
 }
 
 /// The form of a record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Abbrev {
     code: Operand,
     operands: Box<[Operand]>,
@@ -248,7 +248,7 @@ fn find_abbrev<'b>(shared: &'b [Abbrev], local: &'b [Abbrev], id: u32) -> Option
 type Abbrevs = Arc<Vec<Abbrev>>;
 
 /// Abbreviations that a BLOCKINFO block defines for blocks to come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct BlockInfo {
     blocks: BTreeMap<u32, Abbrevs>,
 }
@@ -695,7 +695,7 @@ fn spread7(word: u64) -> [u8; 8] {
 }
 
 /// Where a function block lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BodyPlace {
     /// The word of the stream that holds the block's length: the last one of its header.
     length: NonZeroU32,

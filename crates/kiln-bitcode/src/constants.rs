@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::types::{Type, TypeId, TypeTable};
 
 /// A part of one of the tables of [`Constants`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Span {
     start: u32,
     len: u32,
@@ -28,7 +28,7 @@ impl Span {
 }
 
 /// A `getelementptr` whose operands are in a table.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct RawGep {
     source: TypeId,
     flags: u8,
@@ -37,7 +37,7 @@ struct RawGep {
 }
 
 /// How a constant is kept: 16 bytes, the rest in tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Node {
     Global(GlobalRef),
     Null,
@@ -88,7 +88,7 @@ impl Node {
 }
 
 /// All values of a module's scope.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Constants {
     /// Value number of the first one: 0 in a module.
     base: u32,

@@ -191,7 +191,7 @@ coded_enum! {
 pub struct ComdatId(pub u32);
 
 /// A COMDAT group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comdat {
     /// Its name.
     pub name: Name,
@@ -200,7 +200,7 @@ pub struct Comdat {
 }
 
 /// What functions, globals, aliases and ifuncs have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symbol {
     /// Name, empty for an unnamed one.
     pub name: Name,
@@ -225,7 +225,7 @@ pub struct Symbol {
 }
 
 /// A function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Function {
     /// What it has in common with other symbols.
@@ -279,7 +279,7 @@ pub struct Sanitizer {
 }
 
 /// A global variable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Global {
     /// What it has in common with other symbols.
@@ -333,7 +333,7 @@ pub enum AliasKind {
 pub struct AliasId(pub u32);
 
 /// An alias or ifunc.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alias {
     /// What it has in common with other symbols.

@@ -240,6 +240,40 @@ impl Module {
         Some(block.cursor().input_range())
     }
 
+    /// Whether all that bodies refer to by number is the same in both modules: two bodies of the same bits mean the same then,
+    /// but for their metadata.
+    #[must_use]
+    pub fn has_tables_of(&self, other: &Module) -> bool {
+        let but_body = |function: &Function| Function { body: None, ..function.clone() };
+        let functions = || self.functions.iter().map(but_body).eq(other.functions.iter().map(but_body));
+        let declared = self.functions.iter().map(Function::is_declaration);
+        self.producer == other.producer
+            && self.triple == other.triple
+            && self.data_layout.text() == other.data_layout.text()
+            && self.texts == other.texts
+            && self.types() == other.types()
+            && self.attributes == other.attributes
+            && declared.eq(other.functions.iter().map(Function::is_declaration))
+            && functions()
+            && self.globals == other.globals
+            && self.aliases == other.aliases
+            && self.comdats == other.comdats
+            && self.constants == other.constants
+            && self.metadata_kinds == other.metadata_kinds
+            && self.bundle_tags == other.bundle_tags
+            && self.sync_scopes == other.sync_scopes
+            && self.block_info == other.block_info
+            && self.names().eq(other.names())
+    }
+
+    /// The names of everything, in the order of the tables: where they lie in the string table is not all that counts.
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let symbols = self.functions.iter().map(|f| &f.symbol).chain(self.globals.iter().map(|g| &g.symbol));
+        let symbols = symbols.chain(self.aliases.iter().map(|a| &a.symbol));
+        let names = symbols.flat_map(|symbol| [symbol.name, symbol.partition]);
+        names.chain(self.comdats.iter().map(|comdat| comdat.name)).map(|name| self.str(name))
+    }
+
     /// The constant `id`.
     #[must_use]
     pub fn constant(&self, id: ConstantId) -> Constant<'_> {

@@ -73,7 +73,7 @@ impl<'m> Digester<'m> {
     }
 
     /// The meaning of a function with a body.
-    fn function(&mut self, id: FunctionId) -> Result<Digest, kiln_bitcode::Error> {
+    pub(crate) fn function(&mut self, id: FunctionId) -> Result<Digest, kiln_bitcode::Error> {
         let module = self.module;
         let function = module.function(id);
         let mut body = std::mem::take(&mut self.body);

@@ -96,15 +96,18 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
     let parent = inner.newest(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
     let generation = Generation::load(inner, parent, input)?;
     let module = generation.module;
-    let broken = |source| Error::Bitcode { name: module.name.clone(), source };
+    let mut comparison = Comparison::new(module);
     let mut opaque: HashMap<u32, Vec<FunctionId>> = HashMap::new();
     let mut changed = Vec::new();
     let mut unchanged = 0;
     for (function, index) in &generation.known {
         let Some((before, id)) = inner.function_at(*index) else { continue };
-        let same = before.digest(id).map_err(broken)? == module.digest(*function).map_err(broken)?;
         let opaque = opaque.entry(before.id.0).or_insert_with(|| inner.history().opaque(before.id));
-        if same && !opaque.contains(&id) {
+        let same = !opaque.contains(&id)
+            && comparison
+                .is_same(before, id, *function)
+                .map_err(|source| Error::Bitcode { name: module.name.clone(), source })?;
+        if same {
             unchanged += 1;
         } else {
             changed.push(*function);
@@ -120,6 +123,42 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
     generation.admit(inner);
     let redefined = inner.redefine_functions(module, &changed)?;
     Ok(Update { redefined, added, removed, unchanged })
+}
+
+/// Finds the functions of a module that mean something else than in earlier generations.
+struct Comparison {
+    module: &'static LoadedModule,
+    digester: Digester<'static>,
+    /// Earlier generations whose numbers for everything are the same, and what tells their functions apart.
+    same_tables: HashMap<u32, Option<Digester<'static>>>,
+}
+
+impl Comparison {
+    fn new(module: &'static LoadedModule) -> Self {
+        Self { module, digester: Digester::new(&module.bitcode, module.bytes), same_tables: HashMap::new() }
+    }
+
+    /// Whether `function` means what `id` of `before` means. Most edits leave all tables as they are: then equal bits mean
+    /// the same, and only what differs is looked into.
+    fn is_same(
+        &mut self,
+        before: &'static LoadedModule,
+        id: FunctionId,
+        function: FunctionId,
+    ) -> Result<bool, kiln_bitcode::Error> {
+        let module = self.module;
+        let tables = self.same_tables.entry(before.id.0).or_insert_with(|| {
+            let same = module.bitcode.has_tables_of(&before.bitcode);
+            same.then(|| Digester::new(&before.bitcode, before.bytes))
+        });
+        let Some(older) = tables else { return Ok(before.digest(id)? == module.digest(function)?) };
+        let bits = |module: &LoadedModule, function| {
+            let range = module.bitcode.body_range(module.bytes, function)?;
+            module.bytes.get(range)
+        };
+        let same_bits = id == function && bits(before, id).is_some_and(|old| Some(old) == bits(module, function));
+        Ok(same_bits || older.function(id)? == self.digester.function(function)?)
+    }
 }
 
 /// Refuses if old code of one of `functions` may have left addresses of its labels behind.

@@ -1,0 +1,29 @@
+//! What taking over another generation of a module costs, and where the time goes when nearly nothing differs:
+//! `cargo run --release -p kiln --example update_cost -- OLD.bc NEW.bc`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use kiln::{Engine, Input, Options};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [old, new] = &files[..] else { return Err("two bitcode files are wanted".into()) };
+    let name = old.display().to_string();
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        // A new engine each time: what is found out about a generation is kept.
+        let engine = Engine::new(Options::default())?;
+        engine.load(&[Input::File(old.clone())])?;
+        // The first comparison finds out what the old generation means, which a watching thread does beforehand.
+        engine.update(&name, &Input::File(old.clone()))?;
+        let begin = Instant::now();
+        let update = engine.update(&name, &Input::File(new.clone()))?;
+        times.push(begin.elapsed());
+        let redefined = update.redefined.versions();
+        println!("{:?}: {redefined:?}, {} as before", times[times.len() - 1], update.unchanged);
+    }
+    times.sort_unstable();
+    println!("least {:?}, median {:?}", times[0], times[times.len() / 2]);
+    Ok(())
+}
