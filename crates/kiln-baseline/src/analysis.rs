@@ -10,10 +10,14 @@
 //! so that it stays within the interval, or takes an edge back, whose region the rule has added. Regions that overlap are
 //! extended until they are nested; so finding the one to extend to is a walk up a tree.
 //!
+//! *Weights.* An operand in a cycle counts for eight outside, one in a cycle within for 64, and so on up to 4,096: what
+//! decides about registers that values keep for all their life (`x86_64/fixed.rs`). A stack object of one scalar that is
+//! only loaded and stored by its own type is a *variable*: it is a candidate as well.
+//!
 //! *Phis.* What flows along an edge is collected by predecessor once ([`Analysis::moves`]): phis with ten thousand
 //! entries cost ten thousand steps.
 
-use kiln_bitcode::{BlockId, Body, Instruction, Opcode, ValueId};
+use kiln_bitcode::{BlockId, Body, Instruction, Module, Opcode, Ordering, TypeId, ValueId};
 
 /// No block, no instruction.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -25,12 +29,31 @@ pub(crate) struct Life {
     pub(crate) uses: u32,
     /// The instruction that names it last in the bitcode's order: the only one if `uses` is 1.
     pub(crate) user: u32,
+    /// The instruction that defines it; none defines arguments.
+    pub(crate) definition: u32,
     /// Position of the block that defines it.
     pub(crate) block: u32,
     /// Last position where it is live.
     pub(crate) last: u32,
+    /// First position where its home must be its own: before that of its definition if predecessors write it.
+    pub(crate) first: u32,
+    /// Operands that name it, and writes of a phi, each counted by how deep in cycles it is.
+    pub(crate) weight: u32,
     /// It is a phi: its home is written by the predecessors.
     pub(crate) is_phi: bool,
+    /// What it is as a stack object.
+    pub(crate) object: Object,
+}
+
+/// What is known of a value as the address of a stack object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Object {
+    /// It is none, or its address is used for more than loads and stores of one type.
+    No,
+    /// An object that nobody has used yet.
+    Unused,
+    /// A variable that is loaded and stored by this type.
+    Variable(TypeId),
 }
 
 impl Life {
@@ -58,6 +81,10 @@ struct Region {
     end: u32,
     /// The region around it, or [`NONE`].
     parent: u32,
+    /// Start of the outermost region around it, or its own.
+    outermost: u32,
+    /// How many regions are around it, and itself.
+    depth: u32,
 }
 
 /// The result, with memory that is kept from function to function.
@@ -83,6 +110,8 @@ pub(crate) struct Analysis {
     regions: Vec<Region>,
     /// Innermost region of each position, or [`NONE`].
     region_of: Vec<u32>,
+    /// Calls before each position, and the end.
+    calls: Vec<u32>,
     stack: Vec<(BlockId, u32)>,
 }
 
@@ -157,11 +186,18 @@ pub(crate) fn for_successors(instruction: &Instruction, operands: &[u32], mut vi
 
 impl Analysis {
     /// Analyses `body`.
-    pub(crate) fn run(&mut self, body: &Body) {
+    ///
+    /// `calls` says of a call whether it destroys registers.
+    pub(crate) fn run(&mut self, module: &Module, body: &Body, calls: impl FnMut(&Instruction, &[u32]) -> CallKind) {
         self.find_order(body);
         self.find_regions(body);
         self.collect_moves(body);
-        self.measure(body);
+        self.measure(module, body, calls);
+    }
+
+    /// Whether a call is made anywhere from position `first` to `last`.
+    pub(crate) fn has_calls(&self, first: u32, last: u32) -> bool {
+        self.calls[first as usize] != self.calls[last as usize + 1]
     }
 
     pub(crate) fn life(&self, body: &Body, value: ValueId) -> &Life {
@@ -283,8 +319,17 @@ impl Analysis {
                 self.regions[inner as usize].parent = id;
                 open.pop();
             }
-            self.regions.push(Region { start: at, end, parent: NONE });
+            self.regions.push(Region { start: at, end, parent: NONE, outermost: at, depth: 1 });
             open.push(id);
+        }
+        // Parents come behind what they hold.
+        for id in (0..self.regions.len()).rev() {
+            let parent = self.regions[id].parent;
+            if parent != NONE {
+                let Region { outermost, depth, .. } = self.regions[parent as usize];
+                self.regions[id].outermost = outermost;
+                self.regions[id].depth = depth + 1;
+            }
         }
         // Innermost region per position: later regions in the list start earlier, so paint from the outermost.
         self.region_of.fill(NONE);
@@ -365,34 +410,93 @@ impl Analysis {
         self.first_move[0] = 0;
     }
 
+    /// What an operand at `at` counts.
+    fn weight(&self, at: u32) -> u32 {
+        match self.region_of[at as usize] {
+            NONE => 1,
+            region => 8u32.pow(self.regions[region as usize].depth.min(4)),
+        }
+    }
+
+    /// First position from which a variable that is used at `at` must be kept.
+    fn outermost_start(&self, at: u32) -> u32 {
+        match self.region_of[at as usize] {
+            NONE => at,
+            region => self.regions[region as usize].outermost,
+        }
+    }
+
     /// Uses and intervals.
-    fn measure(&mut self, body: &Body) {
+    fn measure(&mut self, module: &Module, body: &Body, mut calls: impl FnMut(&Instruction, &[u32]) -> CallKind) {
         let first = body.first_value();
         let count = (body.value_count() - first) as usize;
         self.lives.clear();
-        self.lives.resize(count, Life { uses: 0, user: NONE, block: 0, last: 0, is_phi: false });
+        let nothing = Life {
+            uses: 0,
+            user: NONE,
+            definition: NONE,
+            block: 0,
+            last: 0,
+            first: NONE,
+            weight: 0,
+            is_phi: false,
+            object: Object::No,
+        };
+        self.lives.resize(count, nothing);
+        for life in &mut self.lives[..body.argument_count() as usize] {
+            life.first = 0;
+        }
+        self.calls.clear();
+        let mut call_count = 0;
         for at in 0..self.order.len() as u32 {
             let block = self.order[at as usize];
+            let weight = self.weight(at);
+            self.calls.push(call_count);
             for index in body.block_instructions(block) {
                 let instruction = body.instruction(index);
                 if instruction.result != ValueId::NONE {
                     // Uses may come before in the order, through phis.
                     let life = &mut self.lives[(instruction.result.0 - first) as usize];
-                    life.block = at;
+                    (life.definition, life.block) = (index, at);
                     life.last = life.last.max(at);
+                    life.first = life.first.min(at);
+                    life.weight = life.weight.saturating_add(weight);
                     life.is_phi = instruction.opcode == Opcode::Phi;
                 }
-                if instruction.opcode == Opcode::Phi {
-                    continue;
+                let operands = body.operands(instruction);
+                // What an operand may do to a variable.
+                let (mut address, mut weight) = (Use::Other, weight);
+                match instruction.opcode {
+                    Opcode::Phi => continue,
+                    Opcode::Load | Opcode::Store => address = self.access(module, body, instruction, at),
+                    Opcode::Alloca if at == 0 => {
+                        // Nothing is taken back: an object is defined before it is used.
+                        let life = &mut self.lives[(instruction.result.0 - first) as usize];
+                        (life.object, life.first) = (Object::Unused, NONE);
+                    }
+                    Opcode::Call | Opcode::Invoke | Opcode::CallBr => match calls(instruction, operands) {
+                        CallKind::Nothing => (address, weight) = (Use::Access, 0),
+                        CallKind::Inline => {}
+                        CallKind::Call => call_count += 1,
+                    },
+                    Opcode::FRem => call_count += 1,
+                    _ => {}
                 }
                 let (regions, region_of, lives) = (&self.regions, &self.region_of, &mut self.lives);
-                for_values(instruction, body.operands(instruction), |value| {
+                let mut is_address = address == Use::Access;
+                for_values(instruction, operands, |value| {
                     if value.0 >= first {
                         let life = &mut lives[(value.0 - first) as usize];
                         life.uses += 1;
                         life.user = index;
+                        life.weight = life.weight.saturating_add(weight);
+                        if !is_address {
+                            life.object = Object::No;
+                        }
                         extend(life, at, regions, region_of);
                     }
+                    // Of a load or store, only the first one.
+                    is_address &= instruction.opcode == Opcode::Call;
                 });
             }
             for step in self.first_move[at as usize]..self.first_move[at as usize + 1] {
@@ -400,15 +504,63 @@ impl Analysis {
                 // The phi's home is written here: it is taken from here on.
                 let life = &mut self.lives[(phi.0 - first) as usize];
                 life.last = life.last.max(at);
+                life.first = life.first.min(at);
+                life.weight = life.weight.saturating_add(weight);
                 if value.0 >= first {
                     let life = &mut self.lives[(value.0 - first) as usize];
                     life.uses += 1;
                     life.user = NONE;
+                    life.object = Object::No;
+                    life.weight = life.weight.saturating_add(weight);
                     extend(life, at, &self.regions, &self.region_of);
                 }
             }
         }
+        self.calls.push(call_count);
     }
+
+    /// Notes a load or store at `at`: of a variable, if its address is one.
+    fn access(&mut self, module: &Module, body: &Body, instruction: &Instruction, at: u32) -> Use {
+        let operands = body.operands(instruction);
+        let Some(index) = operands[0].checked_sub(body.first_value()) else { return Use::Other };
+        if self.lives[index as usize].object == Object::No {
+            return Use::Other;
+        }
+        let start = self.outermost_start(at);
+        let life = &mut self.lives[index as usize];
+        let is_plain = instruction.flags & Instruction::VOLATILE == 0 && instruction.ordering == Ordering::NotAtomic;
+        let ty = match instruction.opcode {
+            Opcode::Load => instruction.ty,
+            _ => body.type_of(module, ValueId(operands[1])),
+        };
+        life.object = match life.object {
+            Object::Unused if is_plain => Object::Variable(ty),
+            Object::Variable(known) if is_plain && ty == known => Object::Variable(known),
+            _ => Object::No,
+        };
+        life.first = life.first.min(start);
+        if life.object == Object::No { Use::Other } else { Use::Access }
+    }
+}
+
+/// What an instruction does with the first value that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Loads or stores what it leads to, or nothing.
+    Access,
+    /// Anything.
+    Other,
+}
+
+/// What a call does to registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    /// Nothing at all.
+    Nothing,
+    /// It is made without a call.
+    Inline,
+    /// It destroys what the convention lets it.
+    Call,
 }
 
 /// Makes `life` reach a use at `at`.

@@ -80,7 +80,9 @@ impl Compiler {
         module
             .read_body(bytes, function, &mut self.body)
             .map_err(|error| CompileError::Body { message: error.to_string() })?;
-        self.analysis.run(&self.body);
+        let Self { body, analysis, memory } = self;
+        x86_64::enter(module, memory);
+        analysis.run(module, body, |call, operands| x86_64::call_kind(module, body, memory, call, operands));
         let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory)
             .map_err(|what| CompileError::Unsupported { what: *what })?;
         Ok(Code { graph, instructions: self.body.instructions().len() as u32 })

@@ -61,3 +61,8 @@ fn memory() {
 fn numbers() {
     check("numbers.c");
 }
+
+#[test]
+fn registers() {
+    check("registers.cc");
+}

@@ -39,10 +39,12 @@ impl Generator<'_> {
         match self.constant(callee) {
             Some(Constant::Global(GlobalRef::Function(function))) => {
                 let module = self.module;
-                let name = || module.str(module.function(function).symbol.name);
-                match self.known.callee(function, || super::intrinsics::classify(name())) {
+                match super::intrinsics::known_callee(module, self.known, function) {
                     Callee::Nothing => return Ok(()),
-                    Callee::Intrinsic => return self.intrinsic(name(), instruction, &operands[1..]),
+                    Callee::Inline | Callee::Intrinsic => {
+                        let name = module.str(module.function(function).symbol.name);
+                        return self.intrinsic(name, instruction, &operands[1..]);
+                    }
                     Callee::Plain | Callee::Unknown => {}
                 }
             }
@@ -169,6 +171,7 @@ impl Generator<'_> {
     /// Stores what is wanted after this instruction and does not survive a call.
     pub(crate) fn save_around_call(&mut self) {
         self.save_registers(CALLER_SAVED);
+        self.in_the_way |= self.registers.reserved & CALLER_SAVED != 0;
     }
 
     /// Nothing is in a register that calls destroy.
@@ -184,6 +187,7 @@ impl Generator<'_> {
             let known = self.parts[part as usize];
             let index = known.value as usize;
             if known.reg == reg
+                && !known.fixed
                 && self.registers.pinned & bit(reg) == 0
                 && (known.stored || self.values[index].uses == 1 && !self.flow.lives[index].crosses())
             {
@@ -561,132 +565,4 @@ impl Generator<'_> {
         self.tails.push(Tail { label, target });
         self.ended = true;
     }
-
-    // ---- assembly -----------------------------------------------------------------------------------------------
-
-    pub(crate) fn inline_asm(
-        &mut self,
-        asm: &kiln_bitcode::InlineAsm,
-        instruction: &Instruction,
-        arguments: &[u32],
-    ) -> Result<()> {
-        let template: &[u8] = &asm.template;
-        let constraints: &[u8] = &asm.constraints;
-        let plain = constraints.split(|b| *b == b',').all(|c| c.is_empty() || c.starts_with(b"~{"));
-        let trimmed = template.trim_ascii();
-        if arguments.is_empty() && self.is_void(instruction.ty) && plain {
-            // Clobbers of registers that calls preserve would have to be kept.
-            let clobbers_only_state = constraints
-                .split(|b| *b == b',')
-                .all(|c| matches!(c, b"" | b"~{memory}" | b"~{dirflag}" | b"~{fpsr}" | b"~{flags}" | b"~{cc}"));
-            if clobbers_only_state {
-                let bytes: Option<&[u8]> = match trimmed {
-                    b"" => Some(&[]),
-                    b"nop" => Some(&[0x90]),
-                    b"pause" | b"rep; nop" | b"rep nop" => Some(&[0xf3, 0x90]),
-                    b"mfence" => Some(&[0x0f, 0xae, 0xf0]),
-                    b"lfence" => Some(&[0x0f, 0xae, 0xe8]),
-                    b"sfence" => Some(&[0x0f, 0xae, 0xf8]),
-                    b"ud2" => Some(&[0x0f, 0x0b]),
-                    b"int3" | b"int $$3" => Some(&[0xcc]),
-                    _ => None,
-                };
-                if let Some(bytes) = bytes {
-                    self.asm.raw(bytes);
-                    return Ok(());
-                }
-                if is_alignment(trimmed) {
-                    return Ok(());
-                }
-            }
-        }
-        if trimmed.is_empty() {
-            return self.empty_asm(constraints, instruction, arguments);
-        }
-        self.known_asm(trimmed, constraints, instruction, arguments)
-    }
-
-    /// A barrier with inputs, whose values are of no consequence.
-    fn empty_asm(&mut self, constraints: &[u8], instruction: &Instruction, arguments: &[u32]) -> Result<()> {
-        let inputs_only = constraints.split(|b| *b == b',').all(|c| {
-            matches!(
-                c,
-                b"r" | b"m"
-                    | b"*m"
-                    | b"=*m"
-                    | b"r,m"
-                    | b"imr"
-                    | b"rm"
-                    | b"g"
-                    | b"X"
-                    | b"~{memory}"
-                    | b"~{dirflag}"
-                    | b"~{fpsr}"
-                    | b"~{flags}"
-                    | b"~{cc}"
-            )
-        });
-        if self.is_void(instruction.ty) && inputs_only {
-            return Ok(());
-        }
-        if matches!(
-            constraints,
-            b"=r,0,~{dirflag},~{fpsr},~{flags}"
-                | b"=r,0"
-                | b"=r,0,~{memory},~{dirflag},~{fpsr},~{flags}"
-                | b"=r,0,~{memory}"
-                | b"=&r,0,~{memory},~{dirflag},~{fpsr},~{flags}"
-                | b"=&r,0,~{memory}"
-        ) && arguments.len() == 1
-            && self.type_parts(instruction.ty)?.1 == 1
-        {
-            let result = self.result(instruction)?;
-            return self.copy_parts(result, 0, ValueId(arguments[0]), 0, 1);
-        }
-        Err(Box::new(Unsupported::Instruction("inline assembly")))
-    }
-
-    /// `cpuid`, `xgetbv`, `rdtsc` in the forms that headers and libraries use.
-    fn known_asm(
-        &mut self,
-        template: &[u8],
-        constraints: &[u8],
-        instruction: &Instruction,
-        arguments: &[u32],
-    ) -> Result<()> {
-        let constraints = constraints.strip_suffix(b",~{dirflag},~{fpsr},~{flags}").unwrap_or(constraints);
-        let (code, inputs, outputs): (&[u8], &[u8], &[u8]) = match (template, constraints) {
-            (b"cpuid", b"={ax},={bx},={cx},={dx},0,2") => (&[0x0f, 0xa2], &[0, 1], &[0, 3, 1, 2]),
-            (b"cpuid", b"={ax},={bx},={cx},={dx},0") => (&[0x0f, 0xa2], &[0], &[0, 3, 1, 2]),
-            (b"cpuid", b"={ax},={cx},={dx},{ax},~{bx}" | b"={ax},={cx},={dx},{ax},~{ebx}") => {
-                (&[0x0f, 0xa2], &[0], &[0, 1, 2])
-            }
-            (b"cpuid", b"={ax},={bx},={cx},={dx},{ax},{cx}") => (&[0x0f, 0xa2], &[0, 1], &[0, 3, 1, 2]),
-            (b"xgetbv", b"={ax},={dx},{cx}") => (&[0x0f, 0x01, 0xd0], &[1], &[0, 2]),
-            (b"rdtsc", b"={ax},={dx}") => (&[0x0f, 0x31], &[], &[0, 2]),
-            _ => return Err(Box::new(Unsupported::Instruction("inline assembly"))),
-        };
-        let result = self.result(instruction)?;
-        if inputs.len() != arguments.len() || self.type_parts(instruction.ty)?.1 as usize != outputs.len() {
-            return Err(Box::new(Unsupported::Instruction("inline assembly")));
-        }
-        for (reg, value) in inputs.iter().zip(arguments) {
-            self.place(*reg, ValueId(*value), 0)?;
-        }
-        for reg in [0u8, 1, 2, 3] {
-            if self.registers.temps & bit(reg) == 0 && (template == b"cpuid" || outputs.contains(&reg)) {
-                self.claim(reg)?;
-            }
-        }
-        self.asm.raw(code);
-        for (at, reg) in (0u32..).zip(outputs) {
-            self.bind(result, at, *reg);
-        }
-        Ok(())
-    }
-}
-
-/// Alignment of code is advice.
-fn is_alignment(template: &[u8]) -> bool {
-    template.strip_prefix(b".p2align ").is_some_and(|rest| rest.iter().all(|b| b.is_ascii_digit() || *b == b' '))
 }

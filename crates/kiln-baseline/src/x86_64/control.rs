@@ -9,7 +9,7 @@ use super::encoder::{Alu, Cond, Gpr, Label, Mem, Op, RAX, Target, Xmm};
 use super::generator::{Generator, Place, Result};
 use super::operands::{Bits, sign_extend};
 use super::parts::Bank;
-use super::registers::{NO_REG, SCRATCH, SCRATCH_XMM, XMM0};
+use super::registers::{NO_REG, Part, SCRATCH, SCRATCH_XMM, XMM0};
 use crate::analysis::{Move, NONE};
 use crate::compiler::Unsupported;
 
@@ -189,6 +189,13 @@ impl Generator<'_> {
         let Place::Parts(first) = self.values[index].place else { unreachable!("phis have parts") };
         for at in 0..self.values[index].parts {
             let part = first + at;
+            if let Part { reg, bytes, fixed: true, .. } = self.parts[part as usize] {
+                match aside.iter().find(|(p, _, part)| *p == value && *part == at) {
+                    Some((_, slot, _)) => self.load_part(reg, &Mem::frame(*slot), bytes),
+                    None => self.load_into(reg, value, at)?,
+                }
+                continue;
+            }
             let home = if indirect { self.incoming_slot(part) } else { self.slot(part) };
             let to = Mem::frame(home);
             let bytes = self.parts[part as usize].bytes;
@@ -491,6 +498,8 @@ impl Generator<'_> {
                 self.vectors,
             )
             .map_err(|what| Box::new(Unsupported::Attribute(what)))?;
+        self.fix_registers();
+        self.change_reserved(self.reserved_at(0));
         let arguments = std::mem::take(&mut self.own.arguments);
         let done = self.enter_with(&arguments);
         self.own.arguments = arguments;
@@ -548,8 +557,12 @@ impl Generator<'_> {
                 AbiPlace::Vector(reg) => self.bind(value, at, reg + XMM0),
                 AbiPlace::Stack(offset) => {
                     let known = self.part_of(value, at).expect("arguments have parts") as usize;
-                    self.parts[known].slot = 16 + offset as i32;
-                    self.parts[known].stored = true;
+                    if let Part { reg, bytes, fixed: true, .. } = self.parts[known] {
+                        self.load_part(reg, &Mem::frame(16 + offset as i32), bytes);
+                    } else {
+                        self.parts[known].slot = 16 + offset as i32;
+                        self.parts[known].stored = true;
+                    }
                 }
                 AbiPlace::X87(_) => return Err(Box::new(Unsupported::Type("x86_fp80"))),
             }

@@ -8,6 +8,7 @@ use super::abi::{Signature, Vectors};
 use super::calls::Tail;
 use super::eh::Exceptions;
 use super::encoder::{Encoder, Label, Mem};
+use super::fixed::Candidate;
 use super::frame::Frame;
 use super::known::Known;
 use super::parts::{Bank, PartType};
@@ -31,6 +32,8 @@ pub(crate) enum Place {
     Parts(u32),
     /// It is RBP plus this.
     Frame(i32),
+    /// It is the address of this part, which has a register and no memory.
+    Variable(u32),
     /// The instruction of this number is translated where its one user is.
     Deferred(u32),
 }
@@ -81,6 +84,8 @@ pub(crate) struct Memory {
     pub(crate) stubs: Vec<(Label, BlockId)>,
     pub(crate) tables: Vec<(Label, Vec<Label>)>,
     pub(crate) edges: Vec<u32>,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) reserved: Vec<u32>,
     pub(crate) tails: Vec<Tail>,
     pub(crate) exceptions: Exceptions,
 }
@@ -114,8 +119,16 @@ pub(crate) struct Generator<'a> {
     pub(crate) tables: &'a mut Vec<(Label, Vec<Label>)>,
     /// Labels of edges from the block at hand, by the target's position.
     pub(crate) edges: &'a mut Vec<u32>,
+    /// Scratch of [`Generator::fix_registers`].
+    pub(crate) candidates: &'a mut Vec<Candidate>,
+    /// Registers that values keep, by position; empty where none do.
+    pub(crate) reserved: &'a mut Vec<u32>,
     pub(crate) tails: &'a mut Vec<Tail>,
     pub(crate) exceptions: &'a mut Exceptions,
+    /// Values may keep registers.
+    pub(crate) may_fix: bool,
+    /// One of these was destroyed.
+    pub(crate) in_the_way: bool,
     pub(crate) epilogue: Label,
     /// Memory for lanes of vectors, 0 where there is none yet.
     pub(crate) lane_areas: [i32; 3],
@@ -159,6 +172,8 @@ impl<'a> Generator<'a> {
             stubs,
             tables,
             edges,
+            candidates,
+            reserved,
             tails,
             exceptions,
         } = memory;
@@ -218,8 +233,12 @@ impl<'a> Generator<'a> {
             stubs,
             tables,
             edges,
+            candidates,
+            reserved,
             tails,
             exceptions,
+            may_fix: true,
+            in_the_way: false,
             epilogue,
             lane_areas: [0; 3],
             may_tail_call: properties.may_tail_call,
@@ -283,8 +302,15 @@ impl<'a> Generator<'a> {
         }
         let (first_type, count) = self.type_parts(self.body.type_of(self.module, value))?;
         let first = self.parts.len() as u32;
-        let part =
-            |ty: PartType| Part { value: index, slot: 0, reg: NO_REG, stored: false, bank: ty.bank, bytes: ty.bytes };
+        let part = |ty: PartType| Part {
+            value: index,
+            slot: 0,
+            reg: NO_REG,
+            stored: false,
+            fixed: false,
+            bank: ty.bank,
+            bytes: ty.bytes,
+        };
         if count == 1 {
             self.parts.push(part(self.known.types.get(first_type)));
         } else {
@@ -306,6 +332,9 @@ impl<'a> Generator<'a> {
             self.block(position)?;
             if self.frame.overflow {
                 return Err(Box::new(Unsupported::Attribute("a very large frame")));
+            }
+            if self.in_the_way {
+                return Err(Box::new(Unsupported::Instruction(super::fixed::IN_THE_WAY)));
             }
         }
         Ok(())
@@ -354,6 +383,10 @@ impl<'a> Generator<'a> {
             } else {
                 self.forget_registers();
             }
+            let reserved = self.reserved_at(position);
+            if reserved != self.registers.reserved {
+                self.change_reserved(reserved);
+            }
         }
         let label = self.labels[position as usize];
         self.asm.bind(label);
@@ -381,6 +414,9 @@ impl<'a> Generator<'a> {
             };
             let count = self.values[self.value_index(instruction.result) as usize].parts;
             for part in first..first + count {
+                if self.parts[part as usize].fixed {
+                    continue;
+                }
                 let home = self.slot(part);
                 self.parts[part as usize].stored = true;
                 debug_assert_eq!(self.parts[part as usize].reg, NO_REG);
@@ -496,7 +532,7 @@ impl<'a> Generator<'a> {
             Opcode::ICmp | Opcode::FCmp => self.compare(instruction, value(0), value(1)),
             Opcode::VaArg => Err(Box::new(Unsupported::Instruction("va_arg"))),
             Opcode::Alloca => self.alloca(instruction, value(0)),
-            Opcode::Load => self.load(instruction, value(0)),
+            Opcode::Load => self.load(index, instruction, value(0)),
             Opcode::Store => self.store(instruction, value(0), value(1)),
             Opcode::CmpXchg => self.cmpxchg(instruction, value(0), value(1), value(2)),
             Opcode::AtomicRmw => self.atomic_rmw(instruction, value(0), value(1)),

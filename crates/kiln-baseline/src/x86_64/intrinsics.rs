@@ -1,12 +1,12 @@
 //! Calls of `llvm.*`.
 
-use kiln_bitcode::{Constant, GlobalRef, Instruction, Type, TypeId, ValueId};
+use kiln_bitcode::{Constant, FunctionId, GlobalRef, Instruction, Module, Type, TypeId, ValueId};
 use kiln_link::RelocationKind;
 
-use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RBP, RDI, RDX, RSI, RSP, Shift, Xmm};
+use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Shift, Xmm};
 use super::floats::sse;
 use super::generator::{Generator, Result};
-use super::known::Callee;
+use super::known::{Callee, Known};
 use super::registers::{SCRATCH, XMM0};
 use crate::compiler::Unsupported;
 
@@ -33,8 +33,13 @@ fn base(name: &[u8]) -> &[u8] {
     rest
 }
 
+/// What a call of `function` is.
+pub(crate) fn known_callee(module: &Module, known: &mut Known, function: FunctionId) -> Callee {
+    known.callee(function, || classify(module.str(module.function(function).symbol.name)))
+}
+
 /// What a call of the function called `name` is.
-pub(crate) fn classify(name: &[u8]) -> Callee {
+fn classify(name: &[u8]) -> Callee {
     if !name.starts_with(b"llvm.") {
         return Callee::Plain;
     }
@@ -54,6 +59,11 @@ pub(crate) fn classify(name: &[u8]) -> Callee {
         | b"dbg.label"
         | b"dbg.assign"
         | b"pseudoprobe" => Callee::Nothing,
+        b"umin" | b"umax" | b"smin" | b"smax" | b"scmp" | b"ucmp" | b"abs" | b"bswap" | b"bitreverse" | b"ctlz"
+        | b"cttz" | b"ctpop" | b"fshl" | b"fshr" | b"fabs" | b"copysign" | b"sqrt" | b"fmuladd" | b"expect"
+        | b"is.constant" | b"is.fpclass" | b"objectsize" | b"ptrmask" | b"trap" | b"load.relative" => Callee::Inline,
+        name if name.ends_with(b".sat") || name.ends_with(b".with.overflow") => Callee::Inline,
+        name if name.starts_with(b"vector.reduce.") || name.starts_with(b"x86.") => Callee::Inline,
         _ => Callee::Intrinsic,
     }
 }
@@ -179,6 +189,17 @@ impl Generator<'_> {
                 self.claim(RAX.0)?;
                 self.claim(RDX.0)?;
                 self.asm.raw(&[0x0f, 0x31]); // rdtsc
+                self.asm.shift_imm(Shift::Shl, RDX, 32, 8);
+                self.asm.alu_rr(Alu::Or, RAX, RDX, 8);
+                self.bind(result, 0, RAX.0);
+                Ok(())
+            }
+            b"x86.xgetbv" => {
+                let result = self.result(instruction)?;
+                self.claim(RAX.0)?;
+                self.claim(RDX.0)?;
+                self.place(RCX.0, value(0), 0)?;
+                self.asm.raw(&[0x0f, 0x01, 0xd0]);
                 self.asm.shift_imm(Shift::Shl, RDX, 32, 8);
                 self.asm.alu_rr(Alu::Or, RAX, RDX, 8);
                 self.bind(result, 0, RAX.0);

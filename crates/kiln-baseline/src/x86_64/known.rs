@@ -19,6 +19,8 @@ pub(crate) enum Callee {
     Plain,
     /// An intrinsic that means nothing here.
     Nothing,
+    /// An intrinsic that never becomes a call.
+    Inline,
     /// Another intrinsic.
     Intrinsic,
 }

@@ -1,11 +1,12 @@
 //! Operations on vectors lane by lane, through memory: slow, and for whatever SSE2 has no instruction for.
 
-use kiln_bitcode::{Instruction, Opcode, TypeId, ValueId};
+use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
 
 use super::arithmetic::integer_condition;
 use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RCX, RDX, Shift, Xmm};
 use super::floats::sse;
 use super::generator::{Generator, Result};
+use super::operands::Bits;
 use super::parts::Shape;
 use super::registers::{SCRATCH, XMM0};
 use crate::compiler::Unsupported;
@@ -46,6 +47,82 @@ impl Generator<'_> {
             (_, 2) => self.asm.rm(Op::two(0xbf).w(), to.0, mem),
             _ => self.asm.rm(Op::one(0x63).w(), to.0, mem),
         }
+    }
+
+    /// Adds `amount` to all lanes of pointers in area 0.
+    fn add_to_lanes(&mut self, amount: Gpr, shape: Shape) {
+        for lane in 0..shape.lanes {
+            let to = self.lane(0, lane, shape);
+            self.asm.alu_mr(Alu::Add, &to, amount, 8);
+        }
+    }
+
+    /// A `getelementptr` of vectors: a pointer or an index that is a scalar counts for all lanes.
+    pub(crate) fn lanes_gep(&mut self, instruction: &Instruction) -> Result<()> {
+        let damaged = || Box::new(Unsupported::Instruction("a damaged getelementptr"));
+        let body = self.body;
+        let operands = body.operands(instruction);
+        let shape = self.shape(instruction.ty)?;
+        let result = self.result(instruction)?;
+        let base = ValueId(operands[0]);
+        if matches!(self.module.ty(self.ty(base)), Type::Vector { .. }) {
+            self.store_lanes(base, 0)?;
+        } else {
+            let from = self.read_gpr(base, 0)?;
+            for lane in 0..shape.lanes {
+                let to = self.lane(0, lane, shape);
+                self.asm.store(&to, from, 8);
+            }
+        }
+        let amount = self.alloc_gpr()?;
+        let mut ty = TypeId(instruction.aux);
+        let mut offset = 0i64;
+        for (at, index) in operands[1..].iter().enumerate() {
+            let index = ValueId(*index);
+            let index_type = self.ty(index);
+            if at > 0
+                && let Type::Struct { fields, .. } = self.module.ty(ty)
+            {
+                // A vector of equal numbers does as well.
+                let part = self.part_type(index_type, 0)?;
+                let Bits::Number(field) = self.constant_bits(index, part)? else { return Err(damaged()) };
+                let field = field as u32 as usize;
+                let start = self.module.field_offsets(ty).get(field).ok_or_else(damaged)?;
+                offset = offset.wrapping_add(*start as i64);
+                ty = fields[field];
+                continue;
+            }
+            if at > 0 {
+                ty = match self.module.ty(ty) {
+                    Type::Array { element, .. } => *element,
+                    _ => return Err(Box::new(Unsupported::Instruction("getelementptr into vectors, of vectors"))),
+                };
+            }
+            let stride = self.size_of(ty)?;
+            if let Some(number) = self.signed_number(index) {
+                offset = offset.wrapping_add(number.wrapping_mul(stride as i64));
+            } else if matches!(self.module.ty(index_type), Type::Vector { .. }) {
+                let from = self.shape(index_type)?;
+                self.store_lanes(index, 1)?;
+                for lane in 0..shape.lanes {
+                    let place = self.lane(1, lane, from);
+                    self.load_lane(amount, &place, from.lane_bytes, true);
+                    self.scale(amount, stride)?;
+                    let to = self.lane(0, lane, shape);
+                    self.asm.alu_mr(Alu::Add, &to, amount, 8);
+                }
+            } else {
+                let scaled = self.take_sign_extended(index, 0, true)?;
+                self.scale(scaled, stride)?;
+                self.add_to_lanes(scaled, shape);
+                self.unhold(scaled.0);
+            }
+        }
+        if offset != 0 {
+            self.asm.mov_imm(amount, offset as u64);
+            self.add_to_lanes(amount, shape);
+        }
+        self.load_lanes(result, instruction.ty, 0)
     }
 
     pub(crate) fn lanes_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {

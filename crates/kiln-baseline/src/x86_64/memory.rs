@@ -7,7 +7,7 @@ use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RAX, RBP, RSP, Shift, Xmm};
 use super::generator::{Generator, Place, Result};
 use super::operands::Bits;
 use super::parts::{Bank, PartType};
-use super::registers::{SCRATCH, XMM0, bit};
+use super::registers::{Part, SCRATCH, XMM0, bit};
 use crate::compiler::Unsupported;
 
 /// Objects on the stack larger than this are left to the optimizer.
@@ -95,7 +95,10 @@ impl Generator<'_> {
         if count > 1 { self.steady(mem) } else { Ok(mem) }
     }
 
-    pub(crate) fn load(&mut self, instruction: &Instruction, address: ValueId) -> Result<()> {
+    pub(crate) fn load(&mut self, index: u32, instruction: &Instruction, address: ValueId) -> Result<()> {
+        if let Some(variable) = self.variable(address) {
+            return self.load_variable(index, instruction, address, variable);
+        }
         if instruction.ordering != Ordering::NotAtomic {
             self.check_atomic(instruction, instruction.ty)?;
         }
@@ -118,6 +121,22 @@ impl Generator<'_> {
         Ok(())
     }
 
+    /// A load from a variable that has a register.
+    fn load_variable(&mut self, index: u32, instruction: &Instruction, address: ValueId, variable: u32) -> Result<()> {
+        if self.is_read_in_place(index, address) {
+            let at = self.value_index(instruction.result) as usize;
+            self.values[at].place = Place::Parts(variable);
+            self.values[at].parts = 1;
+            return Ok(());
+        }
+        let result = self.result(instruction)?;
+        let Part { reg, bank, bytes, .. } = self.parts[variable as usize];
+        let to = self.target(result, bank)?;
+        self.copy_register(to, reg, bytes);
+        self.bind(result, 0, to);
+        Ok(())
+    }
+
     /// Binds a result's part without keeping it pinned; a volatile load may have no users.
     pub(crate) fn bind_or_drop(&mut self, result: ValueId, at: u32, reg: u8) {
         self.bind(result, at, reg);
@@ -128,6 +147,9 @@ impl Generator<'_> {
     }
 
     pub(crate) fn store(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
+        if let Some(variable) = self.variable(address) {
+            return self.load_into(self.parts[variable as usize].reg, value, 0);
+        }
         let ty = self.ty(value);
         if instruction.ordering != Ordering::NotAtomic {
             self.check_atomic(instruction, ty)?;
@@ -216,7 +238,7 @@ impl Generator<'_> {
     /// A `getelementptr` that is no part of another instruction.
     pub(crate) fn gep(&mut self, instruction: &Instruction) -> Result<()> {
         if !matches!(self.module.ty(instruction.ty), Type::Pointer { .. }) {
-            return Err(Box::new(Unsupported::Instruction("getelementptr of vectors")));
+            return self.lanes_gep(instruction);
         }
         let mem = self.gep_address(instruction)?;
         if mem.base == Base::Reg(RBP) && mem.index.is_none() {
@@ -240,6 +262,9 @@ impl Generator<'_> {
     pub(crate) fn alloca(&mut self, instruction: &Instruction, count: ValueId) -> Result<()> {
         if instruction.flags & Instruction::SPECIAL_ALLOCA != 0 {
             return Err(Box::new(Unsupported::Instruction("alloca of an inalloca or swifterror")));
+        }
+        if self.variable(instruction.result).is_some() {
+            return Ok(());
         }
         let ty = TypeId(instruction.aux);
         let layout = *self.module.layout_of(ty).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;

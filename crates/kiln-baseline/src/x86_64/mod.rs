@@ -2,12 +2,14 @@
 
 pub(crate) mod abi;
 mod arithmetic;
+mod assembly;
 mod calls;
 mod control;
 pub(crate) mod eh;
 mod encoder;
 mod exceptions;
 mod finish;
+mod fixed;
 mod floats;
 mod frame;
 pub(crate) mod generator;
@@ -22,13 +24,18 @@ mod registers;
 mod symbols;
 mod vectors;
 
-use kiln_bitcode::{Body, Module};
+use kiln_bitcode::{Body, Constant, GlobalRef, Instruction, Module, Opcode, ValueId};
 use kiln_link::Graph;
 
 pub(crate) use generator::Memory;
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, CallKind};
 use crate::compiler::Unsupported;
+
+/// Gets ready for functions of `module`.
+pub(crate) fn enter(module: &Module, memory: &mut Memory) {
+    memory.known.enter(module);
+}
 
 /// Compiles one function.
 pub(crate) fn compile(
@@ -38,12 +45,47 @@ pub(crate) fn compile(
     memory: &mut Memory,
 ) -> generator::Result<Graph<'static>> {
     finish::check_function(module, body.function())?;
-    memory.known.enter(module);
-    match attempt(module, body, flow, memory, false) {
-        Err(what) if *what == Unsupported::Instruction(generator::RETURNS_TWICE) => {
-            attempt(module, body, flow, memory, true)
+    let mut manner = Manner { keep_slots: false, may_fix: true };
+    loop {
+        match attempt(module, body, flow, memory, manner) {
+            Err(what) if *what == Unsupported::Instruction(generator::RETURNS_TWICE) && !manner.keep_slots => {
+                manner.keep_slots = true;
+            }
+            Err(what) if *what == Unsupported::Instruction(fixed::IN_THE_WAY) && manner.may_fix => {
+                manner.may_fix = false;
+            }
+            other => return other,
         }
-        other => other,
+    }
+}
+
+/// Which liberties the code takes. Whether they are right turns out on the way.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    /// No slot is used twice, and nothing stays in a register: the function may return twice.
+    keep_slots: bool,
+    /// Values may keep registers.
+    may_fix: bool,
+}
+
+/// What a call will do to registers, as far as that can be told before.
+pub(crate) fn call_kind(
+    module: &Module,
+    body: &Body,
+    memory: &mut Memory,
+    instruction: &Instruction,
+    operands: &[u32],
+) -> CallKind {
+    match body.constant(module, ValueId(operands[0])) {
+        Some(Constant::Global(GlobalRef::Function(function))) if instruction.opcode == Opcode::Call => {
+            match intrinsics::known_callee(module, &mut memory.known, function) {
+                known::Callee::Nothing => CallKind::Nothing,
+                known::Callee::Inline => CallKind::Inline,
+                _ => CallKind::Call,
+            }
+        }
+        Some(Constant::InlineAsm(_)) => CallKind::Inline,
+        _ => CallKind::Call,
     }
 }
 
@@ -52,10 +94,11 @@ fn attempt(
     body: &Body,
     flow: &Analysis,
     memory: &mut Memory,
-    keep_slots: bool,
+    manner: Manner,
 ) -> generator::Result<Graph<'static>> {
     let mut generator = generator::Generator::new(module, body, flow, memory)?;
-    generator.frame.keep_slots = keep_slots;
+    generator.frame.keep_slots = manner.keep_slots;
+    generator.may_fix = manner.may_fix;
     generator.run()?;
     generator.finish()
 }

@@ -287,6 +287,7 @@ impl Generator<'_> {
             Place::Frame(disp) => self.asm.lea(Gpr(to), &Mem::frame(disp)),
             Place::Deferred(index) => self.load_deferred(Gpr(to), index)?,
             Place::Nowhere => return Err(Box::new(Unsupported::Instruction("a use of a value before its definition"))),
+            Place::Variable(_) => return Err(Box::new(Unsupported::Instruction("the address of a register"))),
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! to its slot as soon as it exists, so at the ends of blocks registers can be forgotten; what is not gets a slot only
 //! when its register is needed. A block whose only predecessor lies right before it goes on with that one's registers.
 //!
+//! Some values keep a register all their life ([`super::fixed`]); for all others, it is not there while they live.
+//!
 //! R11 and XMM15 are never given out: copies between slots, and addresses of calls, pass through them.
 //!
 //! While one instruction is translated, the registers of its operands and its temporaries are *pinned*.
@@ -46,6 +48,8 @@ pub(crate) struct Part {
     pub(crate) reg: u8,
     /// Whether the slot holds it.
     pub(crate) stored: bool,
+    /// It keeps the register, which nobody else owns.
+    pub(crate) fixed: bool,
     pub(crate) bank: Bank,
     pub(crate) bytes: u8,
 }
@@ -61,11 +65,13 @@ pub(crate) struct Registers {
     pub(crate) temps: u32,
     /// Ever used, for what has to be saved.
     pub(crate) used: u32,
+    /// Kept by values, be it others than now.
+    pub(crate) reserved: u32,
 }
 
 impl Default for Registers {
     fn default() -> Self {
-        Registers { owners: [NO_PART; 32], free: GPRS | XMMS, pinned: 0, temps: 0, used: 0 }
+        Registers { owners: [NO_PART; 32], free: GPRS | XMMS, pinned: 0, temps: 0, used: 0, reserved: 0 }
     }
 }
 
@@ -134,7 +140,7 @@ impl Generator<'_> {
     fn drop_register(&mut self, part: u32) {
         let known = &mut self.parts[part as usize];
         let reg = known.reg;
-        if reg != NO_REG {
+        if reg != NO_REG && !known.fixed {
             known.reg = NO_REG;
             self.registers.owners[reg as usize] = NO_PART;
             self.registers.free |= bit(reg);
@@ -171,8 +177,8 @@ impl Generator<'_> {
 
     /// Makes sure that `part`, which is in a register, is in its slot too.
     pub(crate) fn spill(&mut self, part: u32) {
-        let Part { reg, stored, bytes, .. } = self.parts[part as usize];
-        if !stored {
+        let Part { reg, stored, bytes, fixed, .. } = self.parts[part as usize];
+        if !stored && !fixed {
             self.slot(part);
             let mem = self.slot_mem(part);
             self.store_part(reg, &mem, bytes);
@@ -226,10 +232,23 @@ impl Generator<'_> {
             }
         }
         if best == NO_REG {
-            return Err(Box::new(Unsupported::Instruction("an instruction that needs very many registers")));
+            let what = match self.registers.reserved {
+                0 => "an instruction that needs very many registers",
+                _ => super::fixed::IN_THE_WAY,
+            };
+            return Err(Box::new(Unsupported::Instruction(what)));
         }
         self.evict(best);
         Ok(best)
+    }
+
+    /// Where to make the only part of `result`: the register that it keeps, or a temporary.
+    #[inline]
+    pub(crate) fn target(&mut self, result: ValueId, bank: Bank) -> Result<u8> {
+        match self.part_of(result, 0).map(|part| self.parts[part as usize]) {
+            Some(Part { reg, fixed: true, .. }) => Ok(reg),
+            _ => self.alloc(bank),
+        }
     }
 
     fn hold(&mut self, reg: u8) {
@@ -251,6 +270,9 @@ impl Generator<'_> {
     pub(crate) fn claim(&mut self, reg: u8) -> Result<()> {
         if self.registers.free & bit(reg) == 0 {
             let part = self.registers.owners[reg as usize];
+            if self.registers.reserved & bit(reg) != 0 {
+                return Err(Box::new(Unsupported::Instruction(super::fixed::IN_THE_WAY)));
+            }
             if part == NO_PART || self.registers.pinned & bit(reg) != 0 {
                 return Err(Box::new(Unsupported::Instruction("an instruction that needs one register twice")));
             }
@@ -284,7 +306,7 @@ impl Generator<'_> {
 
     /// Forgets what registers hold. Everything that is needed later is in its slot.
     pub(crate) fn forget_registers(&mut self) {
-        let mut left = (GPRS | XMMS) & !self.registers.free;
+        let mut left = (GPRS | XMMS) & !self.registers.free & !self.registers.reserved;
         while left != 0 {
             let reg = left.trailing_zeros() as u8;
             left &= left - 1;
@@ -298,7 +320,7 @@ impl Generator<'_> {
 
     /// Keeps in registers only what is live beyond its block, as a block ends.
     pub(crate) fn forget_local_registers(&mut self) {
-        let mut left = (GPRS | XMMS) & !self.registers.free;
+        let mut left = (GPRS | XMMS) & !self.registers.free & !self.registers.reserved;
         while left != 0 {
             let reg = left.trailing_zeros() as u8;
             left &= left - 1;
@@ -311,6 +333,23 @@ impl Generator<'_> {
                 self.registers.free |= bit(reg);
             }
         }
+    }
+
+    /// From here on the registers in `mask` are kept by values, and no others. Nobody needs what newly kept ones hold.
+    pub(crate) fn change_reserved(&mut self, mask: u32) {
+        let before = std::mem::replace(&mut self.registers.reserved, mask);
+        self.registers.free |= before & !mask;
+        let mut left = mask & !before;
+        while left != 0 {
+            let reg = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let part = std::mem::replace(&mut self.registers.owners[reg], NO_PART);
+            if part != NO_PART {
+                debug_assert!(self.parts[part as usize].stored);
+                self.parts[part as usize].reg = NO_REG;
+            }
+        }
+        self.registers.free &= !mask;
     }
 
     /// Stores what the registers in `mask` hold and is still wanted, and forgets them. Pinned ones are not exempt.
@@ -367,10 +406,10 @@ impl Generator<'_> {
 
     /// The part in a temporary that may be changed: its own register if nobody needs it there any more.
     pub(crate) fn take_part(&mut self, part: u32) -> Result<u8> {
-        let Part { reg, bank, stored, bytes, value, .. } = self.parts[part as usize];
+        let Part { reg, bank, stored, bytes, value, fixed, .. } = self.parts[part as usize];
         let last = self.values[value as usize].uses == 1;
         if reg != NO_REG {
-            if last && (stored || !self.values[value as usize].crosses) {
+            if !fixed && last && (stored || !self.values[value as usize].crosses) {
                 self.registers.owners[reg as usize] = NO_PART;
                 self.parts[part as usize].reg = NO_REG;
                 self.hold(reg);
@@ -400,9 +439,16 @@ impl Generator<'_> {
         }
         let Place::Parts(first) = known.place else { unreachable!("results have parts") };
         let part = first + at;
+        let Part { reg: home, bytes, fixed: true, .. } = self.parts[part as usize] else {
+            return self.bind_part(part, reg, known.crosses);
+        };
+        self.copy_register(home, reg, bytes);
+    }
+
+    fn bind_part(&mut self, part: u32, reg: u8, crosses: bool) {
         self.own(part, reg);
         self.parts[part as usize].stored = false;
-        if known.crosses {
+        if crosses {
             self.spill(part);
         }
         self.registers.pinned |= bit(reg);

@@ -1,0 +1,247 @@
+//! Registers that values keep for all their life.
+//!
+//! What lives across blocks is in its slot at their ends, because nobody knows there where the other predecessors leave it.
+//! The values that matter most need not: each gets a register of its own from its first block to its last, so that it is
+//! there whatever way control takes. These are values that are used in cycles, phis of loops above all, and *variables*:
+//! stack objects of one scalar whose address goes nowhere (see [`crate::analysis`]).
+//!
+//! Intervals of positions are handed to registers in one sweep; of those that overlap on all registers, the one of
+//! the least weight goes without. Where an interval has no call, registers that calls destroy do as well.
+//!
+//! Correctness does not depend on the guess what calls: whatever finds a fixed register in its way fails with
+//! [`IN_THE_WAY`], and the function is compiled once more without them. They are never used in functions that return
+//! twice; at a landing pad the unwinder has restored those that calls preserve.
+
+use kiln_bitcode::{Opcode, ValueId};
+
+use super::generator::{Generator, Place};
+use super::parts::{Bank, PartType};
+use super::registers::{CALLEE_SAVED, NO_REG, Part, XMM0, bit};
+use crate::analysis::{Life, NONE, Object};
+
+/// A fixed register is needed for something else.
+pub(crate) const IN_THE_WAY: &str = "a register that a value keeps";
+
+/// R8-R10: no instruction needs one of them in particular.
+const SCRATCH_GPRS: u32 = 0b111 << 8;
+/// XMM8-14: no call takes arguments there.
+const SCRATCH_XMMS: u32 = 0x7f00 << 16;
+/// What must come together on one register before saving and restoring it is worth while.
+const SAVED_WEIGHT_MIN: u32 = 6;
+/// Less is not worth a register at all.
+const WEIGHT_MIN: u32 = 3;
+
+/// A value that may have a register of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    first: u32,
+    last: u32,
+    weight: u32,
+    /// Index of the value.
+    value: u32,
+    ty: PartType,
+    /// Registers that it may have.
+    allowed: u32,
+    reg: u8,
+}
+
+impl Generator<'_> {
+    /// Gives registers to the values that need them most, before the first instruction.
+    pub(crate) fn fix_registers(&mut self) {
+        self.reserved.clear();
+        if self.frame.keep_slots || !self.may_fix {
+            return;
+        }
+        let mut candidates = std::mem::take(self.candidates);
+        candidates.clear();
+        self.collect_candidates(&mut candidates);
+        if !candidates.is_empty() {
+            candidates.sort_unstable_by_key(|candidate| (candidate.first, candidate.value));
+            assign(&mut candidates);
+            self.drop_cheap(&mut candidates);
+            self.reserve(&candidates);
+        }
+        *self.candidates = candidates;
+    }
+
+    fn collect_candidates(&mut self, candidates: &mut Vec<Candidate>) {
+        let flow = self.flow;
+        for (value, life) in (0u32..).zip(&flow.lives) {
+            let is_variable = matches!(life.object, Object::Variable(_));
+            if life.weight < WEIGHT_MIN || life.uses == 0 || !(is_variable || life.crosses()) {
+                continue;
+            }
+            let id = ValueId(self.first_value + value);
+            let ty = match life.object {
+                Object::Variable(ty) => ty,
+                _ if self.stays_elsewhere(id, life) => continue,
+                _ => self.ty(id),
+            };
+            let Ok((part, 1)) = self.type_parts(ty) else { continue };
+            let ty = self.known.types.get(part);
+            let calls = flow.has_calls(life.first, life.last);
+            let allowed = match (ty.bank, calls) {
+                (Bank::Gpr, true) => CALLEE_SAVED,
+                (Bank::Gpr, false) if life.first == 0 => CALLEE_SAVED | SCRATCH_GPRS & !self.incoming_registers(),
+                (Bank::Gpr, false) => CALLEE_SAVED | SCRATCH_GPRS,
+                (Bank::Xmm, true) => continue,
+                (Bank::Xmm, false) => SCRATCH_XMMS,
+            };
+            let Life { first, last, weight, .. } = *life;
+            candidates.push(Candidate { first, last, weight, value, ty, allowed, reg: NO_REG });
+        }
+    }
+
+    /// Registers that arguments arrive in, of those that values may keep.
+    fn incoming_registers(&self) -> u32 {
+        let used = &super::abi::ARGUMENT_REGISTERS[..usize::from(self.own.general_registers).min(6)];
+        used.iter().fold(1 << super::abi::NEST_REGISTER, |mask, reg| mask | bit(*reg))
+    }
+
+    /// Whether the value needs no register, or cannot have one.
+    fn stays_elsewhere(&self, value: ValueId, life: &Life) -> bool {
+        if life.definition == NONE {
+            // An argument, or a constant of the body.
+            return self.body.is_constant(value);
+        }
+        // A phi that an indirect jump writes is written before all jumps.
+        if life.is_phi && self.flow.indirect[life.block as usize] {
+            return true;
+        }
+        let instruction = self.body.instruction(life.definition);
+        match instruction.opcode {
+            Opcode::Alloca => life.block == 0,
+            // A place in the frame, if it is one in an object there.
+            Opcode::Gep => {
+                let operands = self.body.operands(instruction);
+                let base = operands[0].checked_sub(self.body.first_result()).is_some_and(|_| {
+                    let base = &self.flow.lives[(operands[0] - self.first_value) as usize];
+                    base.block == 0 && self.body.instruction(base.definition).opcode == Opcode::Alloca
+                });
+                base && operands[1..].iter().all(|index| self.body.is_constant(ValueId(*index)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes back registers that calls preserve where saving them costs more than what they hold gains.
+    fn drop_cheap(&self, candidates: &mut [Candidate]) {
+        let mut weights = [0u32; 32];
+        for candidate in candidates.iter().filter(|candidate| candidate.reg != NO_REG) {
+            let sum = &mut weights[usize::from(candidate.reg)];
+            *sum = sum.saturating_add(candidate.weight);
+        }
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.reg != NO_REG) {
+            let is_saved = CALLEE_SAVED & bit(candidate.reg) != 0;
+            if is_saved && weights[usize::from(candidate.reg)] < SAVED_WEIGHT_MIN {
+                candidate.reg = NO_REG;
+            }
+        }
+    }
+
+    /// Makes the parts of what has registers, and notes which registers are taken at each position.
+    fn reserve(&mut self, candidates: &[Candidate]) {
+        let flow = self.flow;
+        self.reserved.resize(flow.order.len() + 1, 0);
+        for candidate in candidates.iter().filter(|candidate| candidate.reg != NO_REG) {
+            let Candidate { value, ty: PartType { bank, bytes, .. }, reg, .. } = *candidate;
+            // Where one interval follows another at once, the register stays taken.
+            self.reserved[candidate.first as usize] ^= bit(reg);
+            self.reserved[candidate.last as usize + 1] ^= bit(reg);
+            self.registers.used |= bit(reg);
+            let part = self.parts.len() as u32;
+            self.parts.push(Part { value, slot: 0, reg, stored: false, fixed: true, bank, bytes });
+            let known = &mut self.values[value as usize];
+            known.parts = 1;
+            known.place = match flow.lives[value as usize].object {
+                Object::Variable(_) => Place::Variable(part),
+                _ => Place::Parts(part),
+            };
+        }
+        let mut mask = 0;
+        for reserved in self.reserved.iter_mut() {
+            mask ^= *reserved;
+            *reserved = mask;
+        }
+    }
+
+    /// Registers that are not for others at `position`.
+    pub(crate) fn reserved_at(&self, position: u32) -> u32 {
+        self.reserved.get(position as usize).copied().unwrap_or(0)
+    }
+
+    /// The part of the variable that `address` leads to, if it leads to one.
+    pub(crate) fn variable(&self, address: ValueId) -> Option<u32> {
+        match self.values.get(address.0.checked_sub(self.first_value)? as usize)?.place {
+            Place::Variable(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    /// Whether the result of the load at `index`, from the variable at `address`, may be the variable's register itself: it
+    /// is read once, before anything is stored there.
+    pub(crate) fn is_read_in_place(&self, index: u32, address: ValueId) -> bool {
+        /// How far is looked.
+        const NEAR: u32 = 24;
+        let body = self.body;
+        let mut result = body.instruction(index).result;
+        let mut end = index;
+        loop {
+            let life = &self.flow.lives[self.value_index(result) as usize];
+            if life.uses != 1 || life.crosses() || life.user == NONE || life.user > index + NEAR {
+                return false;
+            }
+            end = life.user.max(end);
+            let user = body.instruction(life.user);
+            // These may wait for their own user.
+            if !matches!(user.opcode, Opcode::Gep | Opcode::ICmp | Opcode::FCmp) {
+                break;
+            }
+            result = user.result;
+        }
+        (index + 1..end).all(|at| {
+            let between = body.instruction(at);
+            between.opcode != Opcode::Store || body.operands(between)[0] != address.0
+        })
+    }
+}
+
+/// Hands out registers in one sweep over the intervals, which are sorted by their starts.
+fn assign(candidates: &mut [Candidate]) {
+    // Which candidate has each register.
+    let mut active = [usize::MAX; 32];
+    let mut ever_used = 0u32;
+    for at in 0..candidates.len() {
+        let Candidate { first, weight, allowed, .. } = candidates[at];
+        let mut free = 0;
+        let mut cheapest = (weight, NO_REG);
+        let mut left = allowed;
+        while left != 0 {
+            let reg = left.trailing_zeros() as u8;
+            left &= left - 1;
+            match candidates.get(active[usize::from(reg)]) {
+                Some(other) if other.last >= first => {
+                    if other.weight < cheapest.0 {
+                        cheapest = (other.weight, reg);
+                    }
+                }
+                _ => free |= bit(reg),
+            }
+        }
+        // Those that need not be saved come first, then those that are saved already.
+        let wishes = [free & !CALLEE_SAVED, free & ever_used, free];
+        let reg = match wishes.into_iter().find(|mask| *mask != 0) {
+            Some(mask) => mask.trailing_zeros() as u8,
+            None if cheapest.1 != NO_REG => {
+                candidates[active[usize::from(cheapest.1)]].reg = NO_REG;
+                cheapest.1
+            }
+            None => continue,
+        };
+        candidates[at].reg = reg;
+        active[usize::from(reg)] = at;
+        ever_used |= bit(reg);
+    }
+}
+
+const _: () = assert!(XMM0 == 16, "masks have general registers first");
