@@ -115,7 +115,9 @@ impl Inner {
     fn take_turn(&self, from: Option<ExecutorAddr>) -> ScanTurn<'_> {
         let mut pause = Duration::from_micros(20);
         loop {
-            match std::mem::replace(&mut *self.reclamation(), Reclamation::Taken) {
+            // Not in the `match` itself, which would keep the lock to its end, and others would wait.
+            let was = std::mem::replace(&mut *self.reclamation(), Reclamation::Taken);
+            match was {
                 Reclamation::Idle => return ScanTurn { inner: self, freed: Reclaimed::default() },
                 Reclamation::Looking(mut looking) => {
                     let patience = PATIENCE.saturating_sub(looking.since.elapsed());
