@@ -47,6 +47,8 @@ pub(crate) struct Unit {
     /// All its versions.
     pub(crate) versions: Vec<u32>,
     sites: Vec<u32>,
+    /// Its branches that always go through stubs.
+    pub(crate) unpatchable: u32,
     /// Functions whose bodies its compile could see.
     pub(crate) visible: Box<[FunctionIndex]>,
     /// Who needs it beside its entries: holders of its data.
@@ -192,6 +194,7 @@ impl Store {
             current: 0,
             versions: Vec::new(),
             sites: Vec::new(),
+            unpatchable: 0,
             visible,
             pins: 0,
             ranges,
@@ -294,6 +297,7 @@ impl Store {
             }
         }
         self.retired_bytes -= unit.bytes;
+        self.sites_on_stubs -= u64::from(unit.unpatchable);
         match unit.code {
             Code::Retired(retired) => retired,
             Code::Live(_) | Code::Moving => panic!("unit {number} is freed before it is retired"),

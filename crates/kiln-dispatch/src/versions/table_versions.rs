@@ -260,6 +260,7 @@ impl Versions {
             store.add_site(number, site.place.get(), site.function);
         }
         store.sites_on_stubs += u64::from(unit.unpatchable);
+        store.units.get_mut(number).unpatchable = unit.unpatchable;
         if mode == Mode::Redefine {
             store.epoch += 1;
             chosen.iter().for_each(|body| store.mark_redefined(body.function));
