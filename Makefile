@@ -49,6 +49,10 @@ test: setup-tests lint doc ## Everything CI runs: lints, docs, unit tests, whole
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
 
+.PHONY: tsan
+tsan: ## Tests of replacement under ThreadSanitizer; needs a nightly toolchain with rust-src
+	scripts/tsan.sh
+
 .PHONY: bench
 bench: setup-tests ## Print the rows of docs/performance.md (about half an hour)
 	$(CARGO) build --release --workspace --bins

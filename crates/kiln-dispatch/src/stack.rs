@@ -96,3 +96,14 @@ pub(crate) fn keep_current_only() {
     control.used.store(mine, Ordering::Relaxed);
     control.sleepers.store(0, Ordering::Relaxed);
 }
+
+/// An address that stands for the stack of the engine that the caller is on.
+#[cfg(kiln_tsan)]
+pub(crate) fn current() -> *mut libc::c_void {
+    let base = POOL.base.load(Ordering::Relaxed);
+    let here: usize;
+    // SAFETY: reads a register. A variable's address would be an access to the stack, which comes too early.
+    unsafe { std::arch::asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags)) };
+    let stack = (here - base) / STRIDE;
+    std::ptr::without_provenance_mut(base + stack * STRIDE)
+}

@@ -71,6 +71,26 @@ pub(crate) fn program_sp_slot(end: u64) -> u64 {
     ((end - XSTATE.bytes.load(Ordering::Relaxed)) & !63) + FOR_SOFTWARE
 }
 
+/// Step 4, where ThreadSanitizer watches: it does not see that who takes a stack comes after who gave it back, since
+/// assembly does both.
+#[cfg(kiln_tsan)]
+extern "C-unwind" fn enter(chunk: &'static Chunk, resolver_return: u64) -> u64 {
+    unsafe extern "C" {
+        fn __tsan_acquire(address: *mut libc::c_void);
+        fn __tsan_release(address: *mut libc::c_void);
+    }
+    let stack = crate::stack::current();
+    // SAFETY: the sanitizer takes any address for the name of something.
+    unsafe { __tsan_acquire(stack) };
+    let target = ask(chunk, resolver_return);
+    // SAFETY: as above.
+    unsafe { __tsan_release(stack) };
+    target
+}
+
+#[cfg(not(kiln_tsan))]
+use ask as enter;
+
 /// Step 4: asks the resolver, with what the C library keeps per thread as the program left it afterwards.
 ///
 /// Unwinds only when the program's thread is cancelled asynchronously and the request arrives between the two calls of
@@ -79,7 +99,7 @@ pub(crate) fn program_sp_slot(end: u64) -> u64 {
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "called by the trampoline, which runs on x86-64 only")
 )]
-extern "C-unwind" fn enter(chunk: &'static Chunk, resolver_return: u64) -> u64 {
+extern "C-unwind" fn ask(chunk: &'static Chunk, resolver_return: u64) -> u64 {
     /// `PTHREAD_CANCEL_DISABLE` of `<pthread.h>`.
     const CANCEL_DISABLE: libc::c_int = 1;
     unsafe extern "C-unwind" {
