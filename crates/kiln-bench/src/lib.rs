@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chart;
 pub mod corpus;
 pub mod generate;
 pub mod process;

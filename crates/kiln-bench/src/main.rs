@@ -29,6 +29,8 @@ enum Command {
     Throw(commands::throw::Arguments),
     /// Calls per second of a function that is replaced again and again
     Replace(commands::replace::Arguments),
+    /// Draw rows of `replace` as a chart
+    Plot(commands::plot::Arguments),
     /// Memory and mappings per function
     Functions(commands::functions::Arguments),
 }
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Reader(arguments) => commands::reader::run(&arguments),
         Command::Throw(arguments) => commands::throw::run(&arguments),
         Command::Replace(arguments) => commands::replace::run(&arguments),
+        Command::Plot(arguments) => commands::plot::run(&arguments),
         Command::Functions(arguments) => commands::functions::run(&arguments),
     };
     match result {

@@ -3,6 +3,7 @@
 pub(crate) mod functions;
 pub(crate) mod generated;
 pub(crate) mod link;
+pub(crate) mod plot;
 pub(crate) mod programs;
 pub(crate) mod reader;
 #[expect(unsafe_code, reason = "compiled code is called")]

@@ -3,6 +3,10 @@
 //! One thread calls `f(x) = x + k` in a tight loop while another replaces `f` by distinct ELF objects, a new `k` each
 //! time. Beside it runs the same loop with the same body, byte by byte and at the same alignment, that is never replaced.
 
+mod gaps;
+mod objects;
+mod statically;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +16,7 @@ use kiln::{Engine, ExecutorAddr, Input, Options};
 use kiln_bench::table;
 
 use super::Result;
+use objects::{Body, Loop, assemble, source};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -27,6 +32,12 @@ pub(crate) struct Arguments {
     /// Print a table with the ratio to a loop that is never replaced instead of the peers' rows
     #[arg(long)]
     ratio: bool,
+    /// Print a row of the same loop linked statically, too
+    #[arg(long = "static")]
+    statically: bool,
+    /// Print how long a caller waits between two calls instead, with and without replacement
+    #[arg(long)]
+    gaps: bool,
     /// Show the machine code of the loop and where its call leads, after the last replacement
     #[arg(long)]
     show: bool,
@@ -36,73 +47,20 @@ pub(crate) struct Arguments {
 const POINTS: [u64; 13] = [0, 1, 2, 5, 10, 20, 50, 200, 460, 1000, 10_000, 100_000, 1_000_000];
 /// Calls per chunk: the calling thread says after each that it goes on.
 const CHUNK: u64 = 1024;
-/// The addend in the assembled body, to be replaced by others.
-const MARK: u32 = 0x1234_5678;
-
-type Loop = unsafe extern "C" fn(u64, u64) -> u64;
-
-fn source(prefix: &str, what: &str) -> String {
-    let (f, run) = (format!("{prefix}f"), format!("{prefix}run"));
-    match what {
-        "body" => format!(
-            ".text\n.globl {f}\n.type {f}, @function\n.p2align 6\n{f}: .cfi_startproc\nleaq {MARK}(%rdi), %rax\nret\n\
-             .cfi_endproc\n.size {f}, . - {f}\n"
-        ),
-        _ => format!(
-            ".text\n.globl {run}\n.type {run}, @function\n.p2align 6\n{run}: .cfi_startproc\npushq %rbx\n\
-             .cfi_def_cfa_offset 16\n.cfi_offset %rbx, -16\nmovq %rdi, %rbx\nmovq %rsi, %rax\n.p2align 6\n\
-             1: movq %rax, %rdi\ncall {f}\ndecq %rbx\njne 1b\npopq %rbx\n.cfi_def_cfa_offset 8\nret\n.cfi_endproc\n\
-             .size {run}, . - {run}\n"
-        ),
-    }
-}
-
-/// What `cc` makes of an assembler source.
-fn assemble(text: &str) -> Result<Vec<u8>> {
-    let folder = tempfile::tempdir()?;
-    let (from, to) = (folder.path().join("in.s"), folder.path().join("out.o"));
-    std::fs::write(&from, text)?;
-    let status = std::process::Command::new("cc").arg("-c").arg(&from).arg("-o").arg(&to).status()?;
-    if !status.success() {
-        return Err("cc cannot assemble".into());
-    }
-    Ok(std::fs::read(to)?)
-}
-
-/// An object whose addend can be changed.
-struct Body {
-    bytes: Vec<u8>,
-    addend: usize,
-}
-
-impl Body {
-    fn new(prefix: &str) -> Result<Body> {
-        let bytes = assemble(&source(prefix, "body"))?;
-        let mark = MARK.to_le_bytes();
-        let addend = bytes.windows(4).position(|window| window == mark).ok_or("the body has no addend")?;
-        Ok(Body { bytes, addend })
-    }
-
-    fn adding(&mut self, k: u32) -> &[u8] {
-        self.bytes[self.addend..self.addend + 4].copy_from_slice(&k.to_le_bytes());
-        &self.bytes
-    }
-}
-
 /// What the calling thread does and has done.
 struct Calls {
     stop: AtomicBool,
-    /// Which loop it runs: 0 is replaced, 1 is not.
+    /// Which loop it runs: 0 is replaced, 1 is not, 2 is linked statically.
     which: AtomicU32,
-    chunks: [AtomicU64; 2],
+    chunks: [AtomicU64; 3],
 }
 
 impl Calls {
-    fn run(&self, loops: [Loop; 2]) {
+    fn run(&self, loops: [Loop; 3]) {
         let mut x = 0;
         while !self.stop.load(Ordering::Relaxed) {
             let which = self.which.load(Ordering::Relaxed) as usize;
-            // SAFETY: the loops are the two objects that `source` writes: C functions of two integers.
+            // SAFETY: the loops are what `source` writes: C functions of two integers.
             x = unsafe { loops[which](CHUNK, x) };
             self.chunks[which].fetch_add(1, Ordering::Relaxed);
         }
@@ -140,22 +98,39 @@ fn median(samples: &mut [f64]) -> f64 {
     samples.get(samples.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// An engine with a loop that calls `f`, a loop that calls `control_f`, and the bodies of these two.
+struct World {
+    engine: Engine,
+    bodies: [Body; 2],
+    loops: [Loop; 2],
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut Options)) -> Result<World> {
+        let mut options = Options::default();
+        options.replaceable = true;
+        change(&mut options);
+        let engine = Engine::new(options)?;
+        let mut bodies = [Body::new("")?, Body::new("control_")?];
+        let load = |name: &str, bytes: Vec<u8>| engine.load(&[Input::Bytes { name: name.to_owned(), bytes }]);
+        load("f.o", bodies[0].adding(1).to_vec())?;
+        load("control_f.o", bodies[1].adding(1).to_vec())?;
+        load("run.o", assemble(&source("", "loop"))?)?;
+        load("control_run.o", assemble(&source("control_", "loop"))?)?;
+        let address = |name: &str| engine.lookup(name).ok_or_else(|| format!("{name} is not defined"));
+        // SAFETY: the objects above define these names as C functions of two integers that return one.
+        let function = |at: ExecutorAddr| unsafe { std::mem::transmute::<u64, Loop>(at.get()) };
+        let loops = [function(address("run")?), function(address("control_run")?)];
+        Ok(World { engine, bodies, loops })
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let mut options = Options::default();
-    options.replaceable = true;
-    let engine = Engine::new(options)?;
-    let mut body = Body::new("")?;
-    let mut control = Body::new("control_")?;
-    let load = |name: &str, bytes: Vec<u8>| engine.load(&[Input::Bytes { name: name.to_owned(), bytes }]);
-    load("f.o", body.adding(1).to_vec())?;
-    load("control_f.o", control.adding(1).to_vec())?;
-    load("run.o", assemble(&source("", "loop"))?)?;
-    load("control_run.o", assemble(&source("control_", "loop"))?)?;
-    let address = |name: &str| engine.lookup(name).ok_or_else(|| format!("{name} is not defined"));
-    // SAFETY: the objects above define these names as C functions of two integers that return one.
-    let function = |at: ExecutorAddr| unsafe { std::mem::transmute::<u64, Loop>(at.get()) };
-    let loops = [function(address("run")?), function(address("control_run")?)];
-    let calls = Calls { stop: false.into(), which: 0.into(), chunks: [0.into(), 0.into()] };
+    if arguments.gaps {
+        return gaps::run(arguments);
+    }
+    let World { engine, bodies: [mut body, _], loops } = World::new(|_| {})?;
+    let calls = Calls { stop: false.into(), which: 0.into(), chunks: [0.into(), 0.into(), 0.into()] };
     if arguments.ratio {
         println!("{}\n", table::cpu());
         let columns = [
@@ -170,7 +145,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("{}", table::head(&columns));
     }
     let result = std::thread::scope(|scope| {
-        scope.spawn(|| calls.run(loops));
+        scope.spawn(|| calls.run([loops[0], loops[1], statically::LOOP]));
         let result = measure(arguments, &engine, &mut body, &calls, loops);
         calls.stop.store(true, Ordering::Relaxed);
         result
@@ -222,6 +197,13 @@ fn measure(arguments: &Arguments, engine: &Engine, body: &mut Body, calls: &Call
         let (resident, mappings) = memory();
         let link = median(&mut times);
         let best = subject.iter().copied().fold(0.0, f64::max);
+        if arguments.statically && point == 0 {
+            let mut windows: Vec<f64> = (0..arguments.reps).map(|_| calls.window(2, window)).collect();
+            calls.which.store(0, Ordering::Relaxed);
+            let best = windows.iter().copied().fold(0.0, f64::max);
+            let middle = median(&mut windows);
+            println!("static-direct\t0\t{best:.3}\t{middle:.3}\t0\t{resident}\t{mappings}\t0\t0\t0\t0");
+        }
         if arguments.ratio {
             let logs: f64 = subject.iter().zip(&still).map(|(a, b)| (a / b).ln()).sum();
             let ratio = (logs / subject.len() as f64).exp();
