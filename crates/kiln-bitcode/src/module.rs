@@ -28,8 +28,8 @@ pub struct MetadataKind {
 
 /// One module of a bitcode file: its tables, decoded; its function bodies, located.
 ///
-/// Immutable and free of interior mutability: any number of threads may read it. It does not borrow the input; whoever
-/// wants bodies keeps the bytes.
+/// Immutable and free of interior mutability: any number of threads may read it. It does not borrow the input, but
+/// for the names of one that stays ([`parse_static`](crate::parse_static)); whoever wants bodies keeps the bytes.
 #[derive(Debug)]
 pub struct Module {
     pub(crate) identity: u64,

@@ -212,6 +212,12 @@ impl<'a> Linked<'a> {
         self.resolved.symbols.ids().filter_map(|id| Some((self.resolved.symbols.get(id).name, self.definition(id)?)))
     }
 
+    /// How many global names the link has, those included that it does not define.
+    #[must_use]
+    pub fn name_count(&self) -> usize {
+        self.resolved.symbols.len()
+    }
+
     /// The name of a global symbol.
     #[must_use]
     pub fn global_name(&self, symbol: GlobalId) -> &'a [u8] {

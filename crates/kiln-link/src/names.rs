@@ -27,7 +27,8 @@ pub(crate) fn definition_at(table: &[u8], offset: u32) -> Option<(&[u8], usize)>
 
 /// The hash of a name. Not proof against an attacker who wants collisions: those cost time only.
 #[inline]
-pub(crate) fn hash(name: &[u8]) -> u32 {
+#[must_use]
+pub fn hash(name: &[u8]) -> u32 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let step = |h: u64, word: u64| (h.rotate_left(23) ^ word).wrapping_mul(K);
     let mut h = (name.len() as u64).wrapping_mul(K);

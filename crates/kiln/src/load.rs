@@ -17,7 +17,7 @@ use crate::input::{self, Input, Kind};
 use crate::labels;
 use crate::module::{Bound, LoadedModule};
 use crate::place::{self, Observed};
-use crate::process::exports::{self, Export};
+use crate::process::exports::{self, Exports};
 use crate::process::signals::Blocked;
 use crate::process::{files, interpose, libraries::Libraries};
 use crate::session::external;
@@ -297,7 +297,7 @@ struct LinkedAll {
     ifunc_slots: Vec<IfuncSlot>,
     /// What points at tables of label addresses, by module.
     table_pointers: Vec<Vec<TablePointer>>,
-    exports: Vec<Export>,
+    exports: Exports,
     wants_exports: bool,
 }
 
@@ -371,23 +371,23 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
 }
 
 /// Tells the session what a link defines; returns what libraries may see of it.
-fn define(inner: &Inner, linked: &Linked<'_>, stubs: &HashMap<&[u8], FunctionIndex>, tls: TlsPlacement) -> Vec<Export> {
-    let mut exported = Vec::new();
+fn define(inner: &Inner, linked: &Linked<'_>, stubs: &HashMap<&[u8], FunctionIndex>, tls: TlsPlacement) -> Exports {
+    let mut exported = Exports::default();
     let mut session = inner.session();
+    // Names of C++ are about this long; room that is not used is never touched.
+    let (count, bytes) = (linked.name_count(), linked.name_count() * 64);
+    session.reserve(count, bytes);
+    exported.reserve(count, bytes);
     for (name, definition) in linked.exports() {
         let Some(mut bound) = bound(&definition, tls) else { continue };
-        if let Some(index) = stubs.get(name) {
+        if !stubs.is_empty()
+            && let Some(index) = stubs.get(name)
+        {
             bound = External::Function(inner.table().stub(*index));
         }
         session.define(name, bound);
         if let External::Function(address) | External::Data(address) = bound {
-            exported.push(Export {
-                name: name.to_vec(),
-                address,
-                size: definition.size,
-                is_function: matches!(bound, External::Function(_)),
-                is_weak: definition.weak,
-            });
+            exported.push(name, address, definition.size, matches!(bound, External::Function(_)), definition.weak);
         }
     }
     exported
@@ -596,8 +596,9 @@ fn publish_symbols(inner: &Inner, linked: &LinkedAll) -> Result<(), Error> {
     let preempting: HashMap<&[u8], ExecutorAddr> = linked
         .exports
         .iter()
-        .filter(|export| !export.is_weak && export.is_function && wanted.contains(&*export.name))
-        .map(|export| (&*export.name, export.address))
+        .filter(|(_, export)| !export.is_weak && export.is_function)
+        .filter(|(name, _)| !wanted.is_empty() && wanted.contains(name))
+        .map(|(name, export)| (name, export.address))
         .collect();
     if !preempting.is_empty() {
         interpose::rebind(session.libraries(), &preempting);

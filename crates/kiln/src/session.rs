@@ -3,18 +3,86 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use kiln_abi::ExecutorAddr;
-use kiln_link::{External, Scope};
+use kiln_link::{External, Scope, name_hash};
 
 use crate::process::host;
 use crate::process::libraries::{Libraries, LibrarySymbol};
+
+/// What names mean. A program may define some hundred thousand: they lie one behind the other.
+#[derive(Debug, Default)]
+struct Definitions {
+    names: Vec<u8>,
+    table: HashTable<Definition>,
+}
+
+#[derive(Debug)]
+struct Definition {
+    start: usize,
+    len: u32,
+    hash: u32,
+    meaning: External,
+}
+
+impl Definition {
+    fn name<'n>(&self, names: &'n [u8]) -> &'n [u8] {
+        &names[self.start..][..self.len as usize]
+    }
+
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Definitions {
+    /// Makes room for `count` names of `bytes` in all.
+    fn reserve(&mut self, count: usize, bytes: usize) {
+        self.names.reserve(bytes);
+        self.table.reserve(count, |known| Definition::spread(known.hash));
+    }
+
+    /// Adds a name, unless it is there.
+    fn insert(&mut self, name: &[u8], meaning: External) {
+        let hash = name_hash(name);
+        let names = &self.names;
+        let same = |known: &Definition| known.hash == hash && known.name(names) == name;
+        let entry = self.table.entry(Definition::spread(hash), same, |known| Definition::spread(known.hash));
+        if let Entry::Vacant(place) = entry {
+            place.insert(Definition { start: self.names.len(), len: name.len() as u32, hash, meaning });
+            self.names.extend_from_slice(name);
+        }
+    }
+
+    fn get(&self, name: &[u8]) -> Option<External> {
+        let hash = name_hash(name);
+        let same = |known: &Definition| known.hash == hash && known.name(&self.names) == name;
+        self.table.find(Definition::spread(hash), same).map(|known| known.meaning)
+    }
+
+    /// Removes a name; whether it was there.
+    fn remove(&mut self, name: &[u8]) -> bool {
+        let hash = name_hash(name);
+        let names = &self.names;
+        let same = |known: &Definition| known.hash == hash && known.name(names) == name;
+        self.table.find_entry(Definition::spread(hash), same).is_ok_and(|found| {
+            found.remove();
+            true
+        })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], External)> {
+        self.table.iter().map(|known| (known.name(&self.names), known.meaning))
+    }
+}
 
 /// Every name that a reference may bind to, searched in the order of a native process: the program's own definitions,
 /// then what a native link would take from start-up files, then the libraries.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     /// Definitions of earlier loads and of the client.
-    program: HashMap<Box<[u8]>, External>,
+    program: Definitions,
     /// Answers of host and libraries so far: each name is asked for by many functions.
     outside: HashMap<Box<[u8]>, Option<External>>,
     libraries: Libraries,
@@ -24,17 +92,22 @@ pub(crate) struct Session {
 impl Session {
     /// Adds a definition of the program; an earlier one of the same name stays.
     pub(crate) fn define(&mut self, name: &[u8], definition: External) {
-        self.program.entry(name.into()).or_insert(definition);
+        self.program.insert(name, definition);
+    }
+
+    /// Makes room for `count` definitions with names of `bytes` in all.
+    pub(crate) fn reserve(&mut self, count: usize, bytes: usize) {
+        self.program.reserve(count, bytes);
     }
 
     /// Forgets the program's definition of `name`; whether there was one.
     pub(crate) fn undefine(&mut self, name: &[u8]) -> bool {
-        self.program.remove(name).is_some()
+        self.program.remove(name)
     }
 
     /// The program's own definition of `name`.
     pub(crate) fn definition(&self, name: &[u8]) -> Option<External> {
-        self.program.get(name).copied()
+        self.program.get(name)
     }
 
     /// The name of the program's function at `address`.
@@ -134,6 +207,22 @@ mod tests {
         assert_eq!(session.find_outside(b"puts"), libc);
         assert!(session.find(b"atexit").is_some(), "libc_nonshared");
         assert_ne!(session.find(b"sigaction"), session.libraries().lookup(b"sigaction").map(external));
+    }
+
+    #[test]
+    fn definitions_are_found_until_they_are_forgotten() {
+        let mut session = Session::default();
+        let address = |n: u64| External::Data(ExecutorAddr::new(n));
+        session.reserve(10, 10);
+        let names: Vec<_> = (0..5000u64).map(|n| format!("name{n}")).collect();
+        (0..).zip(&names).for_each(|(n, name)| session.define(name.as_bytes(), address(n)));
+        session.define(b"name7", address(1));
+        assert!((0..).zip(&names).all(|(n, name)| session.definition(name.as_bytes()) == Some(address(n))));
+        assert_eq!(session.name_of(ExecutorAddr::new(4000)).as_deref(), Some("name4000"));
+        assert!(session.undefine(b"name7") && !session.undefine(b"name7") && session.definition(b"name7").is_none());
+        session.define(b"name7", address(9));
+        assert_eq!((session.definition(b"name7"), session.definition(b"name8")), (Some(address(9)), Some(address(8))));
+        assert_eq!(session.definition(b"nobody"), None);
     }
 
     #[test]

@@ -12,13 +12,55 @@ use std::os::fd::AsRawFd;
 use kiln_abi::ExecutorAddr;
 
 /// One symbol to export.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Export {
-    pub(crate) name: Vec<u8>,
+    /// Where its name starts among the strings.
+    name: u32,
+    length: u32,
     pub(crate) address: ExecutorAddr,
     pub(crate) size: u64,
     pub(crate) is_function: bool,
     pub(crate) is_weak: bool,
+}
+
+/// Symbols to export. Large programs have some hundred thousand: their names lie as the object's string table has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Exports {
+    strings: Vec<u8>,
+    symbols: Vec<Export>,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        let strings = [b"\0", SONAME, b"\0"].concat();
+        Self { strings, symbols: Vec::new() }
+    }
+}
+
+impl Exports {
+    /// Makes room for `count` symbols with names of `bytes` in all.
+    pub(crate) fn reserve(&mut self, count: usize, bytes: usize) {
+        self.strings.reserve(bytes + count);
+        self.symbols.reserve(count);
+    }
+
+    /// Adds a symbol, a function or not.
+    pub(crate) fn push(&mut self, name: &[u8], address: ExecutorAddr, size: u64, is_function: bool, is_weak: bool) {
+        let length = name.len() as u32;
+        let export = Export { name: self.strings.len() as u32, length, address, size, is_function, is_weak };
+        self.strings.extend_from_slice(name);
+        self.strings.push(0);
+        self.symbols.push(export);
+    }
+
+    fn name(&self, export: &Export) -> &[u8] {
+        &self.strings[export.name as usize..][..export.length as usize]
+    }
+
+    /// The symbols with their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Export)> {
+        self.symbols.iter().map(|export| (self.name(export), export))
+    }
 }
 
 const HEADER_BYTES: usize = 64;
@@ -29,17 +71,17 @@ const DYNAMIC_ENTRIES: usize = 7;
 const SONAME: &[u8] = b"kiln-program-symbols";
 
 /// The bytes of a shared object that defines `exports`.
-pub(crate) fn image(exports: &[Export]) -> Vec<u8> {
-    let mut strings = vec![0u8];
-    let soname = add_string(&mut strings, SONAME);
+pub(crate) fn image(exports: &Exports) -> Vec<u8> {
+    let Exports { strings, symbols: exported } = exports;
+    let soname = 1;
     let symbols_at = HEADER_BYTES + PROGRAM_HEADERS * PROGRAM_HEADER_BYTES;
-    let count = exports.len() + 1;
-    let mut symbols = vec![0u8; SYMBOL_BYTES];
-    for export in exports {
-        let name = add_string(&mut strings, &export.name);
+    let count = exported.len() + 1;
+    let mut symbols = Vec::with_capacity(count * SYMBOL_BYTES);
+    symbols.resize(SYMBOL_BYTES, 0);
+    for export in exported {
         let binding = if export.is_weak { object::elf::STB_WEAK } else { object::elf::STB_GLOBAL };
         let kind = if export.is_function { object::elf::STT_FUNC } else { object::elf::STT_OBJECT };
-        symbols.extend_from_slice(&name.to_le_bytes());
+        symbols.extend_from_slice(&export.name.to_le_bytes());
         symbols.extend_from_slice(&[binding << 4 | kind, 0]);
         symbols.extend_from_slice(&object::elf::SHN_ABS.to_le_bytes());
         symbols.extend_from_slice(&export.address.get().to_le_bytes());
@@ -67,7 +109,7 @@ pub(crate) fn image(exports: &[Export]) -> Vec<u8> {
     program_header(&mut out, object::elf::PT_GNU_STACK, object::elf::PF_R | object::elf::PF_W, 0, 0, 16);
     out.extend_from_slice(&symbols);
     out.extend_from_slice(&hash);
-    out.extend_from_slice(&strings);
+    out.extend_from_slice(strings);
     out.resize(dynamic_at, 0);
     for (tag, value) in [
         (object::elf::DT_SONAME, soname as usize),
@@ -91,7 +133,7 @@ pub(crate) fn image(exports: &[Export]) -> Vec<u8> {
 ///
 /// # Errors
 /// The loader's message, or the operating system's where the object cannot be written.
-pub(crate) fn publish(exports: &[Export]) -> Result<(), String> {
+pub(crate) fn publish(exports: &Exports) -> Result<(), String> {
     let image = image(exports);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
     if limit.is_some_and(|limit| limit < image.len() as u64) {
@@ -124,25 +166,20 @@ pub(crate) fn open_library(path: &str) -> Result<*mut libc::c_void, String> {
     Err(message.to_string_lossy().into_owned())
 }
 
-fn add_string(strings: &mut Vec<u8>, string: &[u8]) -> u32 {
-    let offset = strings.len() as u32;
-    strings.extend_from_slice(string);
-    strings.push(0);
-    offset
-}
-
 /// The System V hash table (generic ABI "Hash Table") over symbols 1..count.
-fn hash_table(exports: &[Export], count: usize) -> Vec<u8> {
+fn hash_table(exports: &Exports, count: usize) -> Vec<u8> {
     let buckets = count.next_power_of_two();
     let mut heads = vec![0u32; buckets];
     let mut chains = vec![0u32; count];
-    for (index, export) in (1u32..).zip(exports) {
-        let bucket = object::elf::hash(&export.name) as usize % buckets;
+    for (index, (name, _)) in (1u32..).zip(exports.iter()) {
+        let bucket = object::elf::hash(name) as usize % buckets;
         chains[index as usize] = heads[bucket];
         heads[bucket] = index;
     }
-    let words = [buckets as u32, count as u32].into_iter().chain(heads).chain(chains);
-    words.flat_map(u32::to_le_bytes).collect()
+    let mut table = Vec::with_capacity((2 + heads.len() + chains.len()) * 4);
+    let words = [&[buckets as u32, count as u32][..], &heads, &chains];
+    words.into_iter().flatten().for_each(|word| table.extend_from_slice(&word.to_le_bytes()));
+    table
 }
 
 fn file_header(out: &mut Vec<u8>) {
@@ -174,15 +211,11 @@ mod tests {
 
     #[test]
     fn the_loader_finds_exported_symbols() {
-        let function = Export {
-            name: b"kiln_exports_test_function".to_vec(),
-            address: ExecutorAddr::new(0x1234_5670),
-            size: 16,
-            is_function: true,
-            is_weak: false,
-        };
-        let data = Export { name: b"kiln_exports_test_data".to_vec(), is_function: false, ..function.clone() };
-        publish(&[function, data]).unwrap();
+        let mut exports = Exports::default();
+        exports.reserve(1, 8);
+        exports.push(b"kiln_exports_test_function", ExecutorAddr::new(0x1234_5670), 16, true, false);
+        exports.push(b"kiln_exports_test_data", ExecutorAddr::new(0x1234_5670), 16, false, false);
+        publish(&exports).unwrap();
         for name in [c"kiln_exports_test_function", c"kiln_exports_test_data"] {
             // SAFETY: a plain look-up of a C string.
             let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
