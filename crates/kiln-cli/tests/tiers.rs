@@ -144,3 +144,18 @@ fn bisection_names_the_function_that_differs() {
     let output = Command::new(env!("CARGO_BIN_EXE_kiln")).arg("bisect").arg(&same).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
+
+#[test]
+fn calls_between_modules_are_direct_whoever_compiles_them() {
+    let main = "int helper(int); int (*volatile kept)(int); extern int puts(const char *);\n\
+        int main(void) { int sum = 0; for (int i = 0; i < 9; i++) sum += helper(i); puts(\"x\"); return sum; }\n";
+    let main = compile("calls-main", main, &["-O0", "-fPIC"]);
+    let helper = compile("calls-helper", "int helper(int x) { return 2 * x; }\n", &["-O0", "-fPIC"]);
+    for tier in [&["--tier=baseline"][..], &["--tier=optimizer"], &["--tier=optimizer", "--pipeline=full"]] {
+        let more = ["--stats", "-i", helper.to_str().unwrap()];
+        let output = run(&[tier, &more].concat(), &main);
+        assert_eq!(output.status.code(), Some(72), "{}", stderr(&output));
+        let direct = stderr(&output).contains(" direct, 0 through stubs") && !stderr(&output).contains(" 0 direct");
+        assert!(direct, "{tier:?}: {}", stderr(&output));
+    }
+}

@@ -101,6 +101,21 @@ void KilnBatch::rename() {
   }
 }
 
+// Drops the `@PLT` of calls: it makes no difference to the relocation, but the assembler does not align a branch that has one
+// (`hasVariantSymbol` in X86AsmBackend.cpp), and then it could not be patched. A function whose address is taken keeps its
+// indirect reference, since it may be out of reach.
+void KilnBatch::bind_calls() {
+  for (Function &function : *module) {
+    if (!function.isDeclaration() || function.isIntrinsic() || function.hasExternalWeakLinkage())
+      continue;
+    if (all_of(function.uses(), [](const Use &use) {
+          auto *call = dyn_cast<CallBase>(use.getUser());
+          return call && call->isCallee(&use);
+        }))
+      function.setDSOLocal(true);
+  }
+}
+
 // Whether references bind to this module's definition whatever else is linked.
 static bool binds_here(const GlobalValue &value) {
   if (value.isDeclaration() || value.hasAvailableExternallyLinkage() || isa<GlobalIFunc>(value))
@@ -417,6 +432,7 @@ extern "C" bool kiln_batch_compile(KilnBatch *batch, KilnCompiled *compiled, Kil
   auto start = Clock::now();
   batch->pipeline->run(*batch->module);
   batch->rename();
+  batch->bind_calls();
   auto optimised = Clock::now();
   SmallVector<char, 0> object;
   bool emitted = diagnostics.empty() && kiln::emit(*batch->pipeline->machine, *batch->module, object);

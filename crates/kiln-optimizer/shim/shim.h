@@ -112,6 +112,7 @@ struct KilnBatch {
   llvm::GlobalValue *declare(const llvm::GlobalValue &value);
   bool add(llvm::Function &function, bool inline_only, KilnError *error);
   void rename();
+  void bind_calls();
 
 private:
   void declare_inferred(const llvm::Function &original, llvm::Function &made);
