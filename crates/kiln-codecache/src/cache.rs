@@ -232,6 +232,20 @@ impl CodeCache {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
     }
 
+    /// Gives the memory of all code and data back, whoever owns it; the address space stays reserved, and nothing can be
+    /// reserved any more. Owners keep what they have as numbers: they may be leaked, not retired or reclaimed.
+    ///
+    /// # Safety
+    ///
+    /// No thread executes code of the cache, has a frame of it on a stack, or reads or writes its data, now or later.
+    pub unsafe fn release(&self) {
+        let mut state = self.inner.lock();
+        for region in &mut state.regions {
+            // SAFETY: the contract of this function.
+            unsafe { region.release(&*self.inner.mapper) };
+        }
+    }
+
     /// Returns when every running thread sees all code bytes written before, as after [`Reservation::publish`].
     ///
     /// Needed after published code was patched, before anything relies on nobody executing the old bytes.

@@ -155,6 +155,21 @@ impl Region {
         }
     }
 
+    /// Gives all memory back for good: nothing can be allocated any more.
+    ///
+    /// # Safety
+    ///
+    /// Nothing refers to or executes any byte of the region, now or later.
+    pub(crate) unsafe fn release(&mut self, mapper: &dyn Mapper) {
+        // What the mapper cannot give back stays with it.
+        let _ = mapper.decommit(self.permission, 0..self.views.bytes);
+        self.mark(0..self.blocks(), false);
+        let start = self.views.executor.get();
+        self.heap = Heap::new(start..start);
+        self.quarantine = None;
+        self.live = 0;
+    }
+
     /// The bytes of `piece` relative to the region.
     fn offsets(&self, piece: &Piece) -> Range<u64> {
         let start = piece.at.offset_from(self.views.executor) as u64;

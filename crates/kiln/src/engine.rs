@@ -18,6 +18,7 @@ use crate::code::{Bodies, Code};
 use crate::compiler::{Compiler, CompilerOptions, State};
 use crate::error::Error;
 use crate::function::{Function, Signature};
+use crate::handle::Owners;
 use crate::history::History;
 use crate::input::Input;
 use crate::module::LoadedModule;
@@ -34,8 +35,8 @@ use crate::{load, signature};
 
 /// A session: code and data of one program in this process.
 ///
-/// An engine lives as long as the process: stubs are addresses that the program may hold anywhere, so dropping the handle
-/// frees nothing. Several engines can live side by side; crash reports and the handling of `fork` belong to the first.
+/// A session lives as long as the process, unless it is [closed](Engine::close): stubs are addresses that the program may hold
+/// anywhere, so dropping this value frees nothing. Several engines can live side by side; crash reports and the handling of `fork` belong to the first.
 ///
 /// # Example
 ///
@@ -67,6 +68,7 @@ pub(crate) struct Inner {
     /// Retired bytes from which all threads are looked at.
     pub(crate) reclaim_at: AtomicU64,
     pub(crate) reclamation: Mutex<Reclamation>,
+    pub(crate) owners: Owners,
     pub(crate) last_reclaimed: Mutex<Reclaimed>,
     session: Mutex<Session>,
     modules: RwLock<Vec<&'static LoadedModule>>,
@@ -142,6 +144,7 @@ impl Engine {
             phases: Mutex::default(),
             history: Mutex::default(),
             reclamation: Mutex::default(),
+            owners: Owners::default(),
             last_reclaimed: Mutex::default(),
             session: Mutex::default(),
             modules: RwLock::default(),

@@ -1,5 +1,7 @@
 //! What a client keeps, gives up, and closes to others.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use kiln_abi::ExecutorAddr;
 use kiln_dispatch::{Claim, Pin, RetiredVersion};
 
@@ -50,6 +52,34 @@ impl Drop for CodeHandle {
         if let Some(pin) = self.pin.take() {
             self.inner.versions().unpin(pin);
         }
+        self.inner.owners.leave(self.inner);
+    }
+}
+
+/// Who keeps a session's memory: the engine and the handles. The last one gives it back.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(AtomicU64);
+
+impl Owners {
+    /// Set once the engine is closed; the rest counts handles.
+    const CLOSED: u64 = 1 << 63;
+
+    fn enter(&self) {
+        // Relaxed: who enters holds the engine, or another handle.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn leave(&self, inner: &Inner) {
+        // AcqRel: whatever the others did with the session comes before its memory goes.
+        if self.0.fetch_sub(1, Ordering::AcqRel) == Self::CLOSED | 1 {
+            // SAFETY: the engine was closed, whose caller promised that nothing uses the session once the last handle is gone.
+            unsafe { inner.cache.release() };
+        }
+    }
+
+    /// The engine goes; whether it was the last. A second time is none.
+    fn close(&self) -> bool {
+        self.0.fetch_or(Self::CLOSED, Ordering::AcqRel) == 0
     }
 }
 
@@ -65,6 +95,7 @@ impl Engine {
         let function = inner.stub_named(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
         loop {
             if let Some((pin, version)) = inner.versions().pin_current(function) {
+                inner.owners.enter();
                 return Ok(CodeHandle { inner, pin: Some(pin), version });
             }
             match inner.table().claim_or_wait(function) {
@@ -83,6 +114,32 @@ impl Engine {
                 Claim::Failed => return Err(Error::Replace(format!("{name} could not be compiled before"))),
                 Claim::Installed(_) | Claim::Other => {}
             }
+        }
+    }
+
+    /// Ends the session. All code that nobody holds is taken away and freed, as far as no thread is in it. What held versions
+    /// call is there, and is compiled again where it is called, until the last [`CodeHandle`] is dropped: then, or now if there
+    /// is none, all memory of code and data is given back. Address space and the table of functions stay.
+    ///
+    /// # Safety
+    ///
+    /// From that moment on no thread runs code of the session or has a frame of it on its stack, and nobody calls its functions,
+    /// reads its variables or looks at it through this engine's copies: no library that was opened for it, no handler that
+    /// the program registered, no thread that it started.
+    pub unsafe fn close(self) {
+        let entry = 0u8;
+        let _blocked = Blocked::all();
+        let inner = self.inner();
+        inner.start().destructors.clear();
+        let versions = inner.versions();
+        versions.evict_cold(u64::MAX);
+        let mut functions = versions.next_in_turn(usize::MAX);
+        functions.retain(|function| inner.can_be_made_again(*function));
+        versions.invalidate(&functions);
+        inner.reclaim_all(Some(frame_of(&entry)));
+        if inner.owners.close() {
+            // SAFETY: the contract of this function; there is no handle.
+            unsafe { inner.cache.release() };
         }
     }
 

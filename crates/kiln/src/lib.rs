@@ -15,7 +15,8 @@
 //!
 //! # What it does not do
 //!
-//! It does not interpret, and it does not undo: a loaded module stays for the life of the process.
+//! It does not interpret, and it does not undo: a loaded module stays until the session is closed, its tables for the life of
+//! the process.
 
 mod baseline;
 mod code;

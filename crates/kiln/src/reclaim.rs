@@ -99,7 +99,7 @@ impl Inner {
     }
 
     #[inline(never)]
-    fn reclaim_all(&self, from: Option<ExecutorAddr>) -> Reclaimed {
+    pub(crate) fn reclaim_all(&self, from: Option<ExecutorAddr>) -> Reclaimed {
         let turn = self.take_turn(from);
         let mut result = Reclaimed::default();
         if let Some(mut looking) = self.begin() {

@@ -84,6 +84,35 @@ fn what_is_never_inlined_invalidates_nobody() {
     assert!(matches!(engine.never_inline(&["nobody"]), Err(Error::NotFound { .. })));
 }
 
+fn used_bytes(engine: &Engine) -> u64 {
+    engine.statistics().regions.iter().map(|region| region.used_bytes).sum()
+}
+
+#[test]
+fn a_closed_session_gives_its_memory_back_with_the_last_handle() {
+    let source = "static int calls; static int leaf(int x) { return x + ++calls; } int f(int x) { return leaf(x); }\n\
+                  int others(int x) { return leaf(x) * 2; }";
+    let load = || {
+        let engine = engine();
+        engine.load(&[bitcode("closing", source, &[])]).unwrap();
+        assert_eq!((call(&engine, "f", 10), call(&engine, "others", 10)), (11, 24));
+        engine
+    };
+    let engine = load();
+    // SAFETY: nothing of the session is used from here on but its statistics.
+    unsafe { engine.close() };
+    assert_eq!(used_bytes(&engine), 0);
+
+    let engine = load();
+    let held = engine.hold("f").unwrap();
+    // SAFETY: only the handle is used from here on.
+    unsafe { engine.close() };
+    assert_eq!(engine.body("others"), None, "nobody holds it");
+    assert_eq!(call_handle(&held, 20), 23, "what it calls is compiled again, and data is as it was");
+    drop(held);
+    assert_eq!(used_bytes(&engine), 0);
+}
+
 /// Memory of this process that counts what is committed.
 struct Counting {
     memory: InProcess,
