@@ -22,7 +22,7 @@ pub const SERIES: [Series; 6] = [
     series("orc-redirect-free", "LLVM redirectable symbols", ["#0969da", "#58a6ff"], ""),
     series("orc-stubs-keep", "LLVM indirect stubs", ["#8250df", "#bc8cff"], "8 3"),
     series("orc-reopt-free", "LLVM ReOptimizeLayer", ["#1a7f37", "#3fb950"], "3 3"),
-    series("chain-64", "jump from each old body to the next", ["#cf222e", "#ff7b72"], "10 3 2 3"),
+    series("chain-64", "chain of jumps", ["#cf222e", "#ff7b72"], "10 3 2 3"),
 ];
 
 const fn series(
