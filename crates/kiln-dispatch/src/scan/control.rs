@@ -27,7 +27,7 @@ pub(super) struct Control {
     pub(super) answers: AtomicU32,
     /// Processes that run on our memory; 0 is a free place.
     watched: [AtomicI32; WATCHED],
-    /// Children that found no place: they are never forgotten.
+    /// Children that found no place, which are never forgotten, and those that are just being made.
     unwatched: AtomicU32,
     /// Number of the last request.
     pub(super) requests: AtomicU64,
@@ -88,6 +88,19 @@ impl Control {
         Ok(Turn(self))
     }
 
+    /// From now on until the result is dropped, there may be a child on our memory.
+    pub(super) fn expect_child(&self) -> impl Drop {
+        struct Expected<'c>(&'c AtomicU32);
+        impl Drop for Expected<'_> {
+            fn drop(&mut self) {
+                // Release: the child's number was stored before.
+                self.0.fetch_sub(1, Ordering::Release);
+            }
+        }
+        self.unwatched.fetch_add(1, Ordering::SeqCst);
+        Expected(&self.unwatched)
+    }
+
     /// Remembers a process that runs on our memory.
     pub(super) fn watch(&self, child: i32) {
         let free = |place: &AtomicI32| place.compare_exchange(0, child, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -98,6 +111,8 @@ impl Control {
 
     /// A process that runs on our memory. Those that do not any more are forgotten.
     pub(super) fn sharing_child(&self) -> Option<Option<Tid>> {
+        // First: a child that was made meanwhile is in its place by then. Acquire: partner of the Release in `expect_child`.
+        let unwatched = self.unwatched.load(Ordering::Acquire) != 0;
         for place in &self.watched {
             let child = place.load(Ordering::Relaxed);
             if child == 0 {
@@ -109,7 +124,7 @@ impl Control {
             // Only scans free places, and there is one at a time.
             place.store(0, Ordering::Relaxed);
         }
-        (self.unwatched.load(Ordering::Relaxed) != 0).then_some(None)
+        unwatched.then_some(None)
     }
 }
 

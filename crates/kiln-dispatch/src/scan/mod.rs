@@ -69,12 +69,20 @@ pub fn scan(ranges: &Ranges, options: &Options) -> Report {
     scan.finish()
 }
 
-/// Tells scans about a child process that runs on this process's memory without being one of its threads.
+/// Has `make` start a child process that runs on this process's memory without being one of its threads, and tells scans about
+/// the one it returns, if it did.
 ///
-/// For `clone` with `CLONE_VM` but neither `CLONE_THREAD` nor `CLONE_VFORK`. Nothing is free while it lives. Children of
-/// `vfork` and `posix_spawn` need no telling: the thread that made one waits for it, and shows it.
-pub fn watch_child(pid: i32) {
-    if let Ok(control) = control::control() {
-        control.watch(pid);
+/// For `clone` with `CLONE_VM` but neither `CLONE_THREAD` nor `CLONE_VFORK`. Nothing is free from before it starts until it ends.
+/// Children of `vfork` and `posix_spawn` need no telling: the thread that made one waits for it, and shows it.
+pub fn watch_child(make: impl FnOnce() -> Option<i32>) {
+    let Ok(control) = control::control() else {
+        // No memory for the shared state of scans: then there is none for a scan either.
+        make();
+        return;
+    };
+    let expected = control.expect_child();
+    if let Some(child) = make() {
+        control.watch(child);
     }
+    drop(expected);
 }

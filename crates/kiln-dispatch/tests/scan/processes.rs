@@ -72,8 +72,13 @@ fn trap_11_nothing_is_free_while_an_announced_child_lives() {
     alone("processes::trap_11_nothing_is_free_while_an_announced_child_lives", || {
         let body = Body::calling();
         let (output, input) = pipe();
-        let pid = child_on_our_memory(child_reads, output as usize, 0);
-        watch_child(pid);
+        let mut pid = 0;
+        watch_child(|| {
+            let report = scan_for(body);
+            assert_eq!(report.obstacles, [Obstacle::SharedMemory { who: None }], "it may be there at any time");
+            pid = child_on_our_memory(child_reads, output as usize, 0);
+            Some(pid)
+        });
         let report = scan_for(body);
         assert_eq!(report.obstacles, [Obstacle::SharedMemory { who: Some(Tid(pid)) }]);
         write_byte(input);

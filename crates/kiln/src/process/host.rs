@@ -52,6 +52,7 @@ pub(crate) fn lookup(name: &[u8]) -> Option<ExecutorAddr> {
         b"pthread_atfork" => pthread_atfork as *const () as usize,
         b"sigaction" | b"__sigaction" => sigaction as *const () as usize,
         b"signal" | b"bsd_signal" | b"ssignal" => signal as *const () as usize,
+        b"clone" | b"__clone" => clone as *const () as usize,
         b"_Fork" => fork_without_handlers as *const () as usize,
         b"__stack_chk_fail_local" => stack_chk_fail_local as *const () as usize,
         _ => return None,
@@ -127,6 +128,30 @@ unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc:
     // SAFETY: the program's own arguments, passed on.
     let previous = unsafe { libc::signal(number, handler) };
     if crash::is_reporter(previous) { libc::SIG_DFL } else { previous }
+}
+
+/// `clone`, whose last three arguments are there if the flags ask for them: passing on what is in their places does no harm.
+/// A child that shares the memory without being a thread is told of to who frees code.
+unsafe extern "C" fn clone(
+    function: extern "C" fn(*mut c_void) -> c_int,
+    stack: *mut c_void,
+    flags: c_int,
+    argument: *mut c_void,
+    parent: *mut c_void,
+    tls: *mut c_void,
+    child: *mut c_void,
+) -> c_int {
+    // SAFETY: the program's own arguments, passed on under the program's own duty to make them valid.
+    let call = || unsafe { libc::clone(function, stack, flags, argument, parent, tls, child) };
+    if flags & (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_THREAD) != libc::CLONE_VM {
+        return call();
+    }
+    let mut made = -1;
+    kiln_dispatch::scan::watch_child(|| {
+        made = call();
+        (made > 0).then_some(made)
+    });
+    made
 }
 
 /// The environment that the program starts with.
