@@ -25,6 +25,10 @@ enum Command {
     Link(commands::link::Arguments),
     /// Time to load bitcode modules
     Reader(commands::reader::Arguments),
+    /// Time that the first tier takes per instruction, and its code's size beside LLVM's
+    Compile(commands::compile::Arguments),
+    /// Run time of the first tier's code beside native code
+    Kernels(commands::kernels::Arguments),
     /// Cost of a throw with few and with many functions
     Throw(commands::throw::Arguments),
     /// Calls per second of a function that is replaced again and again
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
         Command::Start(arguments) => commands::start::run(&arguments),
         Command::Link(arguments) => commands::link::run(&arguments),
         Command::Reader(arguments) => commands::reader::run(&arguments),
+        Command::Compile(arguments) => commands::compile::run(&arguments),
+        Command::Kernels(arguments) => commands::kernels::run(&arguments),
         Command::Throw(arguments) => commands::throw::run(&arguments),
         Command::Replace(arguments) => commands::replace::run(&arguments),
         Command::Plot(arguments) => commands::plot::run(&arguments),

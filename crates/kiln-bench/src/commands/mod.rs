@@ -1,7 +1,9 @@
 //! The subcommands.
 
+pub(crate) mod compile;
 pub(crate) mod functions;
 pub(crate) mod generated;
+pub(crate) mod kernels;
 pub(crate) mod link;
 pub(crate) mod plot;
 pub(crate) mod programs;

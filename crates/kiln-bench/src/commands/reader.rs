@@ -16,6 +16,13 @@ pub(crate) struct Arguments {
     /// Loads per file
     #[arg(long, default_value_t = 101)]
     rounds: usize,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Modules to measure.
+#[derive(Args)]
+pub(crate) struct Files {
     /// Without ripgrep, which takes minutes to build
     #[arg(long)]
     quick: bool,
@@ -29,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         table::cpu(),
         table::head(&["module", "MB", "functions", "min ms", "median ms", "min ms per MB"])
     );
-    for (name, path) in files(arguments)? {
+    for (name, path) in arguments.files.all()? {
         let bytes: &'static [u8] = std::fs::read(&path)?.leak();
         let mut samples = Samples::default();
         let mut functions = 0;
@@ -54,21 +61,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn files(arguments: &Arguments) -> Result<Vec<(String, PathBuf)>> {
-    if !arguments.files.is_empty() {
-        return Ok(arguments.files.iter().map(|path| (path.display().to_string(), path.clone())).collect());
-    }
-    let shop = Workshop::new();
-    let mut files = Vec::new();
-    for level in Level::ALL {
-        for program in real::ALL {
-            let built = program.build(&shop, level)?;
-            files.push((format!("{} -{}", program.name, level.name()), real::whole(&built)));
+impl Files {
+    /// Their names and paths; the test programs are built if need be.
+    pub(crate) fn all(&self) -> Result<Vec<(String, PathBuf)>> {
+        if !self.files.is_empty() {
+            return Ok(self.files.iter().map(|path| (path.display().to_string(), path.clone())).collect());
         }
-        if !arguments.quick {
-            let built = ripgrep::build(&shop, level)?;
-            files.push((format!("ripgrep -{}", level.name()), built.modules[0].clone()));
+        let shop = Workshop::new();
+        let mut files = Vec::new();
+        for level in Level::ALL {
+            for program in real::ALL {
+                let built = program.build(&shop, level)?;
+                files.push((format!("{} -{}", program.name, level.name()), real::whole(&built)));
+            }
+            if !self.quick {
+                let built = ripgrep::build(&shop, level)?;
+                files.push((format!("ripgrep -{}", level.name()), built.modules[0].clone()));
+            }
         }
+        Ok(files)
     }
-    Ok(files)
 }
