@@ -164,13 +164,15 @@ impl Inner {
     #[inline(never)]
     pub(crate) fn pending(&self, retired: &[RetiredVersion], from: ExecutorAddr) -> Vec<Pending> {
         let _blocked = Blocked::all();
-        let mut sorted: Vec<_> = retired.iter().filter(|version| version.bytes > 0).collect();
+        let turn = self.take_turn(Some(from));
+        // Nothing is freed from here on: it takes a turn.
+        let mut sorted = self.versions().not_freed(retired);
+        sorted.retain(|version| version.bytes > 0);
         if sorted.is_empty() {
             return Vec::new();
         }
         sorted.sort_unstable_by_key(|version| version.start);
         let ranges = ranges_of(sorted.iter().map(|v| v.start.get()..v.start.get() + v.bytes));
-        let turn = self.take_turn(Some(from));
         let report = scan::scan(&ranges, &scan::Options { patience: PATIENCE, own_stack_from: Some(from) });
         drop(turn);
         let seen = report.holders.iter().map(|(thread, at)| (Some(*thread), *at, true));

@@ -1,5 +1,6 @@
 //! Freeing code that nobody is in.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use kiln_abi::ExecutorAddr;
 
 use crate::index::FunctionIndex;
 use crate::versions::store::Code;
-use crate::versions::table_versions::Versions;
+use crate::versions::table_versions::{RetiredVersion, Versions};
 
 /// Retired units that are about to be freed, if nobody is in them. Give it back with [`Versions::finish_reclaim`].
 #[derive(Debug)]
@@ -68,6 +69,15 @@ impl Versions {
     #[must_use]
     pub fn retired_bytes(&self) -> u64 {
         self.lock().store.retired_bytes
+    }
+
+    /// Those of `versions` whose memory has not been freed, and may be somebody else's otherwise.
+    #[must_use]
+    pub fn not_freed(&self, versions: &[RetiredVersion]) -> Vec<RetiredVersion> {
+        let state = self.lock();
+        let live = state.store.versions.iter().map(|(_, version)| (version.function, version.number));
+        let live: HashSet<_> = live.collect();
+        versions.iter().filter(|version| live.contains(&(version.function, version.number))).copied().collect()
     }
 
     /// Begins to free the retired units that nobody is in; `None` if there are none, or somebody is at it.

@@ -41,8 +41,7 @@ impl<T> Slab<T> {
         self.entries.len() - self.free.len()
     }
 
-    #[cfg(test)]
-    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0u32..).zip(&self.entries).filter_map(|(at, entry)| Some((at, entry.as_ref()?)))
     }
 }
