@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::input::Input;
 use crate::labels;
 use crate::load::{self, LoadScope, Opened};
+use crate::migration::{self, Migration, Moved};
 use crate::module::LoadedModule;
 use crate::place::{self, Observed};
 use crate::process::signals::Blocked;
@@ -66,8 +67,26 @@ impl Engine {
     ///
     /// As [`Engine::redefine`].
     pub fn update(&self, name: &str, input: &Input) -> Result<Update, Error> {
+        self.update_migrating(name, input, |_| false)
+    }
+
+    /// As [`Engine::update`], where variables may get other types: `migrate` is asked for each of them, once its new place holds
+    /// the initial value and before anything else has changed, and says whether it has moved the value there. From then on the
+    /// module's functions use the new place; pointers to the old one lead there as before, and code that runs goes on
+    /// using it, so the program had better be somewhere else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::redefine`]; [`Error::GlobalChanged`] for variables that `migrate` does not move, that are thread-local, or that
+    /// other modules or initial values refer to.
+    pub fn update_migrating(
+        &self,
+        name: &str,
+        input: &Input,
+        mut migrate: impl FnMut(&Migration) -> bool,
+    ) -> Result<Update, Error> {
         let entry = 0u8;
-        let result = update(self.inner(), name, input);
+        let result = update(self.inner(), name, input, &mut migrate);
         self.inner().reclaim_if_much(Some(frame_of(&entry)));
         result
     }
@@ -80,6 +99,7 @@ fn redefine(inner: &'static Inner, names: &[&str], input: &Input) -> Result<Rede
     let index = inner.stub_named(first).ok_or_else(|| not_found(first))?;
     let (parent, _) = inner.function_at(index).ok_or_else(|| not_found(first))?;
     let generation = Generation::load(inner, parent, input)?;
+    generation.migrate(&mut |_| false)?;
     let named = |name: &&str| {
         let function = generation.module.function_named(name).ok_or_else(|| not_found(name))?;
         let is_known = generation.known.contains_key(&function);
@@ -92,10 +112,16 @@ fn redefine(inner: &'static Inner, names: &[&str], input: &Input) -> Result<Rede
 }
 
 #[inline(never)]
-fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Error> {
+fn update(
+    inner: &'static Inner,
+    name: &str,
+    input: &Input,
+    migrate: &mut dyn FnMut(&Migration) -> bool,
+) -> Result<Update, Error> {
     let parent = inner.newest(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
     let generation = Generation::load(inner, parent, input)?;
     let module = generation.module;
+    let moved = generation.migrate(migrate)?;
     let mut comparison = Comparison::new(module);
     let mut opaque: HashMap<u32, Vec<FunctionId>> = HashMap::new();
     let mut changed = Vec::new();
@@ -104,6 +130,7 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
         let Some((before, id)) = inner.function_at(*index) else { continue };
         let opaque = opaque.entry(before.id.0).or_insert_with(|| inner.history().opaque(before.id));
         let same = !opaque.contains(&id)
+            && (moved.is_empty() || !migration::names_any(module, *function, &moved))
             && comparison
                 .is_same(before, id, *function)
                 .map_err(|source| Error::Bitcode { name: module.name.clone(), source })?;
@@ -122,6 +149,7 @@ fn update(inner: &'static Inner, name: &str, input: &Input) -> Result<Update, Er
     let removed = removed.filter(|name| !names.contains(name)).collect();
     generation.admit(inner);
     let redefined = inner.redefine_functions(module, &changed)?;
+    generation.rebind(inner, &moved);
     Ok(Update { redefined, added, removed, unchanged })
 }
 
@@ -218,6 +246,8 @@ struct Generation {
     module: &'static LoadedModule,
     /// Its functions that earlier generations or other modules know.
     known: HashMap<FunctionId, FunctionIndex>,
+    /// Its variables that have another type than they had.
+    moved: Vec<Moved>,
 }
 
 /// What is known of earlier generations, by name or content.
@@ -283,10 +313,41 @@ impl Generation {
         );
         let mut module = module.map_err(Error::Stubs)?;
         module.root = parent.root;
-        join_globals(inner, &earlier, &module)?;
+        let moved = join_globals(inner, &earlier, &module);
+        if let Some(fixed) = moved.iter().find(|moved| !moved.can_be_moved(inner, &module)) {
+            return Err(fixed.migration.refused());
+        }
         let module: &'static LoadedModule = Box::leak(Box::new(module));
         lay_out(inner, module)?;
-        Ok(Self { module, known })
+        Ok(Self { module, known, moved })
+    }
+
+    /// Has the client move the values of variables whose types differ, and says which they are.
+    fn migrate(&self, migrate: &mut dyn FnMut(&Migration) -> bool) -> Result<HashSet<GlobalId>, Error> {
+        for moved in &self.moved {
+            let mut migration = moved.migration.clone();
+            let bound = self.module.globals[moved.global.0 as usize].get().copied().flatten();
+            let place = bound.and_then(External::address).ok_or_else(|| migration.refused())?;
+            migration.new.address = place;
+            if !migrate(&migration) {
+                return Err(migration.refused());
+            }
+        }
+        Ok(self.moved.iter().map(|moved| moved.global).collect())
+    }
+
+    /// Gives the names of `moved` variables their new meaning.
+    fn rebind(&self, inner: &Inner, moved: &HashSet<GlobalId>) {
+        let mut session = inner.session();
+        let bitcode = &self.module.bitcode;
+        for global in moved {
+            let symbol = &bitcode.global(*global).symbol;
+            let bound = self.module.globals[global.0 as usize].get().copied().flatten();
+            if let (false, Some(bound)) = (is_local(symbol.linkage), bound) {
+                session.undefine(bitcode.str(symbol.name));
+                session.define(bitcode.str(symbol.name), bound);
+            }
+        }
     }
 
     /// Makes the module part of the session: its new functions can be called.
@@ -310,7 +371,7 @@ impl Generation {
     }
 }
 
-fn is_local(linkage: Linkage) -> bool {
+pub(crate) fn is_local(linkage: Linkage) -> bool {
     matches!(linkage, Linkage::Internal | Linkage::Private)
 }
 
@@ -355,8 +416,9 @@ fn join_functions(
     Ok(known)
 }
 
-/// Binds the globals of the new module that exist; refuses variables whose types differ.
-fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Result<(), Error> {
+/// Binds the globals of the new module that exist; returns variables whose types differ.
+fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Vec<Moved> {
+    let mut moved = Vec::new();
     let bitcode = &module.bitcode;
     let mut digester = Digester::new(bitcode, module.bytes);
     let mut older: HashMap<u32, Digester<'static>> = HashMap::new();
@@ -389,25 +451,13 @@ fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Resu
             let old_type = old.bitcode.global(*old_id).symbol.value_type;
             let older = older.entry(old.id.0).or_insert_with(|| Digester::new(&old.bitcode, old.bytes));
             if older.ty(old_type) != digester.ty(global.symbol.value_type) {
-                return Err(Error::GlobalChanged {
-                    name: String::from_utf8_lossy(name).into_owned(),
-                    old: layout(&old.bitcode, old_type),
-                    new: layout(bitcode, global.symbol.value_type),
-                });
+                moved.push(Moved::new(module, id, (*old, *old_id), bound));
+                continue;
             }
         }
         let _ = cell.set(Some(bound));
     }
-    Ok(())
-}
-
-/// A type and its size, for people.
-fn layout(module: &kiln_bitcode::Module, ty: kiln_bitcode::TypeId) -> String {
-    let text = crate::signature::describe(module, ty);
-    match module.layout_of(ty) {
-        Some(layout) => format!("{text} ({} bytes)", layout.size),
-        None => text,
-    }
+    moved
 }
 
 /// Lays out and initialises the globals of `module` that are new, and binds its ids. Constructors do not run again.

@@ -244,17 +244,34 @@ impl<'b> Flow<'b> {
         if let Some(known) = self.constants.get(&value) {
             return *known;
         }
-        let holds = self.constant_holds(value, 0);
+        let holds = self.constant_holds(value);
         self.constants.insert(value, holds);
         holds
     }
 
-    fn constant_holds(&self, value: ValueId, depth: u32) -> bool {
-        let Some(constant) = self.body.constant(self.module, value).filter(|_| depth < DEPTH_MAX) else { return true };
-        let part = |id: &ConstantId| self.constant_holds(ValueId(id.0), depth + 1);
-        match constant {
-            Constant::BlockAddress { .. } => true,
-            Constant::Global(GlobalRef::Global(id)) => self.tables.contains(&id),
+    fn constant_holds(&self, value: ValueId) -> bool {
+        constant_has(&|id| self.body.constant(self.module, ValueId(id.0)), ConstantId(value.0), 0, &|constant| {
+            match constant {
+                Constant::BlockAddress { .. } => true,
+                Constant::Global(GlobalRef::Global(id)) => self.tables.contains(id),
+                _ => false,
+            }
+        })
+    }
+}
+
+/// Whether `is` holds for the constant `id`, which `constant` looks up, or one that it is made of; so it is said to where that
+/// goes too deep to be looked into.
+pub(crate) fn constant_has<'c>(
+    constant: &dyn Fn(ConstantId) -> Option<Constant<'c>>,
+    id: ConstantId,
+    depth: u32,
+    is: &dyn Fn(&Constant<'_>) -> bool,
+) -> bool {
+    let Some(found) = constant(id).filter(|_| depth < DEPTH_MAX) else { return true };
+    let part = |id: &ConstantId| constant_has(constant, *id, depth + 1, is);
+    is(&found)
+        || match found {
             Constant::Aggregate(elements) => elements.iter().any(part),
             Constant::Gep(gep) => gep.operands.iter().any(part),
             Constant::Cast { value, .. } => part(&value),
@@ -265,5 +282,4 @@ impl<'b> Flow<'b> {
             Constant::ShuffleVector { left, right, .. } => part(&left) || part(&right),
             _ => false,
         }
-    }
 }

@@ -89,7 +89,8 @@ fn a_thread_inside_an_old_version_is_pending_until_it_leaves() {
     let new = object("waits2", "int waits(int fd) { return -1; }");
     let redefined = engine.redefine_from_object(&["waits"], &new).unwrap();
     assert_eq!(call(&engine, "waits", ends[0]), -1, "a new call has the new meaning");
-    let pending = redefined.pending();
+    // What may be there unseen: children of other tests run on this memory until they start their programs.
+    let pending: Vec<_> = redefined.pending().into_iter().filter(|pending| pending.seen).collect();
     assert_eq!(pending.len(), 1, "{pending:?}");
     assert_eq!((pending[0].function.as_str(), pending[0].number), ("waits", 1));
     assert!(!redefined.wait(Duration::from_millis(1)));
