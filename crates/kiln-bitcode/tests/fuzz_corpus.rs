@@ -1,6 +1,6 @@
 //! Damaged bitcode is refused or read, and what is read can be walked: nothing panics, hangs or takes much memory.
 //!
-//! A fixed number of seeded mutations; `examples/fuzz.rs` runs as many as one likes, `fuzz/fuzz_targets/bitcode.rs`
+//! A fixed number of seeded mutations; `examples/fuzz_bitcode.rs` runs as many as one likes, `fuzz/fuzz_targets/bitcode.rs`
 //! under libFuzzer.
 
 #[path = "support/mutate.rs"]

@@ -12,6 +12,8 @@ use kiln_bitcode::{
     Opcode, TextId, ThreadLocal, Type, TypeId, ValueId,
 };
 
+use crate::process::signals::Blocked;
+
 /// A meaning.
 pub(crate) type Digest = [u8; 32];
 
@@ -36,6 +38,37 @@ impl Hasher {
     fn finish(&self) -> Digest {
         *blake3::hash(&self.0).as_bytes()
     }
+}
+
+/// From so many functions on, a second thread takes half of them.
+const FEW: usize = 256;
+
+/// The meanings of `functions`, in their order.
+pub(crate) fn digests(
+    module: &Module,
+    bytes: &[u8],
+    functions: &[FunctionId],
+) -> Result<Vec<Digest>, kiln_bitcode::Error> {
+    let all = |functions: &[FunctionId]| -> Result<Vec<Digest>, kiln_bitcode::Error> {
+        let mut digester = Digester::new(module, bytes);
+        functions.iter().map(|function| digester.function(*function)).collect()
+    };
+    if functions.len() < FEW {
+        return all(functions);
+    }
+    let (first, second) = functions.split_at(functions.len() / 2);
+    // The thread inherits the mask: the program's signals are not ours.
+    let blocked = Blocked::all();
+    std::thread::scope(|scope| {
+        let helper = std::thread::Builder::new().spawn_scoped(scope, || all(second));
+        drop(blocked);
+        let mut digests = all(first)?;
+        digests.extend(match helper {
+            Ok(helper) => helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            Err(_) => all(second)?,
+        });
+        Ok(digests)
+    })
 }
 
 /// Digests of one module's functions, types and constants.
@@ -65,11 +98,6 @@ impl<'m> Digester<'m> {
             groups: HashMap::new(),
             open: Vec::new(),
         }
-    }
-
-    /// The meanings of `functions`, in their order.
-    pub(crate) fn functions(&mut self, functions: &[FunctionId]) -> Result<Vec<Digest>, kiln_bitcode::Error> {
-        functions.iter().map(|function| self.function(*function)).collect()
     }
 
     /// The meaning of a function with a body.

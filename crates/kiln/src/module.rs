@@ -9,7 +9,7 @@ use kiln_dispatch::FunctionIndex;
 use kiln_link::External;
 use kiln_remote::ModuleId;
 
-use crate::digest::{Digest, Digester};
+use crate::digest::{Digest, digests};
 
 /// What references to one id bind to; unset until somebody asks (names outside the module) or until the version that owns
 /// it is installed (constants that hold label addresses).
@@ -99,7 +99,7 @@ impl LoadedModule {
         let digests = match self.digests.get() {
             Some(digests) => digests,
             None => {
-                let made = Digester::new(&self.bitcode, self.bytes).functions(&self.defined)?;
+                let made = digests(&self.bitcode, self.bytes, &self.defined)?;
                 self.digests.get_or_init(|| made)
             }
         };

@@ -1,4 +1,4 @@
-//! Damage to files: the generator of the fuzz test and of `examples/fuzz.rs`.
+//! Damage to files: the generator of the fuzz test and of `examples/fuzz_bitcode.rs`.
 
 /// A plain pseudo-random generator (SplitMix64, Steele et al. 2014).
 pub(crate) struct Random(pub(crate) u64);

@@ -1,4 +1,4 @@
-//! Reads randomly damaged bitcode: `fuzz [-n EXECUTIONS] [-s SEED] FILE…`, with a plain generator and stable Rust.
+//! Reads randomly damaged bitcode: `fuzz_bitcode [-n EXECUTIONS] [-s SEED] FILE…`, with a plain generator and stable Rust.
 //!
 //! Every other execution damages one function body instead of the file. Panics are the only failure. Each execution
 //! depends on its seed only, so that one that panicked can be repeated alone.

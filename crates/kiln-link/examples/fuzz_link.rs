@@ -1,5 +1,5 @@
 //! Mutates the files of a directory and links the results, without end to the imagination of a coverage-guided fuzzer
-//! but on stable Rust: `fuzz DIRECTORY [EXECUTIONS [SEED]]`.
+//! but on stable Rust: `fuzz_link DIRECTORY [EXECUTIONS [SEED]]`.
 //!
 //! A panic ends the program and leaves the input in `crash-SEED-N` beside it.
 
