@@ -79,13 +79,15 @@ impl Engine {
         let thread = std::thread::Builder::new().name("kiln-watch".to_owned());
         let spawned = thread.spawn(move || {
             // While nobody waits.
-            watched.iter().for_each(|watched| engine.inner().prepare_comparison(&watched.file.display().to_string()));
+            let prepare = |file: &Path| engine.inner().prepare_comparison(&file.display().to_string());
+            watched.iter().for_each(|watched| prepare(&watched.file));
             let mut looks = 0u32;
             loop {
                 std::thread::sleep(INTERVAL);
                 for watched in &mut watched {
                     if let Some(event) = look(&engine, watched) {
                         report(&event);
+                        prepare(&watched.file);
                     }
                 }
                 looks = looks.wrapping_add(1);
