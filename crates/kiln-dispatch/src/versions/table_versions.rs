@@ -13,7 +13,7 @@ use crate::state;
 use crate::sync::Ordering;
 use crate::table::FunctionTable;
 use crate::versions::plan::{self, Change, Closing, Plan, Settle};
-use crate::versions::store::{self, Store};
+use crate::versions::store::{self, Store, Version};
 
 /// A compiled body in a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,13 @@ pub struct RetiredVersion {
     pub start: ExecutorAddr,
     /// How many.
     pub bytes: u64,
+}
+
+impl From<&Version> for RetiredVersion {
+    fn from(version: &Version) -> Self {
+        let &Version { function, number, start, bytes, .. } = version;
+        Self { function, number, start: ExecutorAddr::new(start), bytes }
+    }
 }
 
 /// What an install did.
@@ -313,9 +320,7 @@ impl Versions {
     #[must_use]
     pub fn current(&self, function: FunctionIndex) -> Option<RetiredVersion> {
         let state = self.lock();
-        let version = state.store.current(function)?;
-        let (start, bytes) = (ExecutorAddr::new(version.start), version.bytes);
-        Some(RetiredVersion { function, number: version.number, start, bytes })
+        Some(state.store.current(function)?.into())
     }
 
     /// Keeps the memory of the unit that holds the current version of `function`, and says which that is.
@@ -324,8 +329,7 @@ impl Versions {
         let mut state = self.lock();
         let version = *state.store.current(function)?;
         state.store.units.get_mut(version.unit).pins += 1;
-        let (start, bytes) = (ExecutorAddr::new(version.start), version.bytes);
-        Some((Pin(version.unit), RetiredVersion { function, number: version.number, start, bytes }))
+        Some((Pin(version.unit), (&version).into()))
     }
 
     /// Takes the code away that saw the body of one of `functions`; these keep theirs.
@@ -455,9 +459,9 @@ impl Versions {
     }
 
     pub(super) fn retire(&self, store: &mut Store, version: u32) -> RetiredVersion {
-        let v = *store.versions.get(version);
+        let retired = store.versions.get(version).into();
         store.retire(version);
-        RetiredVersion { function: v.function, number: v.number, start: ExecutorAddr::new(v.start), bytes: v.bytes }
+        retired
     }
 }
 
