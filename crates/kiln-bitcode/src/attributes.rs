@@ -212,6 +212,15 @@ pub struct AttributeListId(
     pub(crate) u32,
 );
 
+impl AttributeListId {
+    /// Its place in [`Module::attribute_lists`](crate::Module::attribute_lists).
+    #[inline]
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// All attributes of a function, or of a call, or of a global: [`Module::attributes`](crate::Module::attributes).
 #[derive(Clone, Copy, Debug)]
 pub struct AttributeList<'m> {

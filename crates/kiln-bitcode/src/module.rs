@@ -325,6 +325,12 @@ impl Module {
         }
     }
 
+    /// All lists of attributes by [`AttributeListId::index`], the empty one first.
+    pub fn attribute_lists(&self) -> impl Iterator<Item = AttributeList<'_>> {
+        std::iter::once(self.attributes.none())
+            .chain((0..self.attributes.len()).map(|index| self.attributes.list(index)))
+    }
+
     /// Ids and names of the kinds of metadata.
     #[must_use]
     pub fn metadata_kinds(&self) -> &[MetadataKind] {

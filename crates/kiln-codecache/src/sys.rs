@@ -54,7 +54,10 @@ pub(crate) unsafe fn map_twice(working: usize, executor: usize, code: usize, byt
     // SAFETY: the contract of this function; no byte is written before the second view has its rights.
     unsafe {
         map_over(working, bytes, MapFlags::SHARED)?;
-        duplicate_over(working, executor, bytes)?;
+        if duplicate_over(working, executor, bytes).is_err() {
+            // Under valgrind, which does not know this use of mremap.
+            return map_file_twice(working, executor, code, bytes);
+        }
         match protect(executor, code, Protection::ReadExecute) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 map_file_twice(working, executor, code, bytes)

@@ -1,5 +1,5 @@
 //! What taking over another generation of a module costs, and where the time goes when nearly nothing differs:
-//! `cargo run --release -p kiln --example update_cost -- OLD.bc NEW.bc`
+//! `cargo run --release -p kiln --example update_cost -- OLD.bc NEW.bc [TIMES]`
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -7,16 +7,19 @@ use std::time::Instant;
 use kiln::{Engine, Input, Options};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [old, new] = &files[..] else { return Err("two bitcode files are wanted".into()) };
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(old), Some(new)) = (arguments.next().map(PathBuf::from), arguments.next().map(PathBuf::from)) else {
+        return Err("two bitcode files are wanted".into());
+    };
+    let rounds: usize = arguments.next().and_then(|count| count.to_str()?.parse().ok()).unwrap_or(7).max(1);
     let name = old.display().to_string();
     let mut times = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..rounds {
         // A new engine each time: what is found out about a generation is kept.
         let engine = Engine::new(Options::default())?;
         engine.load(&[Input::File(old.clone())])?;
         // There and back: what the two mean is known then, as a watching thread finds it out while nobody waits.
-        for file in [new, old] {
+        for file in [&new, &old] {
             engine.update(&name, &Input::File(file.clone()))?;
         }
         let begin = Instant::now();

@@ -1,6 +1,7 @@
 //! The engine: what is loaded, where it lies, and how it starts and ends.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +22,7 @@ use crate::function::{Function, Signature};
 use crate::handle::Owners;
 use crate::history::History;
 use crate::input::Input;
+use crate::lineage::Lineage;
 use crate::module::LoadedModule;
 use crate::options::{Options, PerfFormat};
 use crate::process::fork::{self, Forking};
@@ -71,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) owners: Owners,
     pub(crate) last_reclaimed: Mutex<Reclaimed>,
     session: Mutex<Session>,
+    /// By the first generation; there is one once a second generation was compared.
+    lineages: Mutex<HashMap<ModuleId, Lineage>>,
     modules: RwLock<Vec<&'static LoadedModule>>,
     table: OnceLock<&'static FunctionTable>,
     versions: OnceLock<Versions>,
@@ -147,6 +151,7 @@ impl Engine {
             owners: Owners::default(),
             last_reclaimed: Mutex::default(),
             session: Mutex::default(),
+            lineages: Mutex::default(),
             modules: RwLock::default(),
             table: OnceLock::new(),
             versions: OnceLock::new(),
@@ -277,6 +282,10 @@ impl Inner {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn lineages(&self) -> MutexGuard<'_, HashMap<ModuleId, Lineage>> {
+        self.lineages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn phases(&self) -> MutexGuard<'_, Phases> {
         self.phases.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -368,6 +377,7 @@ fn describe(address: ExecutorAddr) -> Option<String> {
 /// Every lock of the engine, held by a thread that forks.
 struct Guards {
     _modules: RwLockWriteGuard<'static, Vec<&'static LoadedModule>>,
+    _lineages: MutexGuard<'static, HashMap<ModuleId, Lineage>>,
     _session: MutexGuard<'static, Session>,
     _baseline: MutexGuard<'static, baseline::State>,
     reclamation: MutexGuard<'static, Reclamation>,
@@ -390,6 +400,7 @@ impl Forking for Inner {
         let inner: &'static Inner = FIRST.get().expect("only the first engine is registered");
         // In the order in which a compile takes them.
         let guards = Guards {
+            _lineages: inner.lineages(),
             compiler: inner.compiler.lock(),
             _modules: inner.modules(),
             _session: inner.session(),

@@ -5,20 +5,22 @@
 //! nobody else sees by content. What is known keeps its stub or address, and its value; what is new gets its own.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use kiln_abi::{FunctionId, GlobalId};
-use kiln_bitcode::{GlobalRef, Linkage};
+use kiln_bitcode::Linkage;
 use kiln_codecache::Records;
 use kiln_dispatch::{FunctionIndex, Mode};
 use kiln_link::{External, Link, Scope, TlsPlacement};
-use kiln_remote::Neighbours;
+use kiln_remote::{ModuleId, Neighbours};
 
 use crate::compiler::Job;
-use crate::digest::{Digest, Digester, is_matched_by_content};
+use crate::digest::{Digest, Tables, is_matched_by_content, types};
 use crate::engine::{Engine, Inner};
 use crate::error::Error;
 use crate::input::Input;
 use crate::labels;
+use crate::lineage::Lineage;
 use crate::load::{self, LoadScope, Opened};
 use crate::migration::{self, Migration, Moved};
 use crate::module::LoadedModule;
@@ -122,18 +124,20 @@ fn update(
     let generation = Generation::load(inner, parent, input)?;
     let module = generation.module;
     let moved = generation.migrate(migrate)?;
-    let mut comparison = Comparison::new(module);
-    let mut opaque: HashMap<u32, Vec<FunctionId>> = HashMap::new();
+    let broken = |source| Error::Bitcode { name: module.name.clone(), source };
+    if let Some(older) = generation.same_tables {
+        module.learn_from(older).map_err(broken)?;
+    }
+    let mut opaque: HashMap<u32, HashSet<FunctionId>> = HashMap::new();
     let mut changed = Vec::new();
     let mut unchanged = 0;
     for (function, index) in &generation.known {
         let Some((before, id)) = inner.function_at(*index) else { continue };
-        let opaque = opaque.entry(before.id.0).or_insert_with(|| inner.history().opaque(before.id));
+        let opaque =
+            opaque.entry(before.id.0).or_insert_with(|| inner.history().opaque(before.id).into_iter().collect());
         let same = !opaque.contains(&id)
             && (moved.is_empty() || !migration::names_any(module, *function, &moved))
-            && comparison
-                .is_same(before, id, *function)
-                .map_err(|source| Error::Bitcode { name: module.name.clone(), source })?;
+            && before.digest(id).map_err(broken)? == module.digest(*function).map_err(broken)?;
         if same {
             unchanged += 1;
         } else {
@@ -153,55 +157,30 @@ fn update(
     Ok(Update { redefined, added, removed, unchanged })
 }
 
-/// Finds the functions of a module that mean something else than in earlier generations.
-struct Comparison {
-    module: &'static LoadedModule,
-    digester: Digester<'static>,
-    /// Earlier generations whose numbers for everything are the same, and what tells their functions apart.
-    same_tables: HashMap<u32, Option<Digester<'static>>>,
-}
-
-impl Comparison {
-    fn new(module: &'static LoadedModule) -> Self {
-        Self { module, digester: Digester::new(&module.bitcode, module.bytes), same_tables: HashMap::new() }
-    }
-
-    /// Whether `function` means what `id` of `before` means. Most edits leave all tables as they are: then equal bits mean
-    /// the same, and only what differs is looked into.
-    fn is_same(
-        &mut self,
-        before: &'static LoadedModule,
-        id: FunctionId,
-        function: FunctionId,
-    ) -> Result<bool, kiln_bitcode::Error> {
-        let module = self.module;
-        let tables = self.same_tables.entry(before.id.0).or_insert_with(|| {
-            let same = module.bitcode.has_tables_of(&before.bitcode);
-            same.then(|| Digester::new(&before.bitcode, before.bytes))
-        });
-        let Some(older) = tables else { return Ok(before.digest(id)? == module.digest(function)?) };
-        let bits = |module: &LoadedModule, function| {
-            let range = module.bitcode.body_range(module.bytes, function)?;
-            module.bytes.get(range)
-        };
-        let same_bits = id == function && bits(before, id).is_some_and(|old| Some(old) == bits(module, function));
-        Ok(same_bits || older.function(id)? == self.digester.function(function)?)
-    }
-}
-
 /// Refuses if old code of one of `functions` may have left addresses of its labels behind.
 fn check_labels(inner: &Inner, module: &LoadedModule, functions: &[FunctionId]) -> Result<(), Error> {
     functions.iter().filter_map(|function| module.index_of(*function)).try_for_each(|index| inner.check_labels(index))
 }
 
 impl Inner {
-    /// Finds out what the functions of the module mean that was loaded from `name`, so that a comparison finds it known.
+    /// Finds out what the module means that was loaded from `name`, so that a comparison finds it known.
     pub(crate) fn prepare_comparison(&self, name: &str) {
-        let first = self.newest(name).and_then(|module| Some((module, *module.defined.first()?)));
-        if let Some((module, function)) = first {
+        if let Some(module) = self.newest(name) {
             // What is wrong with it shows when there is something to compare.
-            let _ = module.digest(function);
+            let _ = module.digests();
+            let _ = self.lineage_of(module);
         }
+    }
+
+    /// Sees to it that there is a lineage of the generations of `module`.
+    fn lineage_of(&self, module: &LoadedModule) -> Result<(), kiln_bitcode::Error> {
+        if self.lineages().contains_key(&module.root) {
+            return Ok(());
+        }
+        let Some(root) = self.module(module.root) else { return Ok(()) };
+        let tables = root.tables()?;
+        self.lineages().entry(root.id).or_default().add(root, tables);
+        Ok(())
     }
 
     /// The newest generation of the module that was loaded from `name`.
@@ -211,9 +190,9 @@ impl Inner {
         modules.iter().rfind(|module| module.root == root).copied()
     }
 
-    /// All generations of a module, the newest first.
-    fn generations(&self, of: &LoadedModule) -> Vec<&'static LoadedModule> {
-        self.modules().iter().rev().filter(|module| module.root == of.root).copied().collect()
+    /// The newest generation of the source that `module` came from.
+    fn newest_of(&self, module: &'static LoadedModule) -> &'static LoadedModule {
+        self.modules().iter().rfind(|other| other.root == module.root).copied().unwrap_or(module)
     }
 
     /// Compiles `functions` of `module` and makes the result their current versions, all together.
@@ -248,41 +227,16 @@ struct Generation {
     known: HashMap<FunctionId, FunctionIndex>,
     /// Its variables that have another type than they had.
     moved: Vec<Moved>,
+    /// The generation before it, if numbers mean the same in both. Otherwise what they mean was found out.
+    same_tables: Option<&'static LoadedModule>,
 }
 
-/// What is known of earlier generations, by name or content.
-#[derive(Default)]
-struct Earlier {
-    functions: HashMap<Vec<u8>, (&'static LoadedModule, FunctionId)>,
-    variables: HashMap<Vec<u8>, (&'static LoadedModule, GlobalId)>,
-    constants: HashMap<Digest, External>,
-}
-
-impl Earlier {
-    fn of(generations: &[&'static LoadedModule]) -> Self {
-        let mut earlier = Earlier::default();
-        for module in generations {
-            let bitcode = &module.bitcode;
-            for function in &module.defined {
-                let name = bitcode.symbol_name(GlobalRef::Function(*function));
-                if is_local(bitcode.function(*function).symbol.linkage) && !name.is_empty() {
-                    earlier.functions.entry(name.to_vec()).or_insert((module, *function));
-                }
-            }
-            let mut digester = Digester::new(bitcode, module.bytes);
-            for (id, global) in (0u32..).map(GlobalId).zip(bitcode.globals()) {
-                if is_matched_by_content(bitcode, id) {
-                    if let Some(Some(bound)) = module.globals[id.0 as usize].get() {
-                        earlier.constants.entry(digester.content(id)).or_insert(*bound);
-                    }
-                } else if !global.is_declaration() {
-                    let name = bitcode.symbol_name(GlobalRef::Global(id));
-                    earlier.variables.entry(name.to_vec()).or_insert((module, id));
-                }
-            }
-        }
-        earlier
-    }
+/// What the numbers of a new module mean.
+enum Numbers<'n> {
+    /// What they mean in the generation before it.
+    As(&'static LoadedModule),
+    /// Something else.
+    Mean(&'n Tables, &'n Lineage),
 }
 
 impl Generation {
@@ -298,10 +252,23 @@ impl Generation {
         let (bytes, bitcode) = single.ok_or_else(|| {
             Error::Replace("functions are redefined by one bitcode module, IR file or source file at a time".to_owned())
         })?;
-        let generations = inner.generations(parent);
-        let earlier = Earlier::of(&generations);
-        let known = join_functions(inner, &earlier, &bitcode, bytes)?;
+        let broken = |source| Error::Bitcode { name: parent.name.clone(), source };
+        let older = inner.newest_of(parent);
+        let same_tables = bitcode.has_tables_of(&older.bitcode).then_some(older);
+        let tables = match same_tables {
+            Some(_) => None,
+            None => {
+                inner.lineage_of(parent).map_err(broken)?;
+                Some(Arc::new(Tables::new(&bitcode, bytes).map_err(broken)?))
+            }
+        };
         let _blocked = Blocked::all();
+        let mut lineages = inner.lineages();
+        let numbers = match (same_tables, &tables) {
+            (None, Some(tables)) => Numbers::Mean(tables, lineages.entry(parent.root).or_default()),
+            (older, _) => Numbers::As(older.unwrap_or(parent)),
+        };
+        let known = join_functions(inner, &numbers, &bitcode)?;
         let id = inner.compiler.add_module(bytes);
         let module = LoadedModule::new(
             parent.name.clone(),
@@ -313,13 +280,17 @@ impl Generation {
         );
         let mut module = module.map_err(Error::Stubs)?;
         module.root = parent.root;
-        let moved = join_globals(inner, &earlier, &module);
+        let moved = join_globals(inner, &numbers, &module);
+        drop(lineages);
         if let Some(fixed) = moved.iter().find(|moved| !moved.can_be_moved(inner, &module)) {
             return Err(fixed.migration.refused());
         }
+        if let Some(tables) = tables {
+            module.know(tables);
+        }
         let module: &'static LoadedModule = Box::leak(Box::new(module));
         lay_out(inner, module)?;
-        Ok(Self { module, known, moved })
+        Ok(Self { module, known, moved, same_tables })
     }
 
     /// Has the client move the values of variables whose types differ, and says which they are.
@@ -353,6 +324,9 @@ impl Generation {
     /// Makes the module part of the session: its new functions can be called.
     fn admit(&self, inner: &Inner) {
         inner.modules().push(self.module);
+        if let (None, Ok(tables)) = (self.same_tables, self.module.tables()) {
+            inner.lineages().entry(self.module.root).or_default().add(self.module, tables);
+        }
         let mut session = inner.session();
         let bitcode = &self.module.bitcode;
         for function in &self.module.defined {
@@ -378,50 +352,52 @@ pub(crate) fn is_local(linkage: Linkage) -> bool {
 /// Which functions of the new module exist; refuses those whose types differ.
 fn join_functions(
     inner: &Inner,
-    earlier: &Earlier,
+    numbers: &Numbers<'_>,
     bitcode: &kiln_bitcode::Module,
-    bytes: &[u8],
 ) -> Result<HashMap<FunctionId, FunctionIndex>, Error> {
-    let mut known = HashMap::new();
-    let mut digester = Digester::new(bitcode, bytes);
-    let mut older: HashMap<u32, Digester<'static>> = HashMap::new();
+    let mut known = HashMap::with_capacity(bitcode.functions().len());
+    let mut others: HashMap<ModuleId, Vec<Digest>> = HashMap::new();
+    let mut own = None;
     for (id, function) in (0u32..).map(FunctionId).zip(bitcode.functions()) {
-        let linkage = function.symbol.linkage;
+        let (linkage, ty) = (function.symbol.linkage, function.symbol.value_type);
         if function.is_declaration() || linkage == Linkage::AvailableExternally {
             continue;
         }
         let name = bitcode.str(function.symbol.name);
-        let text = String::from_utf8_lossy(name);
-        let (index, before) = if is_local(linkage) {
-            let Some((module, old)) = earlier.functions.get(name) else { continue };
-            let Some(index) = module.index_of(*old) else { continue };
-            (index, Some((*module, *old)))
-        } else {
-            let Some(index) = inner.stub_named(&text) else { continue };
-            (index, inner.function_at(index))
+        let found = match numbers {
+            _ if !is_local(linkage) => inner.stub_of(name),
+            Numbers::As(older) => older.index_of(id),
+            Numbers::Mean(_, lineage) => lineage.function(name),
         };
-        if let Some((module, old)) = before {
-            let old_type = module.bitcode.function(old).symbol.value_type;
-            let older = older.entry(module.id.0).or_insert_with(|| Digester::new(&module.bitcode, module.bytes));
-            if older.ty(old_type) != digester.ty(function.symbol.value_type) {
-                return Err(Error::SignatureChanged {
-                    name: text.into_owned(),
-                    old: crate::signature::describe(&module.bitcode, old_type),
-                    new: crate::signature::describe(bitcode, function.symbol.value_type),
-                });
-            }
-        }
+        let Some(index) = found else { continue };
         known.insert(id, index);
+        let has_type_it_had = match numbers {
+            Numbers::As(older) => (older.index_of(id) == Some(index)).then_some(true),
+            Numbers::Mean(tables, lineage) => lineage.signature(index).map(|signature| signature == tables.ty(ty)),
+        };
+        if has_type_it_had == Some(true) {
+            continue;
+        }
+        // Another module's, or a change that is to be shown.
+        let Some((module, old)) = inner.function_at(index) else { continue };
+        let old_type = module.bitcode.function(old).symbol.value_type;
+        let other = others.entry(module.id).or_insert_with(|| types(&module.bitcode));
+        let own = own.get_or_insert_with(|| types(bitcode));
+        if other[old_type.0 as usize] != own[ty.0 as usize] {
+            return Err(Error::SignatureChanged {
+                name: String::from_utf8_lossy(name).into_owned(),
+                old: crate::signature::describe(&module.bitcode, old_type),
+                new: crate::signature::describe(bitcode, ty),
+            });
+        }
     }
     Ok(known)
 }
 
 /// Binds the globals of the new module that exist; returns variables whose types differ.
-fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Vec<Moved> {
+fn join_globals(inner: &Inner, numbers: &Numbers<'_>, module: &LoadedModule) -> Vec<Moved> {
     let mut moved = Vec::new();
     let bitcode = &module.bitcode;
-    let mut digester = Digester::new(bitcode, module.bytes);
-    let mut older: HashMap<u32, Digester<'static>> = HashMap::new();
     for (id, global) in (0u32..).map(GlobalId).zip(bitcode.globals()) {
         let cell = &module.globals[id.0 as usize];
         let name = bitcode.str(global.symbol.name);
@@ -432,28 +408,23 @@ fn join_globals(inner: &Inner, earlier: &Earlier, module: &LoadedModule) -> Vec<
         if skip {
             continue;
         }
-        if is_matched_by_content(bitcode, id) {
-            if let Some(bound) = earlier.constants.get(&digester.content(id)) {
-                let _ = cell.set(Some(*bound));
+        let is_local = is_local(global.symbol.linkage);
+        let by_content = is_matched_by_content(bitcode, id);
+        let bound = match numbers {
+            _ if !is_local => inner.session().definition(name),
+            Numbers::As(older) => older.globals[id.0 as usize].get().copied().flatten(),
+            Numbers::Mean(tables, lineage) if by_content => {
+                tables.content(id).and_then(|content| lineage.constant(content))
             }
-            continue;
-        }
-        let before = earlier.variables.get(name);
-        let bound = match before {
-            Some((old, old_id)) if is_local(global.symbol.linkage) => {
-                old.globals[old_id.0 as usize].get().copied().flatten()
-            }
-            _ if is_local(global.symbol.linkage) => None,
-            _ => inner.session().definition(name),
+            Numbers::Mean(_, lineage) => lineage.variable(name).map(|variable| variable.bound),
         };
         let Some(bound) = bound else { continue };
-        if let Some((old, old_id)) = before {
-            let old_type = old.bitcode.global(*old_id).symbol.value_type;
-            let older = older.entry(old.id.0).or_insert_with(|| Digester::new(&old.bitcode, old.bytes));
-            if older.ty(old_type) != digester.ty(global.symbol.value_type) {
-                moved.push(Moved::new(module, id, (*old, *old_id), bound));
-                continue;
-            }
+        if let (Numbers::Mean(tables, lineage), false) = (numbers, by_content)
+            && let Some(before) = lineage.variable(name)
+            && (before.ty != tables.ty(global.symbol.value_type) || before.is_constant && !global.is_constant)
+        {
+            moved.push(Moved::new(module, id, before, bound));
+            continue;
         }
         let _ = cell.set(Some(bound));
     }

@@ -34,6 +34,7 @@ mod input;
 mod inspect;
 mod labels;
 mod limit;
+mod lineage;
 mod lines;
 mod load;
 mod migration;

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
-use kiln_bitcode::{Body, Constant, ConstantId, GlobalRef, ThreadLocal, ValueId};
+use kiln_bitcode::{Body, Constant, ConstantId, GlobalRef, Module, ThreadLocal, ValueId};
 use kiln_link::External;
 
 use crate::digest::is_value;
 use crate::engine::Inner;
 use crate::error::Error;
 use crate::labels::constant_has;
+use crate::lineage::Variable;
 use crate::module::LoadedModule;
 
 /// A variable of the program that an update gives another type, and with it another place. The client moves its value.
@@ -53,22 +54,14 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    /// A variable whose value was bound to `old`.
-    pub(crate) fn new(
-        module: &LoadedModule,
-        global: GlobalId,
-        before: (&'static LoadedModule, GlobalId),
-        old: External,
-    ) -> Self {
-        let layout = |module: &LoadedModule, global, address| {
-            let ty = module.bitcode.global(global).symbol.value_type;
-            let bytes = module.bitcode.layout_of(ty).map_or(0, |layout| layout.size);
-            VariableLayout { address, bytes, ty: crate::signature::describe(&module.bitcode, ty) }
-        };
+    /// A variable of `module` that was `before`.
+    pub(crate) fn new(module: &LoadedModule, global: GlobalId, before: &Variable, old: External) -> Self {
+        let (bytes, ty) = layout_of(&module.bitcode, global);
         let name = String::from_utf8_lossy(module.bitcode.symbol_name(GlobalRef::Global(global))).into_owned();
         let nowhere = ExecutorAddr::new(0);
-        let old = layout(before.0, before.1, old.address().unwrap_or(nowhere));
-        Self { global, migration: Migration { name, old, new: layout(module, global, nowhere) } }
+        let address = old.address().unwrap_or(nowhere);
+        let old = VariableLayout { address, bytes: before.bytes, ty: before.described.clone() };
+        Self { global, migration: Migration { name, old, new: VariableLayout { address: nowhere, bytes, ty } } }
     }
 
     /// Whether a client can move it: not where each thread has its own, nor where another module or an initial value refers to
@@ -91,6 +84,15 @@ impl Moved {
             && !is_pointed_at
             && (is_local || !inner.modules().iter().any(|other| refers(other)))
     }
+}
+
+/// The size of a variable, and its type as IR.
+pub(crate) fn layout_of(module: &Module, global: GlobalId) -> (u64, String) {
+    let global = module.global(global);
+    let ty = global.symbol.value_type;
+    let writable = if global.is_constant { "constant " } else { "" };
+    let bytes = module.layout_of(ty).map_or(0, |layout| layout.size);
+    (bytes, format!("{writable}{}", crate::signature::describe(module, ty)))
 }
 
 fn is_one_of(globals: &HashSet<GlobalId>) -> impl Fn(&Constant<'_>) -> bool {

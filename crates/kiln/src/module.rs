@@ -1,6 +1,6 @@
 //! A bitcode module of the session: what each of its ids is bound to.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, symbol};
 use kiln_baseline::data::TablePointer;
@@ -9,7 +9,7 @@ use kiln_dispatch::FunctionIndex;
 use kiln_link::External;
 use kiln_remote::ModuleId;
 
-use crate::digest::{Digest, digests};
+use crate::digest::{Digest, Tables, digests};
 
 /// What references to one id bind to; unset until somebody asks (names outside the module) or until the version that owns
 /// it is installed (constants that hold label addresses).
@@ -42,7 +42,9 @@ pub(crate) struct LoadedModule {
     pub(crate) table_pointers: OnceLock<Vec<TablePointer>>,
     /// Whether objects of this module hold line tables; known once there is one.
     pub(crate) has_lines: OnceLock<bool>,
-    /// What the functions in `defined` mean; known once another generation was compared with it.
+    /// What its types and constants mean; known once another generation was compared with it.
+    tables: OnceLock<Arc<Tables>>,
+    /// What the functions in `defined` mean; likewise.
     digests: OnceLock<Vec<Digest>>,
 }
 
@@ -80,6 +82,7 @@ impl LoadedModule {
             aliases: unbound(bitcode.aliases().len()),
             table_pointers: OnceLock::new(),
             has_lines: OnceLock::new(),
+            tables: OnceLock::new(),
             digests: OnceLock::new(),
             name,
             bytes,
@@ -94,17 +97,51 @@ impl LoadedModule {
         })
     }
 
+    /// What its types and constants mean is known already.
+    pub(crate) fn know(&self, tables: Arc<Tables>) {
+        let _ = self.tables.set(tables);
+    }
+
+    /// What its types and constants mean.
+    pub(crate) fn tables(&self) -> Result<&Arc<Tables>, kiln_bitcode::Error> {
+        if let Some(tables) = self.tables.get() {
+            return Ok(tables);
+        }
+        let made = Tables::new(&self.bitcode, self.bytes)?;
+        Ok(self.tables.get_or_init(|| Arc::new(made)))
+    }
+
+    /// What the functions in `defined` mean.
+    pub(crate) fn digests(&self) -> Result<&[Digest], kiln_bitcode::Error> {
+        if let Some(digests) = self.digests.get() {
+            return Ok(digests);
+        }
+        let made = digests(self.tables()?, &self.bitcode, self.bytes, &self.defined)?;
+        Ok(self.digests.get_or_init(|| made))
+    }
+
     /// What a function with a body means.
     pub(crate) fn digest(&self, function: FunctionId) -> Result<Digest, kiln_bitcode::Error> {
-        let digests = match self.digests.get() {
-            Some(digests) => digests,
-            None => {
-                let made = digests(&self.bitcode, self.bytes, &self.defined)?;
-                self.digests.get_or_init(|| made)
-            }
-        };
         let position = self.defined.binary_search(&function).expect("a function with a body");
-        Ok(digests[position])
+        Ok(self.digests()?[position])
+    }
+
+    /// Finds out what everything means with the help of `older`, all of whose [tables are the
+    /// same](kiln_bitcode::Module::has_tables_of): two bodies of the same bits mean the same then.
+    pub(crate) fn learn_from(&self, older: &LoadedModule) -> Result<(), kiln_bitcode::Error> {
+        let tables = older.tables()?;
+        let mut meanings = older.digests()?.to_vec();
+        let bits =
+            |module: &LoadedModule, function| module.bytes.get(module.bitcode.body_range(module.bytes, function)?);
+        let differs = |function: FunctionId| bits(self, function).is_none_or(|own| bits(older, function) != Some(own));
+        let positions: Vec<_> = (0..self.defined.len()).filter(|at| differs(self.defined[*at])).collect();
+        let functions: Vec<_> = positions.iter().map(|at| self.defined[*at]).collect();
+        for (at, digest) in positions.into_iter().zip(digests(tables, &self.bitcode, self.bytes, &functions)?) {
+            meanings[at] = digest;
+        }
+        let _ = self.tables.set(tables.clone());
+        let _ = self.digests.set(meanings);
+        Ok(())
     }
 
     /// The function at `index` of the function table, if it is one of this module's with a body.

@@ -212,7 +212,12 @@ impl Inner {
 
     /// The function whose stub the session knows by `name`.
     pub(crate) fn stub_named(&self, name: &str) -> Option<FunctionIndex> {
-        let address = self.session().definition(name.as_bytes()).and_then(External::address)?;
+        self.stub_of(name.as_bytes())
+    }
+
+    /// The same for a name that need not be text.
+    pub(crate) fn stub_of(&self, name: &[u8]) -> Option<FunctionIndex> {
+        let address = self.session().definition(name).and_then(External::address)?;
         self.table().index_of(address)
     }
 
