@@ -11,7 +11,7 @@ use std::time::Duration;
 use kiln_abi::ExecutorAddr;
 use kiln_abi::symbol::{Id, parse};
 use kiln_baseline::data::{Stubs, module_data};
-use kiln_baseline::{CompileError, Compiler};
+use kiln_baseline::{CompileError, Compiler, LineTable};
 use kiln_bitcode::{AliasId, AliasKind, FunctionId, GlobalRef, Linkage, Module};
 use kiln_link::{Binding, Content, Graph, SectionKind, SymbolKind, SymbolPlace};
 use object::write::{Object, Relocation, SectionId, StandardSection, Symbol, SymbolId, SymbolSection};
@@ -229,6 +229,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut names = Vec::new();
     let mut best = Duration::MAX;
     let mut graphs = Vec::new();
+    let (mut rows, mut table_bytes) = (0, 0);
     for round in 0..repeat {
         graphs.clear();
         names.clear();
@@ -252,6 +253,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                     instructions += u64::from(code.instructions);
                     // Kept once: a program's engine keeps none.
                     if round + 1 == repeat {
+                        rows += code.lines.as_ref().map_or(0, |lines| lines.rows().count());
+                        table_bytes += code.lines.as_ref().map_or(0, LineTable::size);
                         graphs.push(code.graph);
                     }
                 }
@@ -281,6 +284,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         f64::from(done) * 100.0 / f64::from(total.max(1)),
         best.as_nanos() as f64 / instructions.max(1) as f64,
     );
+    if rows > 0 {
+        println!("{rows} rows of line tables in {table_bytes} bytes");
+    }
     let mut sorted: Vec<_> = reasons.into_iter().collect();
     sorted.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     for (reason, (count, _)) in sorted.iter().take(40) {

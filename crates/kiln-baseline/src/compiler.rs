@@ -4,6 +4,7 @@ use kiln_bitcode::{Body, FunctionId, Module};
 use kiln_link::Graph;
 
 use crate::analysis::Analysis;
+use crate::lines::LineTable;
 use crate::x86_64;
 
 /// Compiles functions, one after the other, and keeps its memory between them.
@@ -23,6 +24,8 @@ pub struct Code {
     pub graph: Graph<'static>,
     /// Instructions of bitcode that it was made of.
     pub instructions: u32,
+    /// Where its code comes from, if the bitcode says.
+    pub lines: Option<LineTable>,
 }
 
 /// Why a function was not compiled.
@@ -85,6 +88,7 @@ impl Compiler {
         analysis.run(module, body, |call, operands| x86_64::call_kind(module, body, memory, call, operands));
         let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory)
             .map_err(|what| CompileError::Unsupported { what: *what })?;
-        Ok(Code { graph, instructions: self.body.instructions().len() as u32 })
+        let lines = self.memory.lines(&self.body);
+        Ok(Code { graph, instructions: self.body.instructions().len() as u32, lines })
     }
 }

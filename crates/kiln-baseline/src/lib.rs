@@ -17,7 +17,9 @@ mod compiler;
 pub mod data;
 mod error;
 mod evaluate;
+mod lines;
 mod x86_64;
 
 pub use compiler::{Code, CompileError, Compiler, Unsupported};
 pub use error::{Error, ErrorKind};
+pub use lines::LineTable;

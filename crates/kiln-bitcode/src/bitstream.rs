@@ -398,20 +398,23 @@ impl<'a> Block<'a> {
     }
 
     /// The content of the function block at `place` of `bytes`; `None` if those are too short.
-    pub(crate) fn body(bytes: &'a [u8], origin: Origin, place: BodyPlace) -> Option<Result<Self, Error>> {
-        let stream = bytes.get(origin.base..)?;
-        let mut cursor = Cursor::new(stream, origin.base);
-        let length = u64::from(place.length.get());
+    pub(crate) fn body(bytes: &'a [u8], origin: Origin, place: BlockPlace) -> Option<Result<Self, Error>> {
         if place.abbrev_width != 0 {
-            cursor.seek(length).ok()?;
-            let words = cursor.fixed(32).ok()?;
-            let cursor = cursor.inside(words * 32, BlockKind::FUNCTION).ok()?;
-            let abbrev_width = u32::from(place.abbrev_width);
-            return Some(Ok(Self { cursor, abbrev_width, shared: Arc::default(), local: Vec::new() }));
+            return Self::located(bytes, origin, place, BlockKind::FUNCTION).map(Ok);
         }
-        cursor.seek(length - 1).ok()?;
+        let mut cursor = Cursor::new(bytes.get(origin.base..)?, origin.base);
+        cursor.seek(u64::from(place.length.get()) - 1).ok()?;
         let file = Self { cursor, abbrev_width: origin.abbrev_width, shared: Arc::default(), local: Vec::new() };
         Some(file.into_body())
+    }
+
+    /// The content of the block of `kind` at `place` of `bytes`, which [`Block::skip_located`] found.
+    pub(crate) fn located(bytes: &'a [u8], origin: Origin, place: BlockPlace, kind: BlockKind) -> Option<Self> {
+        let mut cursor = Cursor::new(bytes.get(origin.base..)?, origin.base);
+        cursor.seek(u64::from(place.length.get())).ok()?;
+        let words = cursor.fixed(32).ok()?;
+        let cursor = cursor.inside(words * 32, kind).ok()?;
+        Some(Self { cursor, abbrev_width: u32::from(place.abbrev_width), shared: Arc::default(), local: Vec::new() })
     }
 
     /// The content of the function block that starts here.
@@ -426,6 +429,19 @@ impl<'a> Block<'a> {
     /// The same with the abbreviations that `info` has for blocks of `kind`.
     pub(crate) fn with_abbrevs_of(self, kind: BlockKind, info: &BlockInfo) -> Self {
         Self { shared: info.abbrevs(kind.0), ..self }
+    }
+
+    /// The same as a reader whose copies share all abbreviations that it knows.
+    pub(crate) fn with_shared_abbrevs(mut self) -> Self {
+        if !self.local.is_empty() {
+            Arc::make_mut(&mut self.shared).append(&mut self.local);
+        }
+        self
+    }
+
+    /// Bits that the id of a record takes.
+    pub(crate) fn id_bits(&self) -> u32 {
+        self.abbrev_width
     }
 
     /// Bits from here to the end of the block.
@@ -517,9 +533,9 @@ impl<'a> Block<'a> {
     }
 
     /// The same, and says where it lies.
-    pub(crate) fn skip_body(&mut self) -> Result<BodyPlace, Error> {
-        let (cursor, abbrev_width) = self.block_header(BlockKind::FUNCTION)?;
-        let place = BodyPlace::new(cursor.word() - 1, abbrev_width as u8);
+    pub(crate) fn skip_located(&mut self, kind: BlockKind) -> Result<BlockPlace, Error> {
+        let (cursor, abbrev_width) = self.block_header(kind)?;
+        let place = BlockPlace::new(cursor.word() - 1, abbrev_width as u8);
         place.ok_or_else(|| self.error(ErrorKind::Limit { what: "words of a file", limit: u64::from(u32::MAX) }))
     }
 
@@ -694,22 +710,22 @@ fn spread7(word: u64) -> [u8; 8] {
     eighths.to_le_bytes()
 }
 
-/// Where a function block lies.
+/// Where a block lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BodyPlace {
+pub(crate) struct BlockPlace {
     /// The word of the stream that holds the block's length: the last one of its header.
     length: NonZeroU32,
     /// Width of the block's abbreviation ids; 0 where only an index named the place, and nobody has looked there.
     abbrev_width: u8,
 }
 
-impl BodyPlace {
+impl BlockPlace {
     fn new(length: u64, abbrev_width: u8) -> Option<Self> {
         let length = u32::try_from(length).ok().and_then(NonZeroU32::new)?;
         Some(Self { length, abbrev_width })
     }
 
-    /// A block whose header starts at `word`, aligned.
+    /// A function block whose header starts at `word`, aligned.
     pub(crate) fn at(word: u64) -> Option<Self> {
         Self::new(word.checked_add(1)?, 0)
     }

@@ -394,6 +394,13 @@ impl Body {
         self.blocks[block.0 as usize]..self.blocks[block.0 as usize + 1]
     }
 
+    /// Whether a block begins behind instruction `before` and not behind `index`.
+    #[must_use]
+    pub fn begins_block(&self, before: u32, index: u32) -> bool {
+        let next = self.blocks.partition_point(|first| *first <= before);
+        index < before || self.blocks.get(next).is_some_and(|first| *first <= index)
+    }
+
     /// Instruction `index`.
     #[must_use]
     pub fn instruction(&self, index: u32) -> &Instruction {

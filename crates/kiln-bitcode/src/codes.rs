@@ -15,6 +15,7 @@ impl BlockKind {
     pub(crate) const FUNCTION: BlockKind = BlockKind(12);
     pub(crate) const IDENTIFICATION: BlockKind = BlockKind(13);
     pub(crate) const VALUE_SYMTAB: BlockKind = BlockKind(14);
+    pub(crate) const METADATA: BlockKind = BlockKind(15);
     pub(crate) const TYPE: BlockKind = BlockKind(17);
     pub(crate) const OPERAND_BUNDLE_TAGS: BlockKind = BlockKind(21);
     pub(crate) const METADATA_KIND: BlockKind = BlockKind(22);

@@ -43,7 +43,7 @@ impl<'a> Cursor<'a> {
 
     /// Next bit to read, counted from `bytes`.
     #[inline]
-    fn bit(&self) -> u64 {
+    pub(crate) fn bit(&self) -> u64 {
         self.next - u64::from(self.left)
     }
 

@@ -1,5 +1,5 @@
 use crate::attributes::AttributeListId;
-use crate::bitstream::{Block, BodyPlace};
+use crate::bitstream::{Block, BlockPlace};
 use crate::constant::ConstantId;
 use crate::error::{Error, ErrorKind};
 use crate::types::TypeId;
@@ -248,7 +248,7 @@ pub struct Function {
     /// Personality function.
     pub personality: Option<ConstantId>,
     /// Where the body lies in the input; `None` for a declaration.
-    pub(crate) body: Option<BodyPlace>,
+    pub(crate) body: Option<BlockPlace>,
 }
 
 impl Function {

@@ -13,7 +13,9 @@
 //! the block; memory stays within a small multiple of the input's size, and trees of types and constants are bounded
 //! in depth, so that recursion over them is safe.
 //!
-//! Not here: verification of what LLVM's verifier checks, upgrades, and metadata.
+//! Of metadata, [`DebugInfo`] reads what leads from an instruction to a line of the source, when somebody asks for it.
+//!
+//! Not here: verification of what LLVM's verifier checks, upgrades, and all other metadata.
 
 #![forbid(unsafe_code)]
 
@@ -27,11 +29,13 @@ mod codes;
 mod constant;
 mod constants;
 mod cursor;
+mod debug_info;
 mod error;
 mod file;
 mod global;
 mod instructions;
 mod layout;
+mod metadata;
 mod module;
 mod reader;
 mod rows;
@@ -44,6 +48,7 @@ pub use attributes::{
 pub use body::{BlockId, Body, Call, Instruction, Location, Opcode, Ordering, TailKind, ValueId};
 pub use body_rows::body_rows;
 pub use constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
+pub use debug_info::{DebugInfo, Frame, FunctionDebugInfo, SourceFile, Subprogram};
 pub use error::{Error, ErrorKind};
 pub use file::{Input, identify, parse, parse_static};
 pub use global::{

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kiln_abi::{FunctionId, GlobalId};
 
 use crate::attributes::{AttributeList, AttributeListId, AttributeTable};
-use crate::bitstream::{Block, BlockInfo, Origin};
+use crate::bitstream::{Block, BlockInfo, BlockPlace, Origin};
 use crate::body::Body;
 use crate::body_reader::read_body;
 use crate::classes::Classes;
@@ -47,6 +47,8 @@ pub struct Module {
     pub(crate) comdats: Vec<Comdat>,
     pub(crate) constants: Constants,
     pub(crate) block_addresses: BTreeMap<GlobalId, Labels>,
+    /// Where its metadata lies.
+    pub(crate) metadata: Option<BlockPlace>,
     pub(crate) metadata_kinds: Vec<MetadataKind>,
     pub(crate) bundle_tags: Vec<Box<[u8]>>,
     pub(crate) sync_scopes: Vec<Box<[u8]>>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kiln_abi::{FunctionId, GlobalId};
 
 use crate::attributes::{AttributeListId, AttributeTable};
-use crate::bitstream::{Block, BlockInfo, BodyPlace, Budget, Entry, Record, UNABBREV_RECORD, bytes_of};
+use crate::bitstream::{Block, BlockInfo, BlockPlace, Budget, Entry, Record, UNABBREV_RECORD, bytes_of};
 use crate::classes::Classes;
 use crate::codes::BlockKind;
 use crate::constant::{ConstantId, GlobalRef};
@@ -90,7 +90,9 @@ struct Reader<'a> {
     last_operand: Option<ConstantId>,
     /// Function records that announced a body, in order.
     defined: Vec<FunctionId>,
-    bodies: Vec<BodyPlace>,
+    bodies: Vec<BlockPlace>,
+    /// Where debug info is found when somebody asks.
+    metadata: Option<BlockPlace>,
     metadata_kinds: Vec<MetadataKind>,
     bundle_tags: Vec<Box<[u8]>>,
     sync_scopes: Vec<Box<[u8]>>,
@@ -127,6 +129,7 @@ impl<'a> Reader<'a> {
             last_operand: None,
             defined: Vec::new(),
             bodies: Vec::new(),
+            metadata: None,
             metadata_kinds: Vec::new(),
             bundle_tags: Vec::new(),
             sync_scopes: Vec::new(),
@@ -168,7 +171,7 @@ impl<'a> Reader<'a> {
                 if self.bodies.is_empty() && self.read_index(budget) {
                     return Ok(());
                 }
-                let body = self.block.skip_body()?;
+                let body = self.block.skip_located(kind)?;
                 self.bodies.push(body);
                 if self.bodies.len() > self.defined.len() {
                     return Err(self.body_count());
@@ -183,7 +186,11 @@ impl<'a> Reader<'a> {
             | BlockKind::METADATA_KIND
             | BlockKind::OPERAND_BUNDLE_TAGS
             | BlockKind::SYNC_SCOPE_NAMES => {}
-            // Metadata, value symbol table, use lists, summaries: skipped by their length word.
+            BlockKind::METADATA if self.metadata.is_none() => {
+                self.metadata = Some(self.block.skip_located(kind)?);
+                return Ok(());
+            }
+            // Value symbol table, use lists, summaries: skipped by their length word.
             _ => {
                 self.block.skip_block()?;
                 return Ok(());
@@ -584,7 +591,7 @@ impl<'a> Reader<'a> {
             if self.constants.global(value) != Some(GlobalRef::Function(next)) || !ordered {
                 return None;
             }
-            self.bodies.push(BodyPlace::at(word)?);
+            self.bodies.push(BlockPlace::at(word)?);
             last = word;
         }
         if self.bodies.len() != self.defined.len() {
@@ -637,6 +644,7 @@ impl<'a> Reader<'a> {
             comdats: self.comdats,
             constants: self.constants,
             block_addresses,
+            metadata: self.metadata,
             metadata_kinds: self.metadata_kinds,
             bundle_tags: self.bundle_tags,
             sync_scopes: self.sync_scopes,

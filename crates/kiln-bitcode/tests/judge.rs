@@ -9,7 +9,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kiln_bitcode::{Body, FunctionId, Module};
+use kiln_bitcode::{Body, DebugInfo, Frame, FunctionId, Module};
 use support::{compile_modules, run, scratch};
 
 /// Builds the judge, once for all tests.
@@ -61,6 +61,53 @@ fn modules_read_as_llvm_reads_them() {
         // The tables of names that LLVM puts into each module take some sixty lines.
         assert!(assert_same(file) > 60, "{}", file.display());
     }
+}
+
+/// Where each instruction with a debug location comes from, as the judge writes it.
+fn location_rows(module: &Module, bytes: &[u8]) -> Vec<String> {
+    let text = |bytes: &[u8]| format!("\"{}\"", String::from_utf8_lossy(bytes));
+    let debug = DebugInfo::read(module, bytes).unwrap();
+    let mut rows = Vec::new();
+    let defined = (0..).map(FunctionId).zip(module.functions()).filter(|(_, function)| !function.is_declaration());
+    for (id, _) in defined {
+        let mut body = Body::new();
+        module.read_body(bytes, id, &mut body).unwrap();
+        let function = debug.function(module, bytes, id).unwrap();
+        for location in body.locations() {
+            let frames = function.frames(location).unwrap();
+            let frames = frames.iter().map(|Frame { function: f, file, line, column }| {
+                let (name, linkage, defined_in) = (text(f.name), text(f.linkage_name), text(f.file.name));
+                let defined = format!("{defined_in}:{}:{} language {}", f.line, f.scope_line, f.language);
+                let place = format!("{} {}:{line}:{column}", text(file.directory), text(file.name));
+                format!("{name} {linkage} {defined} at {place}")
+            });
+            rows.push(frames.collect::<Vec<_>>().join(" < "));
+        }
+    }
+    rows
+}
+
+fn assert_same_locations(file: &Path) -> (usize, usize) {
+    let theirs = String::from_utf8(run(Command::new(judge()).arg("--locations").arg(file))).unwrap();
+    let bytes = std::fs::read(file).unwrap();
+    let modules = kiln_bitcode::parse(&bytes).unwrap();
+    let ours: Vec<String> = modules.iter().flat_map(|module| location_rows(module, &bytes)).collect();
+    let theirs: Vec<&str> = theirs.split_terminator('\n').collect();
+    for (line, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert_eq!(ours, theirs, "{} instruction {line}: ours, LLVM's", file.display());
+    }
+    assert_eq!(ours.len(), theirs.len(), "{}", file.display());
+    (ours.len(), ours.iter().filter(|row| row.contains(" < ")).count())
+}
+
+#[test]
+fn locations_mean_what_llvm_says() {
+    let mut all = (0, 0);
+    for file in compile_modules(&scratch("judge-locations")) {
+        let (rows, inlined) = assert_same_locations(&file);
+        all = (all.0 + rows, all.1 + inlined);
+    }
+    assert!(all.0 > 1000 && all.1 > 50, "{all:?}: instructions with locations, inlined ones");
 }
 
 #[test]
@@ -123,6 +170,7 @@ fn programs_read_as_llvm_reads_them() {
         let file = file.unwrap().path();
         if file.extension().is_some_and(|e| e == "bc") {
             assert_same(&file);
+            assert_same_locations(&file);
             judged += 1;
         }
     }

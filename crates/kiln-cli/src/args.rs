@@ -106,11 +106,11 @@ pub(crate) struct EngineOptions {
     #[arg(long)]
     pub(crate) low: bool,
 
-    /// Tell debuggers about compiled code (GDB JIT interface).
+    /// Tell debuggers about compiled code and its source lines (GDB JIT interface), and let them put breakpoints there.
     #[arg(long)]
     pub(crate) gdb: bool,
 
-    /// Tell perf about compiled code.
+    /// Tell perf about compiled code, with source lines in the form jitdump.
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) perf: Option<PerfChoice>,
 

@@ -25,6 +25,9 @@ pub struct Options {
     pub size: u64,
     /// Reserve below 2 GiB, for code with 32-bit absolute addresses.
     pub low_2gib: bool,
+    /// Let debuggers put breakpoints into code: it is writable where it is executed. They write as the process could, and
+    /// memory that is shared is not copied for them.
+    pub breakpoints: bool,
     /// Write the names of published functions to `/tmp/perf-PID.map`.
     pub perf_map: bool,
     /// Write the names and bytes of published functions to `jit-PID.dump` in this directory.
@@ -37,7 +40,7 @@ pub struct Options {
 impl Default for Options {
     /// 1 GiB: everything is in reach of everything, and of the shared libraries above it.
     fn default() -> Self {
-        Self { size: 1 << 30, low_2gib: false, perf_map: false, jitdump: None, quarantine: 0 }
+        Self { size: 1 << 30, low_2gib: false, breakpoints: false, perf_map: false, jitdump: None, quarantine: 0 }
     }
 }
 
@@ -59,6 +62,13 @@ impl Options {
     #[must_use]
     pub fn low_2gib(mut self, low: bool) -> Self {
         self.low_2gib = low;
+        self
+    }
+
+    /// Sets [`Options::breakpoints`].
+    #[must_use]
+    pub fn breakpoints(mut self, possible: bool) -> Self {
+        self.breakpoints = possible;
         self
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Code and read-only data are one piece of anonymous shared memory, mapped twice: no page is writable and executable
-//! in one view, and publishing needs no mprotect. It has no descriptor and its full size from the start; pages come
+//! in one view ([`Options::breakpoints`] apart), and publishing needs no mprotect. It has no descriptor and its full size from the start; pages come
 //! when they are committed. See docs/design/code-memory.md for why this is not a memfd.
 
 use std::io;
@@ -40,6 +40,8 @@ pub struct InProcess {
     regions: [Region; 3],
     working: usize,
     shared_bytes: usize,
+    /// What code may be used for where it is executed.
+    code: sys::Protection,
     /// Whether the kernel offered membarrier when the process started.
     membarrier: bool,
     /// Whether the kernel collapses pages: 0 once it said that it cannot.
@@ -64,10 +66,11 @@ impl InProcess {
             let fair = (left / 6) / MIN_BYTES * MIN_BYTES;
             bytes = bytes.min(fair.max(MIN_BYTES));
         }
+        let code = if options.breakpoints { sys::Protection::ReadWriteExecute } else { sys::Protection::ReadExecute };
         loop {
-            match Self::map(bytes as usize, options.low_2gib) {
+            match Self::map(bytes as usize, options.low_2gib, code) {
                 Ok((regions, working, shared_bytes)) => {
-                    return Ok(Self { regions, working, shared_bytes, membarrier, collapses: AtomicU32::new(1) });
+                    return Ok(Self { regions, working, shared_bytes, code, membarrier, collapses: AtomicU32::new(1) });
                 }
                 Err(_) if bytes / 2 >= MIN_BYTES => bytes = (bytes / 2).next_multiple_of(MIN_BYTES),
                 Err(source) => return Err(ErrorKind::AddressSpace { bytes, source }.into()),
@@ -75,14 +78,14 @@ impl InProcess {
         }
     }
 
-    fn map(bytes: usize, low: bool) -> io::Result<([Region; 3], usize, usize)> {
+    fn map(bytes: usize, low: bool, rights: sys::Protection) -> io::Result<([Region; 3], usize, usize)> {
         let executor = Reserved::new(bytes, low)?;
         let [code, read_only, data] = SHARES.map(|share| bytes / 16 * share as usize);
         let shared_bytes = code + read_only;
         let working = Reserved::far_below(executor.at, shared_bytes)?;
         // SAFETY: both reservations are fresh and ours alone.
         unsafe {
-            sys::map_twice(working.at, executor.at, code, shared_bytes)?;
+            map_twice(working.at, executor.at, code, shared_bytes, rights)?;
             sys::map_private_over(executor.at + shared_bytes, data)?;
         }
         sys::exclude_from_core(working.at, shared_bytes);
@@ -174,7 +177,7 @@ unsafe impl Mapper for InProcess {
         let region = self.of(permission);
         let protection = match permission {
             _ if guarded => sys::Protection::None,
-            Permission::Code => sys::Protection::ReadExecute,
+            Permission::Code => self.code,
             Permission::ReadOnly => sys::Protection::Read,
             Permission::ReadWrite => sys::Protection::ReadWrite,
         };
@@ -199,7 +202,7 @@ unsafe impl Mapper for InProcess {
         let working = Reserved::anywhere(self.shared_bytes)?;
         let executor = Reserved::anywhere(self.shared_bytes)?;
         // SAFETY: both reservations are fresh and ours alone.
-        unsafe { sys::map_twice(working.at, executor.at, code, self.shared_bytes) }?;
+        unsafe { map_twice(working.at, executor.at, code, self.shared_bytes, self.code) }?;
         for (permission, range) in live {
             let offset = self.of(*permission).working - self.working + range.start as usize;
             let bytes = (range.end - range.start) as usize;
@@ -246,6 +249,28 @@ impl Drop for InProcess {
         sys::unmap(code.executor, self.shared_bytes + data.bytes);
         sys::unmap(self.working, self.shared_bytes);
     }
+}
+
+/// [`sys::map_twice`] with these rights for code where it is executed.
+///
+/// # Safety
+///
+/// As for [`sys::map_twice`].
+unsafe fn map_twice(
+    working: usize,
+    executor: usize,
+    code: usize,
+    bytes: usize,
+    rights: sys::Protection,
+) -> io::Result<()> {
+    // SAFETY: the contract of this function; nothing relies on rights of fresh memory.
+    unsafe {
+        sys::map_twice(working, executor, code, bytes)?;
+        if rights != sys::Protection::ReadExecute {
+            sys::protect(executor, code, rights)?;
+        }
+    }
+    Ok(())
 }
 
 /// A core barrier for sandboxes that refuse membarrier.

@@ -2,8 +2,8 @@
 //!
 //! One [`CodeCache`] per session reserves address space in which everything is in reach of everything, and hands out
 //! pieces of it: [`CodeCache::reserve`] → write through [`Reservation::working`] → [`Reservation::publish`] →
-//! [`Published::retire`] → [`Retired::reclaim`]. No page is writable and executable in one view, no call on this way
-//! changes a mapping, and the number of mappings does not grow.
+//! [`Published::retire`] → [`Retired::reclaim`]. No page is writable and executable in one view ([`Options::breakpoints`]
+//! apart), no call on this way changes a mapping, and the number of mappings does not grow.
 //!
 //! Duties of the caller:
 //!
@@ -37,5 +37,5 @@ pub use cache::{CodeCache, Options, Place, RegionStats, Stats};
 pub use error::{Error, ErrorKind};
 pub use fork::forked_without_handlers;
 pub use in_process::InProcess;
-pub use lifecycle::{Published, Records, Reservation, Retired, Symbol};
+pub use lifecycle::{Line, Published, Records, Reservation, Retired, Symbol};
 pub use mapper::{ForkCopy, HUGE_PAGE, Mapper, Pages, RegionViews};

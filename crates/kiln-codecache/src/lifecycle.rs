@@ -40,6 +40,19 @@ pub struct Symbol<'a> {
     pub address: ExecutorAddr,
     /// Its size.
     pub bytes: u64,
+    /// Where its code comes from, in ascending order of addresses; empty where that is not known.
+    pub lines: &'a [Line<'a>],
+}
+
+/// Where a piece of a function comes from: from here to the next one.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Where the piece begins.
+    pub address: ExecutorAddr,
+    /// The file.
+    pub file: &'a [u8],
+    /// The line, 0 for none.
+    pub line: u32,
 }
 
 impl<'a> Records<'a> {

@@ -160,6 +160,7 @@ pub(crate) enum Protection {
     Read,
     ReadWrite,
     ReadExecute,
+    ReadWriteExecute,
 }
 
 /// Changes what `[at, at + bytes)` may be used for.
@@ -173,6 +174,7 @@ pub(crate) unsafe fn protect(at: usize, bytes: usize, protection: Protection) ->
         Protection::Read => MprotectFlags::READ,
         Protection::ReadWrite => MprotectFlags::READ | MprotectFlags::WRITE,
         Protection::ReadExecute => MprotectFlags::READ | MprotectFlags::EXEC,
+        Protection::ReadWriteExecute => MprotectFlags::READ | MprotectFlags::WRITE | MprotectFlags::EXEC,
     };
     // SAFETY: the contract of this function.
     unsafe { mm::mprotect(ptr::without_provenance_mut(at), bytes, flags) }?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_abi::{ExecutorAddr, Permission, Segment};
-use kiln_codecache::{CodeCache, Options, Place, Published, Records, Symbol};
+use kiln_codecache::{CodeCache, Line, Options, Place, Published, Records, Symbol};
 
 const CODE: [u8; 32] = [0xc3; 32];
 
@@ -13,9 +13,10 @@ fn publish(cache: &CodeCache, names: [&str; 2], object: Option<&[u8]>) -> Publis
     let mut reservation = cache.reserve(&[(code, Place::Anywhere)]).unwrap();
     reservation.working(0).copy_from_slice(&CODE);
     let at = reservation.segment(0);
+    let lines = [Line { address: at, file: b"dir/a.c", line: 7 }, Line { address: at + 4, file: b"b.h", line: 0 }];
     let symbols = [
-        Symbol { name: names[0].as_bytes(), address: at, bytes: 16 },
-        Symbol { name: names[1].as_bytes(), address: at + 16, bytes: 16 },
+        Symbol { name: names[0].as_bytes(), address: at, bytes: 16, lines: &lines },
+        Symbol { name: names[1].as_bytes(), address: at + 16, bytes: 16, lines: &[] },
     ];
     reservation.publish(Records::new().symbols(&symbols).debug_object(object)).unwrap()
 }
@@ -70,15 +71,29 @@ fn perf_files_name_the_functions_in_parent_and_child() {
 
     assert_eq!(
         records(&dump_of(own), own),
-        [(0, at.get(), "first".into()), (0, at.get() + 16, "bad\nname".into()), (3, 0, String::new())]
+        [
+            (2, at.get(), lines_from(at)),
+            (0, at.get(), "first".into()),
+            (0, at.get() + 16, "bad\nname".into()),
+            (3, 0, String::new())
+        ]
     );
     assert_eq!(
         records(&dump_of(child), child),
-        [(0, at.get() + 32, "child".into()), (0, at.get() + 48, "other".into())]
+        [
+            (2, at.get() + 32, lines_from(at + 32)),
+            (0, at.get() + 32, "child".into()),
+            (0, at.get() + 48, "other".into())
+        ]
     );
 }
 
-/// Kind, address and name of the records of a jitdump, read by its specification.
+/// The lines that `publish` gives a function.
+fn lines_from(at: ExecutorAddr) -> String {
+    format!("{:x} dir/a.c:7 {:x} b.h:0 ", at.get(), at.get() + 4)
+}
+
+/// Kind, address and name of the records of a jitdump, or their lines, read by its specification.
 fn records(path: &Path, pid: u32) -> Vec<(u32, u64, String)> {
     let bytes = std::fs::read(path).unwrap();
     let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
@@ -94,6 +109,16 @@ fn records(path: &Path, pid: u32) -> Vec<(u32, u64, String)> {
             let name = bytes[at + 56..at + size - 16].strip_suffix(b"\0").unwrap();
             assert_eq!(bytes[at + size - 16..at + size], CODE[..16]);
             records.push((kind, long(at + 32), String::from_utf8_lossy(name).into()));
+        } else if kind == 2 {
+            let (mut entry, mut lines) = (at + 32, String::new());
+            for _ in 0..long(at + 24) {
+                let name = &bytes[entry + 16..];
+                let name = &name[..name.iter().position(|byte| *byte == 0).unwrap()];
+                lines += &format!("{:x} {}:{} ", long(entry), String::from_utf8_lossy(name), word(entry + 8));
+                entry += 16 + name.len() + 1;
+            }
+            assert_eq!(entry, at + size);
+            records.push((kind, long(at + 16), lines));
         } else {
             records.push((kind, 0, String::new()));
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId, Tier};
 use kiln_baseline::{Code, CompileError};
-use kiln_codecache::{Place, Records};
+use kiln_codecache::Place;
 use kiln_dispatch::{FunctionIndex, Mode};
 use kiln_link::{Binding, Placement, SymbolId, SymbolPlace};
 use kiln_remote::ModuleId;
@@ -152,13 +152,10 @@ impl Inner {
         code: &Code,
         begun: &Begun,
     ) -> Result<(), Failure> {
-        // Profilers want the names of a link.
-        if self.options.perf.is_none()
-            && let Some(result) = self.install_alone(module, function, code, begun)
-        {
-            return result;
+        match self.install_alone(module, function, code, begun) {
+            Some(result) => result,
+            None => self.install_together(module, &[function], std::slice::from_ref(code), begun),
         }
-        self.install_together(module, &[function], std::slice::from_ref(code), begun)
     }
 
     /// Compiles `functions` of `module` on this thread and makes them current together, with a new meaning; `None` if one
@@ -212,16 +209,16 @@ impl Inner {
             return Err(Failure::NeedsOwner(owner));
         }
         let resolved = resolved.map_err(|errors| Failure::Link(self.in_names_of(module, &errors.to_string())))?;
-        let name = |symbol: &[u8]| module.symbol_name(symbol);
-        let observed = Observed { object: None, name: self.options.perf.is_some().then_some(&name) };
-        let filled = place::fill(self, resolved, &observed)
+        let mut filled = place::fill(self, resolved, &Observed::default())
             .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
         let mut all = MadeBodies::default();
         for ((code, input), function) in codes.iter().zip(inputs).zip(functions) {
             let one = made(code, *function, |id| filled.linked.graph_symbol(input, id)?.location.address());
             all.functions.extend(one.functions);
             all.globals.extend(one.globals);
+            all.tables.extend(one.tables);
         }
+        filled.shown = self.show_baseline(module, &all);
         self.install_filled(module, &all, None, filled, begun)
     }
 
@@ -252,17 +249,20 @@ impl Inner {
         let mut placed = alone.place(&mut placements, true).ok()?;
         drop(placements);
         let made = made(code, function, |id| placed.address(&code.graph, id));
-        let records = Records::new().unwind(std::mem::take(&mut placed.unwind));
         let branches =
             placed.branches.iter().map(|b| Branch { place: b.place, target: b.target, patchable: b.patchable });
-        let ready = Ready { reservation, records, branches: branches.collect() };
-        Some(self.install_bodies(module, &made, None, ready, begun))
+        let branches = branches.collect();
+        let shown = self.show_baseline(module, &made);
+        Some(shown.with_records(std::mem::take(&mut placed.unwind), |records| {
+            self.install_bodies(module, &made, None, Ready { reservation, records, branches }, begun)
+        }))
     }
 }
 
 /// What compiled code defines of its module: the function, and globals that belong to it.
 fn made(code: &Code, function: FunctionId, address: impl Fn(SymbolId) -> Option<ExecutorAddr>) -> MadeBodies {
     let mut made = MadeBodies::default();
+    made.tables.extend(code.lines.clone().map(|table| (function, table)));
     let defined = code
         .graph
         .symbols_with_ids()

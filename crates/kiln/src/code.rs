@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_abi::{ExecutorAddr, FunctionId};
+use kiln_baseline::LineTable;
 use kiln_remote::ModuleId;
+
+use crate::module::LoadedModule;
 
 /// One compiled body.
 #[derive(Clone, Debug)]
@@ -12,8 +15,16 @@ struct Body {
     end: u64,
     module: ModuleId,
     function: FunctionId,
-    /// The object it came in, if that has line tables.
-    object: Option<Arc<[u8]>>,
+    lines: Option<Lines>,
+}
+
+/// What knows the source lines of a body.
+#[derive(Clone, Debug)]
+pub(crate) enum Lines {
+    /// The object it came in, which has line tables.
+    Object(Arc<[u8]>),
+    /// The first tier's table.
+    Table(LineTable),
 }
 
 /// All compiled bodies by address.
@@ -46,10 +57,13 @@ impl Code {
     }
 
     /// The source line of `address`, as `file:line`.
-    pub(crate) fn try_line(&self, found: Found, address: ExecutorAddr) -> Option<String> {
+    pub(crate) fn try_line(&self, module: &LoadedModule, found: Found, address: ExecutorAddr) -> Option<String> {
         let bodies = self.bodies.try_lock().ok()?;
-        let object = bodies.by_address.get(&found.body.get())?.object.as_deref()?;
-        crate::lines::line_of(object, found.function, address.get() - found.body.get())
+        let offset = address.get() - found.body.get();
+        match bodies.by_address.get(&found.body.get())?.lines.as_ref()? {
+            Lines::Object(object) => crate::lines::line_of(object, found.function, offset),
+            Lines::Table(table) => module.try_source_lines(found.function, table)?.row_at(offset)?.place(),
+        }
     }
 }
 
@@ -61,9 +75,9 @@ impl Bodies {
         bytes: u64,
         module: ModuleId,
         function: FunctionId,
-        object: Option<Arc<[u8]>>,
+        lines: Option<Lines>,
     ) {
-        self.by_address.insert(body.get(), Body { end: body.get() + bytes, module, function, object });
+        self.by_address.insert(body.get(), Body { end: body.get() + bytes, module, function, lines });
     }
 
     /// Forgets the body at `body`, which is about to be freed.

@@ -128,6 +128,7 @@ impl Engine {
         });
         let mut cache_options =
             kiln_codecache::Options::new().low_2gib(options.low_2gib).quarantine(options.quarantine_bytes);
+        cache_options = cache_options.breakpoints(options.debugger);
         cache_options = match options.perf {
             Some(PerfFormat::Map) => cache_options.perf_map(true),
             Some(PerfFormat::Jitdump) => cache_options.jitdump(Some(".".into())),
@@ -368,7 +369,7 @@ fn describe(address: ExecutorAddr) -> Option<String> {
     let found = inner.code.try_find(address)?;
     let module = inner.module(found.module)?;
     let name = module.function_name(found.function);
-    Some(match inner.code.try_line(found, address) {
+    Some(match inner.code.try_line(module, found, address) {
         Some(line) => format!("{name} at {line}"),
         None => format!("{name} ({}+{:#x})", module.name, address.offset_from(found.body)),
     })

@@ -42,6 +42,8 @@ pub(crate) struct LoadedModule {
     pub(crate) table_pointers: OnceLock<Vec<TablePointer>>,
     /// Whether objects of this module hold line tables; known once there is one.
     pub(crate) has_lines: OnceLock<bool>,
+    /// What leads to lines of the source; known once somebody asked for one. `None` if it cannot be read.
+    pub(crate) debug_info: OnceLock<Option<kiln_bitcode::DebugInfo<'static>>>,
     /// What its types and constants mean; known once another generation was compared with it.
     tables: OnceLock<Arc<Tables>>,
     /// What the functions in `defined` mean; likewise.
@@ -82,6 +84,7 @@ impl LoadedModule {
             aliases: unbound(bitcode.aliases().len()),
             table_pointers: OnceLock::new(),
             has_lines: OnceLock::new(),
+            debug_info: OnceLock::new(),
             tables: OnceLock::new(),
             digests: OnceLock::new(),
             name,

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use gimli::write::RelocationTarget;
 use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId};
-use kiln_baseline::Compiler;
 use kiln_baseline::data::{self, Stubs};
-use kiln_bitcode::{AliasId, AliasKind, Constant, GlobalRef, Linkage, Module, Visibility};
+use kiln_baseline::{Compiler, LineTable};
+use kiln_bitcode::{AliasId, AliasKind, Constant, DebugInfo, GlobalRef, Linkage, Module, Visibility};
 use kiln_link::{Binding, Content, Graph, SectionKind, SymbolKind, SymbolPlace};
 use object::write::{Object, Relocation, SectionId, StandardSection, Symbol, SymbolId, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SymbolFlags, SymbolScope};
 
+use crate::dwarf::{self, LinedCode};
 use crate::error::Error;
+use crate::source::SourceLines;
 
 /// A compiled module.
 #[derive(Debug)]
@@ -56,6 +59,7 @@ pub fn compile_object(path: &Path) -> Result<CompiledObject, Error> {
 
     let mut compiler = Compiler::new();
     let (mut graphs, mut left, mut instructions) = (Vec::new(), Vec::new(), 0);
+    let mut lines = Vec::new();
     for (id, function) in (0u32..).map(FunctionId).zip(module.functions()) {
         if function.is_declaration() || function.symbol.linkage == Linkage::AvailableExternally {
             continue;
@@ -63,6 +67,7 @@ pub fn compile_object(path: &Path) -> Result<CompiledObject, Error> {
         match compiler.compile(module, &bytes, id) {
             Ok(code) => {
                 instructions += u64::from(code.instructions);
+                lines.extend(code.lines.map(|table| (id, table)));
                 graphs.push(code.graph);
             }
             Err(error) => {
@@ -83,6 +88,9 @@ pub fn compile_object(path: &Path) -> Result<CompiledObject, Error> {
         writer.add(graph).map_err(|error| refuse(error.to_string()))?;
     }
     writer.add_aliases();
+    if !lines.is_empty() {
+        writer.add_lines(&bytes, &lines).map_err(refuse)?;
+    }
     // Without it, linkers give the program an executable stack.
     writer.section(b".note.GNU-stack", object::SectionKind::Other);
     let bytes = writer.object.write().map_err(|error| refuse(error.to_string()))?;
@@ -267,6 +275,50 @@ impl Writer<'_> {
             made.scope = SymbolScope::Compilation;
         }
         id
+    }
+
+    /// Line tables of the functions that have any.
+    fn add_lines(&mut self, bytes: &[u8], tables: &[(FunctionId, LineTable)]) -> Result<(), String> {
+        let debug = DebugInfo::read(self.module, bytes).map_err(|error| error.to_string())?;
+        let (mut symbols, mut code) = (Vec::new(), Vec::new());
+        for (function, table) in tables {
+            let Some(lines) = SourceLines::of(&debug, self.module, bytes, *function, table) else { continue };
+            let symbol = self.symbol(symbol::name(Id::Function(*function)).as_bytes(), false);
+            let address = gimli::write::Address::Symbol { symbol: symbols.len(), addend: 0 };
+            code.push(LinedCode { address, bytes: self.object.symbol(symbol).size, lines });
+            symbols.push(symbol);
+        }
+        let producer = format!("kiln {}", env!("CARGO_PKG_VERSION"));
+        let Some(mut unit) = dwarf::unit(&producer, &code) else { return Ok(()) };
+        let sections = dwarf::relocatable(&mut unit).map_err(|error| error.to_string())?;
+        let added: Vec<_> = sections
+            .iter()
+            .map(|section| {
+                let id = self.section(section.id.name().as_bytes(), object::SectionKind::Debug);
+                self.object.append_section_data(id, &section.bytes, 1);
+                (section.id, id)
+            })
+            .collect();
+        for (section, (_, id)) in sections.iter().zip(&added) {
+            for relocation in &section.relocations {
+                let symbol = match relocation.target {
+                    RelocationTarget::Symbol(index) => symbols[index],
+                    RelocationTarget::Section(target) => {
+                        let Some((_, target)) = added.iter().find(|(id, _)| *id == target) else { continue };
+                        self.object.section_symbol(*target)
+                    }
+                };
+                let r_type = if relocation.size == 8 { object::elf::R_X86_64_64 } else { object::elf::R_X86_64_32 };
+                let relocation = Relocation {
+                    offset: relocation.offset as u64,
+                    symbol,
+                    addend: relocation.addend,
+                    flags: RelocationFlags::Elf { r_type },
+                };
+                self.object.add_relocation(*id, relocation).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// Aliases of functions take the function's place; those of variables come with the data.

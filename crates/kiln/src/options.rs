@@ -53,7 +53,7 @@ pub struct Options {
     pub low_2gib: bool,
     /// Bytes of address space to reserve for code and data; `None` for the default.
     pub reservation_bytes: Option<u64>,
-    /// Tell debuggers about compiled code.
+    /// Tell debuggers about compiled code, and let them put breakpoints there.
     pub debugger: bool,
     /// Tell perf about compiled code.
     pub perf: Option<PerfFormat>,

@@ -1,11 +1,11 @@
 //! From a resolved link to memory that runs.
 
-use kiln_abi::ExecutorAddr;
-use kiln_codecache::{Place, Records, Reservation, Symbol};
+use kiln_codecache::{Place, Records, Reservation};
 use kiln_link::{Linked, Placement, Resolved, RuntimeSymbols, SymbolKind, TlsPlacement, TlsRequest};
 
 use crate::debugger;
 use crate::engine::Inner;
+use crate::observe::{Shown, ShownFunction};
 use crate::process::{tls, tls_descriptor};
 
 /// From a symbol's name to what people call it.
@@ -25,10 +25,8 @@ pub(crate) struct Filled<'a> {
     pub(crate) linked: Linked<'a>,
     pub(crate) reservation: Reservation,
     pub(crate) tls: TlsPlacement,
-    /// What debuggers are shown.
-    object: Option<Vec<u8>>,
-    /// What profilers are told.
-    names: Vec<(Vec<u8>, ExecutorAddr, u64)>,
+    /// What debuggers and profilers are told.
+    pub(crate) shown: Shown,
 }
 
 /// Why a link has no place.
@@ -63,27 +61,27 @@ pub(crate) fn fill<'a>(
     drop(placements);
     fill_tls(tls, linked.tls_image());
     let object = observed.object.and_then(|object| debugger::placed_object(object, &linked));
-    let names = observed.name.map_or_else(Vec::new, |name| function_names(&linked, name));
-    Ok(Filled { linked, reservation, tls, object, names })
+    let functions = observed.name.map_or_else(Vec::new, |name| function_names(&linked, name));
+    Ok(Filled { linked, reservation, tls, shown: Shown { object, functions } })
 }
 
 impl<'a> Filled<'a> {
     /// Calls `with` with the memory and what is to be made known about it when it is published.
     pub(crate) fn publish_with<T>(self, with: impl FnOnce(&Linked<'a>, Reservation, Records<'_>) -> T) -> T {
-        let Filled { mut linked, reservation, object, names, .. } = self;
-        let symbols: Vec<_> =
-            names.iter().map(|(name, address, bytes)| Symbol { name, address: *address, bytes: *bytes }).collect();
-        let records = Records::new().unwind(linked.take_unwind()).debug_object(object.as_deref()).symbols(&symbols);
-        with(&linked, reservation, records)
+        let Filled { mut linked, reservation, shown, .. } = self;
+        shown.with_records(linked.take_unwind(), |records| with(&linked, reservation, records))
     }
 }
 
 /// Names, addresses and sizes of a link's functions.
-fn function_names(linked: &Linked<'_>, name: &Naming<'_>) -> Vec<(Vec<u8>, ExecutorAddr, u64)> {
+fn function_names(linked: &Linked<'_>, name: &Naming<'_>) -> Vec<ShownFunction> {
     let functions = linked.definitions().filter(|(_, definition)| definition.kind == SymbolKind::Function);
     functions
-        .filter_map(|(symbol, definition)| Some((name(symbol), definition.location.address()?, definition.size)))
-        .filter(|(_, _, bytes)| *bytes > 0)
+        .filter_map(|(symbol, definition)| {
+            let address = definition.location.address()?;
+            Some(ShownFunction { name: name(symbol), address, bytes: definition.size, lines: Vec::new() })
+        })
+        .filter(|function| function.bytes > 0)
         .collect()
 }
 

@@ -8,12 +8,14 @@ use std::time::Instant;
 
 use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Pipeline, Tier};
+use kiln_baseline::LineTable;
 use kiln_codecache::{Records, Reservation};
 use kiln_dispatch::{Body, Claim, FunctionIndex, InstallError, Resolve, Unit};
 use kiln_link::{External, Scope};
 use kiln_remote::{Compiled, ModuleId};
 
 use crate::baseline::Plan;
+use crate::code::Lines;
 use crate::compiler::{Begun, Failure, Install};
 use crate::engine::Inner;
 use crate::history::CompiledBy;
@@ -235,7 +237,8 @@ impl Inner {
         }
         let mut code = self.code.lock();
         for (function, body, bytes) in &made.functions {
-            code.add(*body, *bytes, module.id, *function, object.clone());
+            let table = || made.table(*function).cloned().map(Lines::Table);
+            code.add(*body, *bytes, module.id, *function, object.clone().map(Lines::Object).or_else(table));
         }
         drop(code);
         self.note_installed(module, &installed, &bodies, begun);
@@ -258,10 +261,19 @@ pub(crate) struct Ready<'r> {
 pub(crate) struct MadeBodies {
     /// Functions, where they begin, and how long they are.
     pub(crate) functions: Vec<(FunctionId, ExecutorAddr, u64)>,
+    /// Lines of those that the first tier made.
+    pub(crate) tables: Vec<(FunctionId, LineTable)>,
     /// Globals that belong to a version, because they hold label addresses.
     pub(crate) globals: Vec<(GlobalId, ExecutorAddr)>,
     /// Other functions whose bodies the compile could see.
     pub(crate) visible: Vec<FunctionId>,
+}
+
+impl MadeBodies {
+    /// The first tier's line table of `function`.
+    pub(crate) fn table(&self, function: FunctionId) -> Option<&LineTable> {
+        self.tables.iter().find(|(of, _)| *of == function).map(|(_, table)| table)
+    }
 }
 
 /// Writes `message` and ends the process where it cannot go on. `exit` handlers are the program's code, which must not

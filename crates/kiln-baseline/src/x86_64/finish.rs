@@ -151,6 +151,7 @@ impl Generator<'_> {
         let start = PROLOGUE_MAX - self.prologue.code.len();
         self.asm.code[start..PROLOGUE_MAX].copy_from_slice(&self.prologue.code);
         let start = start as u32;
+        *self.start = start;
         self.fill_sites(start)?;
 
         let kept: Vec<(u8, i32)> = saved(used).map(|reg| (reg.0, saved_at(reg.0))).collect();

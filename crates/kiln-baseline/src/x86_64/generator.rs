@@ -16,6 +16,7 @@ use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
 use crate::analysis::Analysis;
 use crate::compiler::Unsupported;
+use crate::lines::{LineTable, Marks};
 
 /// A call may return twice, and slots may have been used again already: the function is compiled anew.
 pub(crate) const RETURNS_TWICE: &str = "a call that returns twice";
@@ -88,6 +89,16 @@ pub(crate) struct Memory {
     pub(crate) reserved: Vec<u32>,
     pub(crate) tails: Vec<Tail>,
     pub(crate) exceptions: Exceptions,
+    pub(crate) marks: Marks,
+    /// Where the function begins in `asm`.
+    pub(crate) start: u32,
+}
+
+impl Memory {
+    /// The line table of the function that was just compiled.
+    pub(crate) fn lines(&self, body: &Body) -> Option<LineTable> {
+        self.marks.table(body, self.start)
+    }
 }
 
 /// A function while it is compiled.
@@ -125,6 +136,9 @@ pub(crate) struct Generator<'a> {
     pub(crate) reserved: &'a mut Vec<u32>,
     pub(crate) tails: &'a mut Vec<Tail>,
     pub(crate) exceptions: &'a mut Exceptions,
+    pub(crate) marks: &'a mut Marks,
+    /// Where the function begins in `asm`, once that is known.
+    pub(crate) start: &'a mut u32,
     /// Values may keep registers.
     pub(crate) may_fix: bool,
     /// One of these was destroyed.
@@ -176,6 +190,8 @@ impl<'a> Generator<'a> {
             reserved,
             tails,
             exceptions,
+            marks,
+            start,
         } = memory;
         asm.clear();
         values.clear();
@@ -204,6 +220,7 @@ impl<'a> Generator<'a> {
         edges.resize(flow.order.len(), crate::analysis::NONE);
         tails.clear();
         exceptions.clear();
+        marks.restart(body);
         asm.code.fill_to(super::finish::PROLOGUE_MAX, 0);
         let epilogue = asm.label();
         let function = body.function();
@@ -237,6 +254,8 @@ impl<'a> Generator<'a> {
             reserved,
             tails,
             exceptions,
+            marks,
+            start,
             may_fix: true,
             in_the_way: false,
             epilogue,
@@ -356,6 +375,7 @@ impl<'a> Generator<'a> {
             if self.is_deferred(index, instruction)? {
                 continue;
             }
+            self.marks.note(self.asm.position(), index);
             self.instruction(index, instruction, operands)?;
             if self.ended {
                 self.ended = false;

@@ -1,6 +1,8 @@
 // The judge of kiln_bitcode::rows and kiln_bitcode::body_rows: the same lines, from LLVM's own reader.
 //
-// usage: llvm_rows FILE.bc…
+// usage: llvm_rows [--locations] FILE.bc…
+//
+// With --locations, where each instruction comes from instead.
 //
 // Compiled at test time against the installed LLVM 22. Shares nothing with the reader it judges but the form of the
 // lines, which src/rows.rs and src/body_rows.rs describe.
@@ -689,10 +691,31 @@ void printBodies(const Module &M) {
       BodyPrinter(F).print();
 }
 
+/// Where each instruction with a debug location comes from, the innermost call first.
+void printLocations(const Module &M) {
+  auto Place = [](const DILocalScope *S, unsigned Line, unsigned Column) {
+    const DISubprogram *P = S->getSubprogram();
+    return text(P->getName()) + " " + text(P->getLinkageName()) + " " + text(P->getFilename()) + ":" +
+           std::to_string(P->getLine()) + ":" + std::to_string(P->getScopeLine()) + " language " +
+           std::to_string(uint16_t(P->getUnit()->getSourceLanguage().getUnversionedName())) + " at " + text(S->getDirectory()) +
+           " " + text(S->getFilename()) + ":" + std::to_string(Line) + ":" + std::to_string(Column);
+  };
+  for (const Function &F : M)
+    for (const BasicBlock &B : F)
+      for (const Instruction &I : B) {
+        if (!I.getDebugLoc())
+          continue;
+        for (const DILocation *L = I.getDebugLoc(); L; L = L->getInlinedAt())
+          printf("%s%s", Place(L->getScope(), L->getLine(), L->getColumn()).c_str(),
+                 L->getInlinedAt() ? " < " : "\n");
+      }
+}
+
 } // namespace
 
 int main(int Argc, char **Argv) {
-  for (int I = 1; I < Argc; ++I) {
+  bool Locations = Argc > 1 && StringRef(Argv[1]) == "--locations";
+  for (int I = Locations ? 2 : 1; I < Argc; ++I) {
     auto Buffer = MemoryBuffer::getFile(Argv[I]);
     if (!Buffer)
       die(std::string(Argv[I]) + ": " + Buffer.getError().message());
@@ -704,9 +727,14 @@ int main(int Argc, char **Argv) {
       auto M = BM.getLazyModule(Context, /*ShouldLazyLoadMetadata=*/true, /*IsImporting=*/false);
       if (!M)
         die(std::string(Argv[I]) + ": " + toString(M.takeError()));
-      printTables(**M);
+      if (!Locations)
+        printTables(**M);
       if (Error E = (*M)->materializeAll())
         die(std::string(Argv[I]) + ": " + toString(std::move(E)));
+      if (Locations) {
+        printLocations(**M);
+        continue;
+      }
       printSymbols(**M);
       printBodies(**M);
     }

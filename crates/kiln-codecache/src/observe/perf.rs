@@ -23,6 +23,7 @@ const MAGIC: u32 = 0x4a69_5444;
 const VERSION: u32 = 1;
 const HEADER_BYTES: u32 = 40;
 const CODE_LOAD: u32 = 0;
+const CODE_DEBUG_INFO: u32 = 2;
 const CODE_CLOSE: u32 = 3;
 /// `e_machine` of the code: EM_X86_64.
 const MACHINE: u32 = 62;
@@ -83,6 +84,10 @@ impl Log {
         let mut records = Vec::new();
         for symbol in symbols {
             if let Some(code) = code(symbol) {
+                // The order that perf wants.
+                if !symbol.lines.is_empty() {
+                    debug_record(&mut records, symbol);
+                }
                 load_record(&mut records, pid, symbol, code, dump.next_index);
                 dump.next_index += 1;
             }
@@ -160,6 +165,22 @@ fn record_head(record: &mut Vec<u8>, kind: u32, body_bytes: usize) {
     record.extend(kind.to_ne_bytes());
     record.extend((16 + body_bytes as u32).to_ne_bytes());
     record.extend(sys::monotonic_ns().to_ne_bytes());
+}
+
+/// `struct jr_code_debug_info` and its entries: address, line, discriminator, name of the file.
+fn debug_record(records: &mut Vec<u8>, symbol: &Symbol<'_>) {
+    let mut body = Vec::new();
+    body.extend(symbol.address.get().to_ne_bytes());
+    body.extend((symbol.lines.len() as u64).to_ne_bytes());
+    for line in symbol.lines {
+        body.extend(line.address.get().to_ne_bytes());
+        body.extend(line.line.to_ne_bytes());
+        body.extend(0u32.to_ne_bytes());
+        body.extend(line.file.iter().copied().filter(|byte| *byte != 0));
+        body.push(0);
+    }
+    record_head(records, CODE_DEBUG_INFO, body.len());
+    records.extend(body);
 }
 
 /// `struct jr_code_load`, the name and the code.
