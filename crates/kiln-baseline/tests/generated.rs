@@ -32,8 +32,12 @@ impl Random {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Int(u32),
+    Half,
+    BFloat,
     Float,
     Double,
+    X87,
+    Quad,
     Vector(u32, u32),
     FloatVector(u32, bool),
 }
@@ -42,6 +46,10 @@ impl Kind {
     fn name(self) -> String {
         match self {
             Kind::Int(bits) => format!("i{bits}"),
+            Kind::Half => "half".into(),
+            Kind::BFloat => "bfloat".into(),
+            Kind::X87 => "x86_fp80".into(),
+            Kind::Quad => "fp128".into(),
             Kind::Float => "float".into(),
             Kind::Double => "double".into(),
             Kind::Vector(lanes, bits) => format!("<{lanes} x i{bits}>"),
@@ -53,6 +61,10 @@ impl Kind {
     fn suffix(self) -> String {
         match self {
             Kind::Int(bits) => format!("i{bits}"),
+            Kind::Half => "f16".into(),
+            Kind::BFloat => "bf16".into(),
+            Kind::X87 => "f80".into(),
+            Kind::Quad => "f128".into(),
             Kind::Float => "f32".into(),
             Kind::Double => "f64".into(),
             Kind::Vector(lanes, bits) => format!("v{lanes}i{bits}"),
@@ -75,10 +87,12 @@ impl Kind {
         let int = |bits: u32, random: &mut Random| -> String {
             let value = match random.below(4) {
                 0 => 1u128,
-                1 => (1u128 << (bits - 1)).wrapping_sub(1),
+                1 => (1u128 << (bits.min(128) - 1)).wrapping_sub(1),
                 2 => u128::from(random.next()),
                 _ => u128::from(random.next() & 0xff),
             };
+            // Of longer ones, the low half and the sign's.
+            let bits = bits.min(128);
             let value = if bits == 128 { value } else { value & ((1 << bits) - 1) };
             // As a signed number, so that it fits.
             let signed = if bits < 128 && value >> (bits - 1) & 1 == 1 {
@@ -90,7 +104,18 @@ impl Kind {
         };
         match self {
             Kind::Int(bits) => int(bits, random),
-            Kind::Float | Kind::Double => format!("{}.5", random.below(100)),
+            // 1, 3, -0.5
+            Kind::X87 => {
+                (*random.pick(&["0xK3FFF8000000000000000", "0xK4000C000000000000000", "0xKBFFE8000000000000000"]))
+                    .into()
+            }
+            Kind::Quad => (*random.pick(&[
+                "0xL00000000000000003FFF000000000000",
+                "0xL00000000000000004000800000000000",
+                "0xL0000000000000000BFFE000000000000",
+            ]))
+            .into(),
+            Kind::Half | Kind::BFloat | Kind::Float | Kind::Double => format!("{}.5", random.below(100)),
             Kind::Vector(lanes, bits) => {
                 let all: Vec<String> = (0..lanes).map(|_| format!("i{bits} {}", int(bits, random))).collect();
                 format!("<{}>", all.join(", "))
@@ -123,6 +148,13 @@ const KINDS: &[Kind] = &[
     Kind::Int(65),
     Kind::Int(100),
     Kind::Int(128),
+    Kind::Int(129),
+    Kind::Int(192),
+    Kind::Int(250),
+    Kind::Half,
+    Kind::BFloat,
+    Kind::X87,
+    Kind::Quad,
     Kind::Float,
     Kind::Double,
     Kind::Vector(16, 8),
@@ -203,7 +235,7 @@ impl Writer<'_> {
         let (a, b) = (self.operand(kind), self.operand(kind));
         let choice = match kind {
             // Of vectors of bits, what compilers make.
-            Kind::Vector(_, 1) => *self.random.pick(&[0, 8, 13]),
+            Kind::Vector(_, 1) => *self.random.pick(&[0, 7, 8, 12, 13]),
             _ => self.random.below(13),
         };
         match choice {
@@ -222,8 +254,12 @@ impl Writer<'_> {
                     Self::splat(kind, self.random.below(kind.bits() as usize) as u32)
                 } else {
                     let name = self.name();
-                    let width = Self::splat(kind, kind.bits());
-                    let _ = writeln!(self.text, "  {name} = urem {ty} {b}, {width}");
+                    let (op, width) = match kind {
+                        // Division of long ones is the optimizer's.
+                        Kind::Int(129..) => ("and", Self::splat(kind, 127)),
+                        _ => ("urem", Self::splat(kind, kind.bits())),
+                    };
+                    let _ = writeln!(self.text, "  {name} = {op} {ty} {b}, {width}");
                     name
                 };
                 let op = *self.random.pick(&["shl", "lshr", "ashr"]);
@@ -233,7 +269,7 @@ impl Writer<'_> {
                 let (n, d) = (self.name(), self.name());
                 let one = Self::splat(kind, 1);
                 // i1 cannot be halved: both are 1 then.
-                if kind.bits() == 1 {
+                if kind.bits() == 1 || kind.bits() > 128 {
                     return;
                 }
                 let _ = writeln!(self.text, "  {n} = lshr {ty} {a}, {one}\n  {d} = or {ty} {b}, {one}");
@@ -251,7 +287,7 @@ impl Writer<'_> {
                     _ => "i1".into(),
                 };
                 match self.random.below(3) {
-                    0 if kind != Kind::Int(1) => {
+                    0 if kind.bits() != 1 => {
                         let op = *self.random.pick(&["zext", "sext"]);
                         self.emit(kind, &format!("{op} {condition} {c} to {ty}"));
                     }
@@ -287,7 +323,7 @@ impl Writer<'_> {
     }
 
     fn intrinsic(&mut self, kind: Kind, a: &str, b: &str) {
-        let (ty, suffix, bits) = (kind.name(), kind.suffix(), kind.bits());
+        let (ty, suffix) = (kind.name(), kind.suffix());
         let mut choices = vec!["umin", "umax", "smin", "smax"];
         let natural = matches!(kind, Kind::Int(8 | 16 | 32 | 64));
         if natural {
@@ -297,8 +333,20 @@ impl Writer<'_> {
         if matches!(kind, Kind::Int(1..=63)) {
             choices.extend(["ctlz", "cttz", "ctpop", "abs"]);
         }
-        if kind.is_int() && bits % 16 == 0 && matches!(kind, Kind::Int(_)) {
+        if matches!(kind, Kind::Int(16 | 32 | 48 | 64 | 128)) {
             choices.push("bswap");
+        }
+        if matches!(kind, Kind::Int(65..=128)) {
+            choices.extend(["abs", "ctpop", "scmp.w", "ucmp.w"]);
+        }
+        if kind == Kind::Int(128) {
+            choices.extend(["uadd.o", "sadd.o", "usub.o", "ssub.o", "umul.o", "smul.o"]);
+        }
+        if matches!(kind, Kind::Vector(_, 8..)) {
+            choices.push("ctpop");
+        }
+        if matches!(kind, Kind::Int(1..=53 | 64)) {
+            choices.push("fp.sat");
         }
         if matches!(kind, Kind::Vector(_, 8 | 16)) {
             choices.extend(["uadd.sat", "sadd.sat", "usub.sat", "ssub.sat"]);
@@ -320,6 +368,19 @@ impl Writer<'_> {
             "ctlz" | "cttz" | "abs" => {
                 self.declare(format!("declare {ty} @llvm.{choice}.{suffix}({ty}, i1)"));
                 self.emit(kind, &format!("call {ty} @llvm.{choice}.{suffix}({ty} {a}, i1 false)"));
+            }
+            "scmp.w" | "ucmp.w" => {
+                let name = &choice[..4];
+                self.declare(format!("declare i32 @llvm.{name}.i32.{suffix}({ty}, {ty})"));
+                self.emit(Kind::Int(32), &format!("call i32 @llvm.{name}.i32.{suffix}({ty} {a}, {ty} {b})"));
+            }
+            "fp.sat" => {
+                let from = *self.random.pick(&[Kind::Float, Kind::Double]);
+                let value = self.operand(from);
+                let (name, number) = (from.name(), from.suffix());
+                let sign = *self.random.pick(&["s", "u"]);
+                self.declare(format!("declare {ty} @llvm.fpto{sign}i.sat.{suffix}.{number}({name})"));
+                self.emit(kind, &format!("call {ty} @llvm.fpto{sign}i.sat.{suffix}.{number}({name} {value})"));
             }
             "scmp" | "ucmp" => {
                 self.declare(format!("declare {ty} @llvm.{choice}.{suffix}.{suffix}({ty}, {ty})"));
@@ -380,18 +441,18 @@ impl Writer<'_> {
     fn float(&mut self, kind: Kind) {
         let ty = kind.name();
         let (a, b) = (self.operand(kind), self.operand(kind));
-        match self.random.below(6) {
+        match self.random.below(8) {
             0..=2 => {
-                let op = *self.random.pick(&["fadd", "fsub", "fmul"]);
+                let op = *self.random.pick(&["fadd", "fsub", "fmul", "fdiv"]);
                 self.emit(kind, &format!("{op} {ty} {a}, {b}"));
             }
             3 => {
                 self.emit(kind, &format!("fneg {ty} {a}"));
             }
             4 => {
-                let predicate = *self
-                    .random
-                    .pick(&["oeq", "ogt", "oge", "olt", "ole", "ord", "uno", "ugt", "uge", "ult", "ule", "une"]);
+                let predicate = *self.random.pick(&[
+                    "oeq", "ogt", "oge", "olt", "ole", "ord", "uno", "ugt", "uge", "ult", "ule", "une", "one", "ueq",
+                ]);
                 let (x, y) = (self.operand(kind), self.operand(kind));
                 let c = self.name();
                 let _ = writeln!(self.text, "  {c} = fcmp {predicate} {ty} {a}, {b}");
@@ -401,10 +462,40 @@ impl Writer<'_> {
                 };
                 self.emit(kind, &format!("select {condition} {c}, {ty} {x}, {ty} {y}"));
             }
+            5 if !matches!(kind, Kind::FloatVector(..)) => {
+                let suffix = kind.suffix();
+                if self.random.below(2) == 0 {
+                    self.declare(format!("declare {ty} @llvm.fabs.{suffix}({ty})"));
+                    self.emit(kind, &format!("call {ty} @llvm.fabs.{suffix}({ty} {a})"));
+                } else {
+                    // Of a NaN the sign is anybody's.
+                    let (nan, sign, one) = (self.name(), self.name(), kind.constant(self.random));
+                    let _ = writeln!(self.text, "  {nan} = fcmp uno {ty} {b}, {b}");
+                    let _ = writeln!(self.text, "  {sign} = select i1 {nan}, {ty} {one}, {ty} {b}");
+                    self.declare(format!("declare {ty} @llvm.copysign.{suffix}({ty}, {ty})"));
+                    self.emit(kind, &format!("call {ty} @llvm.copysign.{suffix}({ty} {a}, {ty} {sign})"));
+                }
+            }
+            6 => {
+                let formats = [Kind::Half, Kind::Float, Kind::Double, Kind::X87, Kind::Quad];
+                let others: Vec<(Kind, String)> = self
+                    .values
+                    .iter()
+                    .filter(|(other, _)| formats.contains(other) && formats.contains(&kind) && *other != kind)
+                    .cloned()
+                    .collect();
+                if others.is_empty() {
+                    return;
+                }
+                let (other, name) = self.random.pick(&others).clone();
+                let rank = |kind: Kind| formats.iter().position(|format| *format == kind);
+                let op = if rank(other) > rank(kind) { "fptrunc" } else { "fpext" };
+                self.emit(kind, &format!("{op} {} {name} to {ty}", other.name()));
+            }
             _ => {
                 let ints: Vec<(Kind, String)> =
-                    self.values.iter().filter(|(k, _)| matches!(k, Kind::Int(1..=64))).cloned().collect();
-                if matches!(kind, Kind::Float | Kind::Double) && !ints.is_empty() {
+                    self.values.iter().filter(|(k, _)| matches!(k, Kind::Int(1..=128))).cloned().collect();
+                if !matches!(kind, Kind::FloatVector(..)) && !ints.is_empty() {
                     let (from, name) = self.random.pick(&ints).clone();
                     let op = *self.random.pick(&["sitofp", "uitofp"]);
                     self.emit(kind, &format!("{op} {} {name} to {ty}", from.name()));
@@ -520,6 +611,12 @@ const DRIVER: &str = r#"
 #include <stdio.h>
 #include <string.h>
 extern void (*const all[])(unsigned char *, unsigned char *);
+/* What older run-time libraries lack: to nearest, ties to even. */
+__bf16 __truncsfbf2(float from) {
+  unsigned bits = __builtin_bit_cast(unsigned, from);
+  bits = from != from ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+  return __builtin_bit_cast(__bf16, (unsigned short)(bits >> 16));
+}
 int main(void) {
   unsigned long long s = 88172645463325252ull;
   for (int f = 0; f < COUNT; f++)

@@ -119,6 +119,28 @@ pub(crate) struct Part {
     pub(crate) place: Place,
 }
 
+impl Kind {
+    /// How many registers hold such a part within a function: `x86_fp80` has two.
+    pub(crate) fn own_parts(self) -> u32 {
+        if self == Kind::X87 { 2 } else { 1 }
+    }
+}
+
+/// The parts of arguments or of a result with the numbers that they have within their values.
+pub(crate) fn numbered(parts: &[Part]) -> impl Iterator<Item = (u32, &Part)> {
+    let mut argument = u32::MAX;
+    let mut next = 0;
+    parts.iter().map(move |part| {
+        if part.argument != argument {
+            argument = part.argument;
+            next = 0;
+        }
+        let at = next;
+        next += part.kind.own_parts();
+        (at, part)
+    })
+}
+
 /// The vector registers that a function's own target features make legal: they decide about vectors in its signature and
 /// in its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -207,6 +207,9 @@ impl Generator<'_> {
         if matches!(self.module.ty(instruction.ty), Type::Vector { .. }) {
             return self.vector_compare(instruction, left, right);
         }
+        if instruction.opcode == Opcode::FCmp && *self.module.ty(self.ty(left)) == Type::Fp128 {
+            return self.quad_compare(instruction, left, right);
+        }
         let result = self.result(instruction)?;
         let test = self.compare_flags(instruction, left, right)?;
         let reg = self.alloc_gpr()?;
@@ -405,6 +408,9 @@ impl Generator<'_> {
     // ---- two words ----------------------------------------------------------------------------------------------
 
     fn wide_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId, bits: u32) -> Result<()> {
+        if bits > 128 {
+            return self.long_binary(instruction, left, right, bits);
+        }
         let pair = match instruction.opcode {
             Opcode::Add => (Alu::Add, Alu::Adc),
             Opcode::Sub => (Alu::Sub, Alu::Sbb),
@@ -530,6 +536,9 @@ impl Generator<'_> {
     }
 
     fn wide_compare(&mut self, cond: Cond, signed: bool, left: ValueId, right: ValueId, bits: u32) -> Result<Test> {
+        if bits > 128 {
+            return self.long_compare(cond, signed, left, right, bits);
+        }
         let extended = bits < 128;
         if matches!(cond, Cond::E | Cond::NE) {
             let (low, high) = self.take_wide(left, bits, false)?;

@@ -6,7 +6,7 @@ use kiln_bitcode::{
 };
 use kiln_link::RelocationKind;
 
-use super::abi::{Kind, Part as AbiPart, Place as AbiPlace, Signature};
+use super::abi::{Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
 use super::encoder::{Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
 use super::generator::{Generator, Place, Result, Site};
 use super::known::{CallSignature, Callee, SignatureKey};
@@ -243,16 +243,12 @@ impl Generator<'_> {
         if signature.stack_bytes > 1 << 16 {
             return Err(Box::new(Unsupported::Attribute("very many arguments on the stack")));
         }
-        let mut argument = u32::MAX;
-        let mut at = 0;
-        for part in &signature.arguments {
-            at = if part.argument == argument { at + 1 } else { 0 };
-            argument = part.argument;
-            self.check_part(ValueId(arguments[argument as usize]), at, part)?;
+        for (at, part) in numbered(&signature.arguments) {
+            self.check_part(ValueId(arguments[part.argument as usize]), at, part)?;
         }
         if !signature.demoted {
-            for (at, part) in (0u32..).zip(&signature.results) {
-                if matches!(part.place, AbiPlace::X87(_) | AbiPlace::Stack(_)) {
+            for (at, part) in numbered(&signature.results) {
+                if matches!(part.place, AbiPlace::X87(_)) && part.kind != Kind::X87 {
                     return Err(Box::new(Unsupported::Attribute("a result in an x87 register")));
                 }
                 self.check_type_part(instruction.ty, at, part)?;
@@ -332,12 +328,8 @@ impl Generator<'_> {
             self.claim(RDI.0)?;
             self.asm.lea(RDI, &Mem::frame(home));
         }
-        let mut argument = u32::MAX;
-        let mut at = 0;
-        for part in &signature.arguments {
-            at = if part.argument == argument { at + 1 } else { 0 };
-            argument = part.argument;
-            let value = ValueId(arguments[argument as usize]);
+        for (at, part) in numbered(&signature.arguments) {
+            let value = ValueId(arguments[part.argument as usize]);
             match part.place {
                 AbiPlace::General(reg) => {
                     self.place(reg, value, at)?;
@@ -394,6 +386,18 @@ impl Generator<'_> {
             return Ok(());
         }
         let result = self.result(instruction)?;
+        let register = |place: AbiPlace| match place {
+            AbiPlace::General(reg) => Some(reg),
+            AbiPlace::Vector(reg) => Some(reg + XMM0),
+            AbiPlace::X87(_) | AbiPlace::Stack(_) => None,
+        };
+        for reg in signature.results.iter().filter_map(|part| register(part.place)) {
+            self.claim(reg)?;
+        }
+        // The x87 registers are to be empty, whoever wants what was in them.
+        for (at, _) in numbered(&signature.results).filter(|(_, part)| matches!(part.place, AbiPlace::X87(_))) {
+            self.bind_st0(result, at)?;
+        }
         if self.values[self.value_index(result) as usize].uses == 0 {
             return Ok(());
         }
@@ -406,16 +410,10 @@ impl Generator<'_> {
             }
             return Ok(());
         }
-        let register = |place: AbiPlace| match place {
-            AbiPlace::General(reg) => reg,
-            AbiPlace::Vector(reg) => reg + XMM0,
-            _ => unreachable!("checked before the call"),
-        };
-        for part in &signature.results {
-            self.claim(register(part.place))?;
-        }
-        for (at, part) in (0u32..).zip(&signature.results) {
-            self.bind(result, at, register(part.place));
+        for (at, part) in numbered(&signature.results) {
+            if let Some(reg) = register(part.place) {
+                self.bind(result, at, reg);
+            }
         }
         Ok(())
     }
@@ -426,14 +424,14 @@ impl Generator<'_> {
     }
 
     fn place_on_stack(&mut self, signature: &Signature, arguments: &[u32]) -> Result<()> {
-        let mut argument = u32::MAX;
-        let mut at = 0;
-        for part in &signature.arguments {
-            at = if part.argument == argument { at + 1 } else { 0 };
-            argument = part.argument;
+        for (at, part) in numbered(&signature.arguments) {
             let AbiPlace::Stack(offset) = part.place else { continue };
-            let value = ValueId(arguments[argument as usize]);
+            let value = ValueId(arguments[part.argument as usize]);
             let to = Mem::reg(RSP, offset as i32);
+            if part.kind == Kind::X87 {
+                self.store_x87_part(&to, value, at)?;
+                continue;
+            }
             if let Kind::ByVal { size } = part.kind {
                 self.copy_argument(value, to, size)?;
                 continue;

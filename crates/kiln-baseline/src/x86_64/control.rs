@@ -3,7 +3,7 @@
 use kiln_bitcode::{BlockId, Type, ValueId};
 use kiln_link::RelocationKind;
 
-use super::abi::{Extend, Kind, Place as AbiPlace};
+use super::abi::{Extend, Kind, Place as AbiPlace, numbered};
 use super::arithmetic::{Parity, Test};
 use super::encoder::{Alu, Cond, Gpr, Label, Mem, Op, RAX, Target, Xmm};
 use super::generator::{Generator, Place, Result};
@@ -330,7 +330,8 @@ impl Generator<'_> {
     pub(crate) fn switch(&mut self, value: ValueId, default: BlockId, cases: &[u32]) -> Result<()> {
         let bits = match self.module.ty(self.ty(value)) {
             Type::Integer(bits @ 1..=64) => *bits,
-            _ => return Err(Box::new(Unsupported::Instruction("switch on a wide integer"))),
+            Type::Integer(bits @ 65..=128) => return self.wide_switch(value, *bits, default, cases),
+            _ => return Err(Box::new(Unsupported::Instruction("switch on an integer of over 128 bits"))),
         };
         if let Some(number) = self.number(value) {
             let target = cases.chunks_exact(2).find(|case| self.number(ValueId(case[0])) == Some(number));
@@ -353,6 +354,11 @@ impl Generator<'_> {
         let done = self.search(reg, spare, wide, &list, default_label, &mut stubs);
         *self.cases = list;
         done?;
+        self.edge_code(stubs)
+    }
+
+    /// The code of edges that [`Generator::edge_label`] named.
+    fn edge_code(&mut self, stubs: Vec<(Label, BlockId)>) -> Result<()> {
         for (label, block) in &stubs {
             self.asm.bind(*label);
             self.flow_into(*block)?;
@@ -362,6 +368,35 @@ impl Generator<'_> {
         }
         *self.stubs = stubs;
         Ok(())
+    }
+
+    /// A switch on two words, case by case.
+    fn wide_switch(&mut self, value: ValueId, bits: u32, default: BlockId, cases: &[u32]) -> Result<()> {
+        let ty = self.ty(value);
+        let (low, high) = self.take_wide(value, bits, false)?;
+        let differences = self.alloc_gpr()?;
+        let mut stubs = std::mem::take(self.stubs);
+        stubs.clear();
+        for case in cases.chunks_exact(2) {
+            let mut words = [0u64; 2];
+            for (at, word) in (0u32..).zip(&mut words) {
+                let part = self.part_type(ty, at)?;
+                match self.constant_bits(ValueId(case[0]), part)? {
+                    Bits::Number(number) => *word = number as u64 & (u64::MAX >> (64 - part.bits)),
+                    _ => return Err(Box::new(Unsupported::Instruction("a damaged switch"))),
+                }
+            }
+            let label = self.edge_label(BlockId(case[1]), &mut stubs);
+            self.asm.mov_imm(differences, words[0]);
+            self.asm.alu_rr(Alu::Xor, differences, low, 8);
+            self.asm.mov_imm(SCRATCH, words[1]);
+            self.asm.alu_rr(Alu::Xor, SCRATCH, high, 8);
+            self.asm.alu_rr(Alu::Or, differences, SCRATCH, 8);
+            self.asm.jcc(Cond::E, label);
+        }
+        let label = self.edge_label(default, &mut stubs);
+        self.asm.jmp(label);
+        self.edge_code(stubs)
     }
 
     /// Where to jump for `block`: to it, or to code that gives its phis their values first.
@@ -527,11 +562,7 @@ impl Generator<'_> {
             self.result_slot = self.frame.object(8, 8);
             self.asm.store(&Mem::frame(self.result_slot), super::encoder::RDI, 8);
         }
-        let mut argument = NONE;
-        let mut at = 0;
-        for part in arguments {
-            at = if part.argument == argument { at + 1 } else { 0 };
-            argument = part.argument;
+        for (at, part) in numbered(arguments) {
             let value = self.body.argument(part.argument);
             if let (Some(sret), AbiPlace::General(reg)) = (self.own.sret, part.place)
                 && sret == part.argument
@@ -556,15 +587,18 @@ impl Generator<'_> {
                 AbiPlace::General(reg) => self.bind(value, at, reg),
                 AbiPlace::Vector(reg) => self.bind(value, at, reg + XMM0),
                 AbiPlace::Stack(offset) => {
-                    let known = self.part_of(value, at).expect("arguments have parts") as usize;
-                    if let Part { reg, bytes, fixed: true, .. } = self.parts[known] {
-                        self.load_part(reg, &Mem::frame(16 + offset as i32), bytes);
-                    } else {
-                        self.parts[known].slot = 16 + offset as i32;
-                        self.parts[known].stored = true;
+                    let first = self.part_of(value, at).expect("arguments have parts");
+                    for (step, part) in (0i32..).zip(first..first + part.kind.own_parts()) {
+                        let place = 16 + offset as i32 + 8 * step;
+                        if let Part { reg, bytes, fixed: true, .. } = self.parts[part as usize] {
+                            self.load_part(reg, &Mem::frame(place), bytes);
+                        } else {
+                            self.parts[part as usize].slot = place;
+                            self.parts[part as usize].stored = true;
+                        }
                     }
                 }
-                AbiPlace::X87(_) => return Err(Box::new(Unsupported::Type("x86_fp80"))),
+                AbiPlace::X87(_) => unreachable!("results only"),
             }
         }
         Ok(())
@@ -584,14 +618,17 @@ impl Generator<'_> {
         let own = self.known.types.get(first + at);
         let same = match part.kind {
             Kind::Integer { bits, .. } => own.bank == Bank::Gpr && own.bits == bits,
-            Kind::Float { bits } => own.bank == Bank::Xmm && u32::from(own.bytes) * 8 == u32::from(bits),
+            Kind::Float { bits } => own.bank == Bank::Xmm && u32::from(own.store) * 8 == u32::from(bits),
             Kind::Vector { bytes, lanes, lane_bits } => {
                 own.bank == Bank::Xmm
                     && own.bytes == 16
                     && bytes == 16
                     && u32::from(lanes) * u32::from(lane_bits) == u32::from(own.store) * 8
             }
-            Kind::X87 => false,
+            Kind::X87 => {
+                let next = self.known.types.get(first + (at + 1).min(count - 1));
+                at + 1 < count && (own.bits, own.bank, next.bits, next.bank) == (64, Bank::Gpr, 16, Bank::Gpr)
+            }
             Kind::ByVal { .. } => true,
         };
         if same { Ok(()) } else { Err(Box::new(Unsupported::Attribute("an argument or result in unusual registers"))) }
@@ -638,7 +675,17 @@ impl Generator<'_> {
             }
             return Ok(());
         }
-        for (at, part) in (0u32..).zip(results) {
+        // The last one pushed is ST0.
+        let x87 = numbered(results).filter(|(_, part)| matches!(part.place, AbiPlace::X87(_)));
+        let mut x87: Vec<(u32, &super::abi::Part)> = x87.collect();
+        while let Some((at, part)) = x87.pop() {
+            self.check_part(value, at, part)?;
+            if part.kind != Kind::X87 {
+                return Err(Box::new(Unsupported::Attribute("a result in an x87 register")));
+            }
+            self.push_x87_part(value, at)?;
+        }
+        for (at, part) in numbered(results) {
             self.check_part(value, at, part)?;
             match part.place {
                 AbiPlace::General(reg) => {
@@ -650,7 +697,8 @@ impl Generator<'_> {
                     self.claim(reg + XMM0)?;
                     self.load_into(reg + XMM0, value, at)?;
                 }
-                _ => return Err(Box::new(Unsupported::Attribute("a result in an x87 register"))),
+                AbiPlace::X87(_) => {}
+                AbiPlace::Stack(_) => return Err(Box::new(Unsupported::Attribute("a result on the stack"))),
             }
         }
         Ok(())

@@ -4,10 +4,11 @@ use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
 use kiln_link::RelocationKind;
 
 use super::arithmetic::{Parity, Test};
-use super::encoder::{Alu, Cond, Mem, Op, Shift, Target, Xmm};
+use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Target, Xmm};
 use super::generator::{Generator, Result};
 use super::parts::Bank;
 use super::registers::XMM0;
+use super::soft_floats::{Format, Sign};
 use crate::compiler::Unsupported;
 
 /// `addss` and its relatives; `double` and vectors differ by prefix.
@@ -25,11 +26,19 @@ impl Generator<'_> {
         match self.module.ty(ty) {
             Type::Float => Ok(4),
             Type::Double => Ok(8),
-            Type::Half => Err(Box::new(Unsupported::Type("half"))),
-            Type::BFloat => Err(Box::new(Unsupported::Type("bfloat"))),
-            Type::X86Fp80 => Err(Box::new(Unsupported::Type("x86_fp80"))),
-            Type::Fp128 => Err(Box::new(Unsupported::Type("fp128"))),
+            Type::Half => Err(Box::new(Unsupported::Type("half, here"))),
+            Type::BFloat => Err(Box::new(Unsupported::Type("bfloat, here"))),
+            Type::X86Fp80 => Err(Box::new(Unsupported::Type("x86_fp80, here"))),
+            Type::Fp128 => Err(Box::new(Unsupported::Type("fp128, here"))),
             _ => Err(Box::new(Unsupported::Type("an unusual type"))),
+        }
+    }
+
+    /// The format of a scalar that SSE does not compute with; `None` for those it does, and for vectors.
+    fn soft_format(&self, ty: TypeId) -> Result<Option<Format>> {
+        match self.module.ty(ty) {
+            Type::Float | Type::Double | Type::Vector { .. } => Ok(None),
+            _ => Ok(Some(self.format(ty)?)),
         }
     }
 
@@ -40,6 +49,9 @@ impl Generator<'_> {
     }
 
     pub(crate) fn float_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
+        if let Some(format) = self.soft_format(instruction.ty)? {
+            return self.soft_binary(instruction, format, left, right);
+        }
         let opcode = match instruction.opcode {
             Opcode::FAdd => 0x58,
             Opcode::FMul => 0x59,
@@ -104,6 +116,9 @@ impl Generator<'_> {
     }
 
     pub(crate) fn negate(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        if let Some(format) = self.soft_format(instruction.ty)? {
+            return self.soft_sign(instruction, format, value, Sign::Turn);
+        }
         let bytes = match self.module.ty(instruction.ty) {
             Type::Vector { element, .. } => {
                 self.single_xmm(instruction.ty)?;
@@ -124,7 +139,7 @@ impl Generator<'_> {
     /// The flags for a predicate of `fcmp`. `ucomis` sets CF, ZF and PF together where a NaN takes part.
     pub(crate) fn float_flags(&mut self, predicate: u8, left: ValueId, right: ValueId) -> Result<Test> {
         let ty = self.ty(left);
-        let bytes = self.float_bytes(ty)?;
+        let soft = self.soft_format(ty)?;
         let (swap, cond, parity) = match predicate {
             1 => (false, Cond::E, Parity::AndOrdered),
             2 => (false, Cond::A, Parity::None),
@@ -143,6 +158,11 @@ impl Generator<'_> {
             _ => return Err(Box::new(Unsupported::Instruction("fcmp with a constant result"))),
         };
         let (left, right) = if swap { (right, left) } else { (left, right) };
+        if let Some(format) = soft {
+            self.soft_flags(format, left, right)?;
+            return Ok(Test { cond, parity });
+        }
+        let bytes = self.float_bytes(ty)?;
         let a = self.read_xmm(left, 0)?;
         let b = self.read_xmm(right, 0)?;
         let op = if bytes == 4 { Op::two(0x2e) } else { Op::two(0x2e).p66() };
@@ -174,7 +194,12 @@ impl Generator<'_> {
                 self.widen(instruction, value)
             }
             Opcode::FpTrunc | Opcode::FpExt => {
-                let (from, to) = (self.float_bytes(from)?, self.float_bytes(to)?);
+                let (from, to) = (self.format(from)?, self.format(to)?);
+                if !(from.is_native() && to.is_native()) {
+                    return self.soft_resize(instruction, value, from, to);
+                }
+                let bytes = |format| if format == Format::Single { 4 } else { 8 };
+                let (from, to) = (bytes(from), bytes(to));
                 let result = self.result(instruction)?;
                 let source = self.read_xmm(value, 0)?;
                 let reg = self.alloc_xmm()?;
@@ -201,8 +226,11 @@ impl Generator<'_> {
         let (Some(from), Some(to)) = (self.integer_bits(source), self.integer_bits(instruction.ty)) else {
             return Err(Box::new(Unsupported::Type("an unusual type")));
         };
-        let result = self.result(instruction)?;
         let signed = instruction.opcode == Opcode::SExt;
+        if to > 128 && to > from {
+            return self.long_widen(instruction, value, from, to, signed);
+        }
+        let result = self.result(instruction)?;
         if to <= from {
             let count = self.type_parts(instruction.ty)?.1;
             return self.copy_parts(result, 0, value, 0, count);
@@ -278,13 +306,13 @@ impl Generator<'_> {
         }
         let (a, b) = (self.known.types.get(from.0), self.known.types.get(to.0));
         match (from.1, to.1, a.bank, b.bank) {
-            (1, 1, Bank::Gpr, Bank::Xmm) if matches!(a.bits, 32 | 64) => {
+            (1, 1, Bank::Gpr, Bank::Xmm) if matches!(a.bits, 8 | 16 | 32 | 64) && a.bits == 8 * b.store => {
                 let reg = self.read_gpr(value, 0)?;
                 let to = self.alloc_xmm()?;
                 self.asm.gpr_to_xmm(to, reg, a.bytes == 8);
                 self.bind_xmm(result, 0, to);
             }
-            (1, 1, Bank::Xmm, Bank::Gpr) if matches!(b.bits, 32 | 64) => {
+            (1, 1, Bank::Xmm, Bank::Gpr) if matches!(b.bits, 8 | 16 | 32 | 64) && b.bits == 8 * a.store => {
                 let reg = self.read_xmm(value, 0)?;
                 let to = self.alloc_gpr()?;
                 self.asm.xmm_to_gpr(to, reg, b.bytes == 8);
@@ -324,20 +352,26 @@ impl Generator<'_> {
     /// to `i64` and `u32`, `u64` in two steps.
     fn float_to_integer(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
         let source = self.ty(value);
-        let bytes = self.float_bytes(source)?;
+        let format = self.format(source)?;
         let bits = self.integer_bits(instruction.ty).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
-        let result = self.result(instruction)?;
-        if bits > 64 {
-            return Err(Box::new(Unsupported::Instruction("a conversion to a wide integer")));
+        if bits > 64 || !format.is_native() {
+            return self.soft_to_integer(instruction, value, format, bits, signed);
         }
+        let result = self.result(instruction)?;
         let from = self.read_xmm(value, 0)?;
+        let reg = self.float_as_integer(from, bits, signed, if format == Format::Single { 4 } else { 8 })?;
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    /// The number of `bytes` bytes in `from` as an integer of at most 64 bits.
+    pub(crate) fn float_as_integer(&mut self, from: Xmm, bits: u32, signed: bool, bytes: u8) -> Result<Gpr> {
         let reg = self.alloc_gpr()?;
         let wide = if signed { bits > 32 } else { bits > 31 };
         // cvttsd2si
         if signed || bits < 64 {
             self.asm.rr(sse(0x2c, bytes).w_if(wide), reg.0, from.0);
-            self.bind(result, 0, reg.0);
-            return Ok(());
+            return Ok(reg);
         }
         // Above 2^63 the first conversion gives the sign bit alone; the second is of what is above it.
         let limit = if bytes == 4 { u128::from(0x5f00_0000u32) } else { 0x43e0_0000_0000_0000 };
@@ -353,18 +387,24 @@ impl Generator<'_> {
         self.asm.shift_imm(Shift::Sar, mask, 63, 8);
         self.asm.alu_rr(Alu::And, high, mask, 8);
         self.asm.alu_rr(Alu::Or, reg, high, 8);
-        self.bind(result, 0, reg.0);
-        Ok(())
+        Ok(reg)
     }
 
     fn integer_to_float(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
-        let bytes = self.float_bytes(instruction.ty)?;
+        let format = self.format(instruction.ty)?;
         let source = self.ty(value);
         let bits = self.integer_bits(source).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
-        let result = self.result(instruction)?;
-        if bits > 64 {
-            return Err(Box::new(Unsupported::Instruction("a conversion from a wide integer")));
+        if bits > 64 || !format.is_native() {
+            return self.soft_from_integer(instruction, value, format, bits, signed);
         }
+        let result = self.result(instruction)?;
+        let to = self.integer_as_float(value, bits, signed, if format == Format::Single { 4 } else { 8 })?;
+        self.bind_xmm(result, 0, to);
+        Ok(())
+    }
+
+    /// The integer `value` of at most 64 bits as a number of `bytes` bytes.
+    pub(crate) fn integer_as_float(&mut self, value: ValueId, bits: u32, signed: bool, bytes: u8) -> Result<Xmm> {
         let to = self.alloc_xmm()?;
         if signed {
             let wide = bits > 32;
@@ -375,18 +415,17 @@ impl Generator<'_> {
             };
             self.clear(to);
             self.asm.rr(sse(0x2a, bytes).w_if(wide), to.0, reg.0);
-            self.bind_xmm(result, 0, to);
-            return Ok(());
+            return Ok(to);
         }
         let reg = self.take_zero_extended(value, 0)?;
-        self.clear(to);
         if bits < 64 {
+            self.clear(to);
             self.asm.rr(sse(0x2a, bytes).w(), to.0, reg.0);
-            self.bind_xmm(result, 0, to);
-            return Ok(());
+            return Ok(to);
         }
         // Half of it, with the lost bit kept for rounding, and twice the result.
         let half = self.alloc_gpr()?;
+        self.clear(to);
         self.asm.test(reg, reg, 8);
         let large = self.asm.skip(Cond::S);
         self.asm.rr(sse(0x2a, bytes).w(), to.0, reg.0);
@@ -399,7 +438,6 @@ impl Generator<'_> {
         self.asm.rr(sse(0x2a, bytes).w(), to.0, half.0);
         self.asm.rr(sse(0x58, bytes), to.0, to.0);
         self.asm.land(done);
-        self.bind_xmm(result, 0, to);
-        Ok(())
+        Ok(to)
     }
 }

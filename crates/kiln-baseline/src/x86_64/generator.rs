@@ -487,11 +487,17 @@ impl<'a> Generator<'a> {
             (_, Opcode::Select) => operands[0] == instruction.result.0,
             _ => false,
         };
-        let is_scalar = self.module.ty(instruction.ty).is_scalar();
+        let is_scalar = self.module.ty(instruction.ty).is_scalar() && !self.needs_call(instruction);
         if takes && is_scalar {
             self.values[at].place = Place::Deferred(index);
         }
         Ok(takes && is_scalar)
+    }
+
+    /// Whether a comparison is made by a function of the run-time library.
+    fn needs_call(&self, instruction: &Instruction) -> bool {
+        instruction.opcode == Opcode::FCmp
+            && *self.module.ty(self.ty(ValueId(self.body.operands(instruction)[0]))) == Type::Fp128
     }
 
     /// Operands of what was put off until now.

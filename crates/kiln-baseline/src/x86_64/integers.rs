@@ -4,6 +4,7 @@ use kiln_bitcode::{Instruction, TypeId, ValueId};
 
 use super::encoder::{Alu, Cond, Gpr, Op, RAX, RCX, RDX, Shift};
 use super::generator::{Generator, Result};
+use super::registers::SCRATCH;
 use crate::compiler::Unsupported;
 
 impl Generator<'_> {
@@ -22,6 +23,9 @@ impl Generator<'_> {
         cond: Cond,
         signed: bool,
     ) -> Result<()> {
+        if let Some(bits @ 65..=128) = self.integer_bits(instruction.ty) {
+            return self.wide_extreme(instruction, [left, right], bits, cond, signed);
+        }
         let bits = self.word_bits(instruction.ty)?;
         let wide = bits > 32;
         let result = self.result(instruction)?;
@@ -40,6 +44,33 @@ impl Generator<'_> {
         Ok(())
     }
 
+    /// [`Generator::extreme`] of two words: of the differences of the operands, the one that tells by being less.
+    fn wide_extreme(
+        &mut self,
+        instruction: &Instruction,
+        operands: [ValueId; 2],
+        bits: u32,
+        cond: Cond,
+        signed: bool,
+    ) -> Result<()> {
+        let result = self.result(instruction)?;
+        let (a, a_high) = self.take_wide(operands[0], bits, signed)?;
+        let (b, b_high) = self.take_wide(operands[1], bits, signed)?;
+        let (less, low, high) = match cond {
+            Cond::B | Cond::L => (cond, (b, b_high), (a, a_high)),
+            Cond::A => (Cond::B, (a, a_high), (b, b_high)),
+            _ => (Cond::L, (a, a_high), (b, b_high)),
+        };
+        self.asm.mov(SCRATCH, low.1);
+        self.asm.alu_rr(Alu::Cmp, low.0, high.0, 8);
+        self.asm.alu_rr(Alu::Sbb, SCRATCH, high.1, 8);
+        self.asm.cmov(less, a, b, true);
+        self.asm.cmov(less, a_high, b_high, true);
+        self.bind(result, 0, a.0);
+        self.bind(result, 1, a_high.0);
+        Ok(())
+    }
+
     pub(crate) fn three_way(
         &mut self,
         instruction: &Instruction,
@@ -49,6 +80,12 @@ impl Generator<'_> {
     ) -> Result<()> {
         self.word_bits(instruction.ty)?;
         let source = self.ty(left);
+        if let Some(bits @ 65..=128) = self.integer_bits(source) {
+            return self.wide_three_way(instruction, left, right, bits, signed);
+        }
+        if let Some(bits @ 129..) = self.integer_bits(source) {
+            return self.long_three_way(instruction, [left, right], bits, signed);
+        }
         let bits = self.word_bits(source)?;
         let wide = bits > 32;
         let result = self.result(instruction)?;
@@ -69,7 +106,53 @@ impl Generator<'_> {
         Ok(())
     }
 
+    fn wide_three_way(
+        &mut self,
+        instruction: &Instruction,
+        left: ValueId,
+        right: ValueId,
+        bits: u32,
+        signed: bool,
+    ) -> Result<()> {
+        let result = self.result(instruction)?;
+        let (a, a_high) = self.take_wide(left, bits, signed)?;
+        let (b, b_high) = self.take_wide(right, bits, signed)?;
+        let (reg, less) = (self.alloc_gpr()?, self.alloc_gpr()?);
+        let below = if signed { Cond::L } else { Cond::B };
+        for (flag, (low, low_high), (high, high_high)) in
+            [(less, (a, a_high), (b, b_high)), (reg, (b, b_high), (a, a_high))]
+        {
+            self.asm.mov(SCRATCH, low_high);
+            self.asm.alu_rr(Alu::Cmp, low, high, 8);
+            self.asm.alu_rr(Alu::Sbb, SCRATCH, high_high, 8);
+            self.asm.setcc(below, flag);
+        }
+        self.asm.alu_rr(Alu::Sub, reg, less, 1);
+        self.asm.movsx(reg, reg, 1, true);
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    fn wide_absolute(&mut self, instruction: &Instruction, value: ValueId, bits: u32) -> Result<()> {
+        let result = self.result(instruction)?;
+        let (low, high) = self.take_wide(value, bits, true)?;
+        // All ones where it is negative: turning every bit and adding one negates.
+        let sign = self.alloc_gpr()?;
+        self.asm.mov(sign, high);
+        self.asm.shift_imm(Shift::Sar, sign, 63, 8);
+        self.asm.alu_rr(Alu::Xor, low, sign, 8);
+        self.asm.alu_rr(Alu::Xor, high, sign, 8);
+        self.asm.alu_rr(Alu::Sub, low, sign, 8);
+        self.asm.alu_rr(Alu::Sbb, high, sign, 8);
+        self.bind(result, 0, low.0);
+        self.bind(result, 1, high.0);
+        Ok(())
+    }
+
     pub(crate) fn absolute(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        if let Some(bits @ 65..=128) = self.integer_bits(instruction.ty) {
+            return self.wide_absolute(instruction, value, bits);
+        }
         let bits = self.word_bits(instruction.ty)?;
         let wide = bits > 32;
         let bytes = if wide { 8 } else { 4 };
@@ -195,9 +278,27 @@ impl Generator<'_> {
 
     /// Without `popcnt`, which the baseline lacks: sums of neighbouring fields.
     pub(crate) fn population(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        if let Some(bits @ 65..=128) = self.integer_bits(instruction.ty) {
+            let result = self.result(instruction)?;
+            let (low, high) = self.take_wide(value, bits, false)?;
+            self.count_bits(low)?;
+            self.count_bits(high)?;
+            self.asm.alu_rr(Alu::Add, low, high, 8);
+            self.asm.mov_imm(high, 0);
+            self.bind(result, 0, low.0);
+            self.bind(result, 1, high.0);
+            return Ok(());
+        }
         self.word_bits(instruction.ty)?;
         let result = self.result(instruction)?;
         let reg = self.take_zero_extended(value, 0)?;
+        self.count_bits(reg)?;
+        self.bind(result, 0, reg.0);
+        Ok(())
+    }
+
+    /// Replaces `reg` by the number of its bits that are set.
+    fn count_bits(&mut self, reg: Gpr) -> Result<()> {
         let other = self.alloc_gpr()?;
         let mask = self.alloc_gpr()?;
         self.asm.mov(other, reg);
@@ -219,12 +320,16 @@ impl Generator<'_> {
         self.asm.mov_imm(mask, 0x0101_0101_0101_0101);
         self.asm.imul(reg, mask, true);
         self.asm.shift_imm(Shift::Shr, reg, 56, 8);
-        self.bind(result, 0, reg.0);
+        self.unhold(other.0);
+        self.unhold(mask.0);
         Ok(())
     }
 
     pub(crate) fn funnel(&mut self, instruction: &Instruction, operands: &[u32], left: bool) -> Result<()> {
         let (high, low, amount) = (ValueId(operands[0]), ValueId(operands[1]), ValueId(operands[2]));
+        if self.integer_bits(instruction.ty) == Some(128) {
+            return self.wide_funnel(instruction, [low, high], amount, left);
+        }
         let bits = self.word_bits(instruction.ty)?;
         let result = self.result(instruction)?;
         let bytes: u8 = match bits {
@@ -350,6 +455,9 @@ impl Generator<'_> {
         signed: bool,
     ) -> Result<()> {
         let ty = self.ty(left);
+        if self.integer_bits(ty) == Some(128) {
+            return self.wide_multiply_overflow(instruction, [left, right], signed);
+        }
         let bytes = self.natural_bytes(ty)?;
         let result = self.result(instruction)?;
         if bytes == 1 {
@@ -396,6 +504,85 @@ impl Generator<'_> {
         self.asm.setcc(Cond::O, flag);
         self.bind(result, 0, RAX.0);
         self.bind(result, 1, flag.0);
+        Ok(())
+    }
+
+    /// The product of 128 bits and whether there is more of it. Signed numbers are multiplied without their signs; the
+    /// result then fits if it has the sign that it should have, or is zero.
+    fn wide_multiply_overflow(
+        &mut self,
+        instruction: &Instruction,
+        operands: [ValueId; 2],
+        signed: bool,
+    ) -> Result<()> {
+        let result = self.result(instruction)?;
+        self.claim(RAX.0)?;
+        self.claim(RDX.0)?;
+        let area = |word: i32| word * 8;
+        let place = self.lane_mem(0, 0);
+        for (at, value) in (0i32..).zip(operands) {
+            let (low, high) = self.take_wide(value, 128, signed)?;
+            if signed {
+                let sign = self.alloc_gpr()?;
+                self.asm.mov(sign, high);
+                self.asm.shift_imm(Shift::Sar, sign, 63, 8);
+                self.asm.alu_rr(Alu::Xor, low, sign, 8);
+                self.asm.alu_rr(Alu::Xor, high, sign, 8);
+                self.asm.alu_rr(Alu::Sub, low, sign, 8);
+                self.asm.alu_rr(Alu::Sbb, high, sign, 8);
+                self.asm.store(&place.plus(area(4 + at)), sign, 8);
+                self.unhold(sign.0);
+            }
+            self.asm.store(&place.plus(area(2 * at)), low, 8);
+            self.asm.store(&place.plus(area(2 * at + 1)), high, 8);
+            self.unhold(low.0);
+            self.unhold(high.0);
+        }
+        let (flag, high, other) = (self.alloc_gpr()?, self.alloc_gpr()?, self.alloc_gpr()?);
+        // Both upper words: too much by itself.
+        self.asm.alu_mi(Alu::Cmp, &place.plus(area(1)), 0, 8);
+        self.asm.setcc(Cond::NE, flag);
+        self.asm.alu_mi(Alu::Cmp, &place.plus(area(3)), 0, 8);
+        self.asm.setcc(Cond::NE, other);
+        self.asm.alu_rr(Alu::And, flag, other, 1);
+        // The products of an upper and a lower word go to the upper half.
+        for (at, (a, b)) in [(1, 2), (0, 3)].into_iter().enumerate() {
+            self.asm.load(RAX, &place.plus(area(a)), 8);
+            self.asm.rm(Op::one(0xf7).w(), 4, &place.plus(area(b))); // mul
+            self.asm.setcc(Cond::O, other);
+            self.asm.alu_rr(Alu::Or, flag, other, 1);
+            if at == 0 {
+                self.asm.mov(high, RAX);
+            } else {
+                // One of them is zero, or the flag is set.
+                self.asm.alu_rr(Alu::Add, high, RAX, 8);
+            }
+        }
+        self.asm.load(RAX, &place, 8);
+        self.asm.rm(Op::one(0xf7).w(), 4, &place.plus(area(2)));
+        self.asm.alu_rr(Alu::Add, RDX, high, 8);
+        self.asm.setcc(Cond::B, other);
+        self.asm.alu_rr(Alu::Or, flag, other, 1);
+        if signed {
+            let sign = high;
+            self.asm.load(sign, &place.plus(area(4)), 8);
+            self.asm.alu_rm(Alu::Xor, sign, &place.plus(area(5)), 8);
+            self.asm.alu_rr(Alu::Xor, RAX, sign, 8);
+            self.asm.alu_rr(Alu::Xor, RDX, sign, 8);
+            self.asm.alu_rr(Alu::Sub, RAX, sign, 8);
+            self.asm.alu_rr(Alu::Sbb, RDX, sign, 8);
+            // Another sign than it should have, unless it is zero.
+            self.asm.mov(other, RAX);
+            self.asm.alu_rr(Alu::Or, other, RDX, 8);
+            self.asm.setcc(Cond::NE, other);
+            self.asm.alu_rr(Alu::Xor, sign, RDX, 8);
+            self.asm.shift_imm(Shift::Shr, sign, 63, 8);
+            self.asm.alu_rr(Alu::And, other, sign, 1);
+            self.asm.alu_rr(Alu::Or, flag, other, 1);
+        }
+        for (at, reg) in (0u32..).zip([RAX, RDX, flag]) {
+            self.bind(result, at, reg.0);
+        }
         Ok(())
     }
 

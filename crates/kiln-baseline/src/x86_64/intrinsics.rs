@@ -8,6 +8,7 @@ use super::floats::sse;
 use super::generator::{Generator, Result};
 use super::known::{Callee, Known};
 use super::registers::{SCRATCH, XMM0};
+use super::soft_floats::Sign;
 use crate::compiler::Unsupported;
 
 /// Blocks of memory up to this size are copied by moves: LLVM's own limit at -O2.
@@ -226,8 +227,15 @@ impl Generator<'_> {
                 self.bind(result, 0, reg.0);
                 Ok(())
             }
+            b"fptosi.sat" => self.saturating_conversion(instruction, value(0), true),
+            b"fptoui.sat" => self.saturating_conversion(instruction, value(0), false),
+            b"fabs" | b"copysign" if !self.format(instruction.ty)?.is_native() => {
+                let change = if base == b"fabs" { Sign::Clear } else { Sign::Of(value(1)) };
+                self.soft_sign(instruction, self.format(instruction.ty)?, value(0), change)
+            }
             b"fabs" => self.sign_bits(instruction, value(0), None),
             b"copysign" => self.sign_bits(instruction, value(0), Some(value(1))),
+            b"sqrt" if *self.module.ty(instruction.ty) == Type::X86Fp80 => self.x87_root(instruction, value(0)),
             b"is.fpclass" => self.float_class(instruction, value(0), value(1)),
             b"sqrt" => {
                 let bytes = self.float_bytes(instruction.ty)?;
@@ -238,6 +246,9 @@ impl Generator<'_> {
                 self.asm.rr(sse(0x51, bytes), to.0, from.0);
                 self.bind_xmm(result, 0, to);
                 Ok(())
+            }
+            b"fmuladd" if !self.format(instruction.ty)?.is_native() => {
+                self.soft_multiply_add(instruction, [value(0), value(1), value(2)])
             }
             b"fmuladd" => {
                 let bytes = self.float_bytes(instruction.ty)?;
@@ -251,6 +262,41 @@ impl Generator<'_> {
                 let reg = self.float_op(sse(0x59, bytes), value(0), value(1), bytes)?;
                 self.asm.rr(sse(0x58, bytes), reg.0, addend.0);
                 self.bind_xmm(result, 0, reg);
+                Ok(())
+            }
+            b"modf" => self.modf(instruction, value(0)),
+            b"powi" | b"ldexp" => {
+                // The number of the exponent is an `int`.
+                let double = *self.module.ty(instruction.ty) == Type::Double;
+                let name = match (base, double, self.float_bytes(instruction.ty)?) {
+                    (b"powi", true, _) => "__powidf2",
+                    (b"powi", ..) => "__powisf2",
+                    (_, true, _) => "ldexp",
+                    _ => "ldexpf",
+                };
+                if self.integer_bits(self.ty(value(1))) != Some(32) {
+                    return unsupported();
+                }
+                self.place(RDI.0, value(1), 0)?;
+                self.float_call(instruction, name, &[value(0)])
+            }
+            b"lround" | b"llround" | b"lrint" | b"llrint" => {
+                let double = *self.module.ty(self.ty(value(0))) == Type::Double;
+                let name = match (base, double) {
+                    (b"lround" | b"llround", true) => "lround",
+                    (b"lround" | b"llround", false) => "lroundf",
+                    (_, true) => "lrint",
+                    (_, false) => "lrintf",
+                };
+                self.float_bytes(self.ty(value(0)))?;
+                if self.integer_bits(instruction.ty) != Some(64) {
+                    return unsupported();
+                }
+                let result = self.result(instruction)?;
+                self.place(XMM0, value(0), 0)?;
+                self.call_library(name)?;
+                self.claim(RAX.0)?;
+                self.bind(result, 0, RAX.0);
                 Ok(())
             }
             b"x86.sse2.pmovmskb.128" => self.sign_mask(instruction, value(0), 1),
@@ -290,6 +336,7 @@ impl Generator<'_> {
             b"pow" => ("pow", "powf", 2),
             b"exp" => ("exp", "expf", 1),
             b"exp2" => ("exp2", "exp2f", 1),
+            b"exp10" => ("exp10", "exp10f", 1),
             b"log" => ("log", "logf", 1),
             b"log2" => ("log2", "log2f", 1),
             b"log10" => ("log10", "log10f", 1),
@@ -308,6 +355,24 @@ impl Generator<'_> {
             _ => return Ok(None),
         };
         Ok(Some((if single { float } else { double }, count)))
+    }
+
+    /// `modf`: the fraction is returned, the rest written to memory.
+    fn modf(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let ty = self.ty(value);
+        let bytes = self.float_bytes(ty)?;
+        let result = self.result(instruction)?;
+        let whole = self.lane_mem(0, 0);
+        self.claim(RDI.0)?;
+        self.asm.lea(RDI, &whole);
+        self.place(XMM0, value, 0)?;
+        self.call_library(if bytes == 4 { "modff" } else { "modf" })?;
+        self.claim(XMM0)?;
+        let rest = self.alloc_xmm()?;
+        self.asm.load_xmm(rest, &whole, bytes);
+        self.bind(result, 0, XMM0);
+        self.bind_xmm(result, 1, rest);
+        Ok(())
     }
 
     pub(crate) fn constant_result(&mut self, instruction: &Instruction, number: u64) -> Result<()> {

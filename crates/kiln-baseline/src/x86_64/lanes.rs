@@ -176,11 +176,11 @@ impl Generator<'_> {
     }
 
     pub(crate) fn lanes_compare(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
-        if instruction.opcode == Opcode::FCmp {
-            return Err(Box::new(Unsupported::Instruction("fcmp one or ueq of vectors")));
-        }
         let ty = self.ty(left);
         let shape = self.shape(ty)?;
+        if instruction.opcode == Opcode::FCmp {
+            return self.lanes_compare_floats(instruction, left, right, shape);
+        }
         let result = self.result(instruction)?;
         let cond = integer_condition(instruction.sub)?;
         let (mask, value) = (self.alloc_gpr()?, self.alloc_gpr()?);
@@ -191,6 +191,38 @@ impl Generator<'_> {
             let (a, b) = (self.lane(0, lane, shape), self.lane(1, lane, shape));
             self.asm.load(value, &a, shape.lane_bytes);
             self.asm.alu_rm(Alu::Cmp, value, &b, shape.lane_bytes);
+            self.asm.setcc(cond, SCRATCH);
+            self.asm.movzx(SCRATCH, SCRATCH, 1);
+            self.asm.shift_imm(Shift::Shl, SCRATCH, lane as u8, 8);
+            self.asm.alu_rr(Alu::Or, mask, SCRATCH, 8);
+        }
+        self.bind(result, 0, mask.0);
+        Ok(())
+    }
+
+    /// `one` and `ueq`, which are two of the machine's comparisons: the flags of a scalar one tell both.
+    fn lanes_compare_floats(
+        &mut self,
+        instruction: &Instruction,
+        left: ValueId,
+        right: ValueId,
+        shape: Shape,
+    ) -> Result<()> {
+        let cond = match instruction.sub {
+            6 => Cond::NE,
+            9 => Cond::E,
+            _ => return Err(Box::new(Unsupported::Instruction("fcmp with a constant result"))),
+        };
+        let result = self.result(instruction)?;
+        let (mask, value) = (self.alloc_gpr()?, self.alloc_xmm()?);
+        self.store_lanes(left, 0)?;
+        self.store_lanes(right, 1)?;
+        self.asm.mov_imm(mask, 0);
+        let op = if shape.lane_bytes == 4 { Op::two(0x2e) } else { Op::two(0x2e).p66() };
+        for lane in 0..shape.lanes {
+            let (a, b) = (self.lane(0, lane, shape), self.lane(1, lane, shape));
+            self.asm.load_xmm(value, &a, shape.lane_bytes);
+            self.asm.rm(op, value.0, &b);
             self.asm.setcc(cond, SCRATCH);
             self.asm.movzx(SCRATCH, SCRATCH, 1);
             self.asm.shift_imm(Shift::Shl, SCRATCH, lane as u8, 8);
@@ -340,7 +372,7 @@ impl Generator<'_> {
         mask: ValueId,
     ) -> Result<()> {
         let source = self.ty(left);
-        let (from, to) = (self.shape(source)?, self.shape(instruction.ty)?);
+        let (from, to) = (self.any_shape(source)?, self.any_shape(instruction.ty)?);
         let result = self.result(instruction)?;
         if from.lane_bytes != to.lane_bytes {
             return Err(Box::new(Unsupported::Instruction("an unusual shufflevector")));

@@ -79,6 +79,9 @@ impl Generator<'_> {
                 let to = self.alloc_xmm()?;
                 if matches!(part.store, 4 | 8 | 16) {
                     self.asm.load_xmm(to, &place, part.store);
+                } else if part.store == 2 {
+                    self.asm.load(SCRATCH, &place, 2);
+                    self.asm.gpr_to_xmm(to, SCRATCH, false);
                 } else {
                     // Not a byte more than there is.
                     let whole = self.lane_mem(0, 0);
@@ -162,8 +165,8 @@ impl Generator<'_> {
             if part.bank != Bank::Gpr {
                 let from = self.read_xmm(value, 0)?;
                 let reg = self.alloc_gpr()?;
-                self.asm.xmm_to_gpr(reg, from, part.bytes == 8);
-                self.asm.rm(Op::sized(0x87, part.bytes), reg.0, &mem);
+                self.asm.xmm_to_gpr(reg, from, part.store == 8);
+                self.asm.rm(Op::sized(0x87, part.store), reg.0, &mem);
                 return Ok(());
             }
             let reg = self.take_gpr(value, 0)?;
@@ -215,6 +218,9 @@ impl Generator<'_> {
                 let reg = self.read_xmm(value, at)?;
                 if matches!(part.store, 4 | 8 | 16) {
                     self.asm.store_xmm(&place, reg, part.store);
+                } else if part.store == 2 {
+                    self.asm.xmm_to_gpr(SCRATCH, reg, false);
+                    self.asm.store(&place, SCRATCH, 2);
                 } else {
                     let whole = self.lane_mem(0, 0);
                     self.asm.store_xmm(&whole, reg, 16);

@@ -17,12 +17,15 @@ mod integers;
 mod intrinsics;
 mod known;
 mod lanes;
+mod long;
 mod memory;
 mod operands;
 mod parts;
 mod registers;
+mod soft_floats;
 mod symbols;
 mod vectors;
+mod x87;
 
 use kiln_bitcode::{Body, Constant, GlobalRef, Instruction, Module, Opcode, ValueId};
 use kiln_link::Graph;

@@ -79,7 +79,7 @@ impl Generator<'_> {
                 let at = offset as usize / 8;
                 Ok(Bits::Number(u128::from(words.get(at).copied().unwrap_or(0))))
             }
-            Constant::Float(bits) => Ok(Bits::Number(bits)),
+            Constant::Float(bits) => Ok(Bits::Number(bits >> (8 * offset.min(15)))),
             Constant::Data(all) => data(all),
             Constant::String { bytes: all, .. } => data(all),
             Constant::Aggregate(elements) => match self.module.ty(ty) {

@@ -15,7 +15,7 @@ pub(crate) enum Bank {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PartType {
     pub(crate) bank: Bank,
-    /// Bytes that are used in the register: 4 or 8, or 16 for vectors.
+    /// Bytes that are used in the register: 4 or 8, or 16 for vectors and `fp128`.
     pub(crate) bytes: u8,
     /// Bits of an integer; those above are garbage. 0 in XMM registers.
     pub(crate) bits: u8,
@@ -31,7 +31,10 @@ pub(crate) struct Shape {
     pub(crate) lanes: u32,
     /// Bytes of a lane, in registers and in memory.
     pub(crate) lane_bytes: u8,
+    /// Lanes are `float` or `double`.
     pub(crate) float: bool,
+    /// Lanes are `half` or `bfloat`, which are moved but not computed with.
+    pub(crate) narrow: bool,
 }
 
 impl Shape {
@@ -97,19 +100,26 @@ impl PartTable {
         match module.ty(ty) {
             Type::Void => {}
             Type::Integer(bits) if *bits <= WORD_BITS => self.parts.push(integer(*bits, offset)),
-            Type::Integer(bits) if *bits <= 2 * WORD_BITS => {
-                self.parts.push(integer(WORD_BITS, offset));
-                self.parts.push(integer(bits - WORD_BITS, offset + 8));
+            Type::Integer(bits) => {
+                let words = bits.div_ceil(WORD_BITS);
+                if words as usize > PARTS_MAX {
+                    return Err(Box::new(Unsupported::Type("a very wide integer")));
+                }
+                for word in 0..words {
+                    self.parts.push(integer((bits - word * WORD_BITS).min(WORD_BITS), offset + word * 8));
+                }
             }
-            Type::Integer(_) => return Err(Box::new(Unsupported::Type("an integer of over 128 bits"))),
             Type::Pointer { address_space: 0 } => self.parts.push(integer(WORD_BITS, offset)),
             Type::Pointer { .. } => return Err(Box::new(Unsupported::Type("a pointer of another address space"))),
             Type::Float => self.parts.push(float(4, offset)),
             Type::Double => self.parts.push(float(8, offset)),
-            Type::Half => return Err(Box::new(Unsupported::Type("half"))),
-            Type::BFloat => return Err(Box::new(Unsupported::Type("bfloat"))),
-            Type::X86Fp80 => return Err(Box::new(Unsupported::Type("x86_fp80"))),
-            Type::Fp128 => return Err(Box::new(Unsupported::Type("fp128"))),
+            Type::Half | Type::BFloat => self.parts.push(PartType { store: 2, ..float(4, offset) }),
+            // The significand, and the exponent with the sign: x87 registers hold nothing between instructions.
+            Type::X86Fp80 => {
+                self.parts.push(integer(WORD_BITS, offset));
+                self.parts.push(integer(16, offset + 8));
+            }
+            Type::Fp128 => self.parts.push(float(16, offset)),
             Type::Array { count, element } => {
                 let stride =
                     module.layout_of(*element).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?.size;
@@ -165,11 +175,13 @@ pub(crate) fn shape(module: &Module, ty: TypeId) -> Option<Shape> {
         Type::Integer(16) => (2, false),
         Type::Integer(32) => (4, false),
         Type::Integer(64) | Type::Pointer { address_space: 0 } => (8, false),
+        Type::Half | Type::BFloat => (2, false),
         Type::Float => (4, true),
         Type::Double => (8, true),
         _ => return None,
     };
-    let shape = Shape { lanes: *count, lane_bytes, float };
+    let narrow = matches!(module.ty(*element), Type::Half | Type::BFloat);
+    let shape = Shape { lanes: *count, lane_bytes, float, narrow };
     (*count <= 128 && shape.bytes() <= 128).then_some(shape)
 }
 

@@ -5,11 +5,11 @@
 
 use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
 
-use super::encoder::{Alu, Gpr, Mem, Op, Shift, Xmm};
+use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Xmm};
 use super::floats::packed;
 use super::generator::{Generator, Result};
 use super::operands::Bits;
-use super::parts::{Shape, shape};
+use super::parts::{Bank, PartType, Shape, shape};
 use super::registers::{SCRATCH, XMM0};
 use crate::compiler::Unsupported;
 
@@ -24,8 +24,16 @@ const PXOR: Op = p66(0xef);
 const PSHUFD: Op = p66(0x70);
 
 impl Generator<'_> {
-    /// The shape of a vector that registers hold as memory does.
+    /// The shape of a vector that registers hold as memory does, and that is computed with.
     pub(crate) fn shape(&self, ty: TypeId) -> Result<Shape> {
+        match self.any_shape(ty)? {
+            Shape { narrow: true, .. } => Err(Box::new(Unsupported::Type("a vector of half or bfloat, here"))),
+            shape => Ok(shape),
+        }
+    }
+
+    /// The shape of a vector whose lanes are only moved.
+    pub(crate) fn any_shape(&self, ty: TypeId) -> Result<Shape> {
         shape(self.module, ty).ok_or_else(|| Box::new(Unsupported::Type("a vector of an unusual shape")))
     }
 
@@ -258,10 +266,33 @@ impl Generator<'_> {
                 self.asm.unary(2, to, 8);
             }
             33 => self.asm.alu_rr(Alu::Xor, to, from, 8),
-            _ => return Err(Box::new(Unsupported::Instruction("order of vectors of bits"))),
+            // As unsigned bits, false is less than true; as signed ones, more.
+            34 | 40 => {
+                self.turned_and(to, from); // left and not right
+            }
+            36 | 38 => {
+                self.asm.unary(2, to, 8);
+                self.asm.alu_rr(Alu::And, to, from, 8);
+            }
+            35 | 41 => {
+                // Not (right and not left).
+                self.asm.unary(2, to, 8);
+                self.asm.alu_rr(Alu::And, to, from, 8);
+                self.asm.unary(2, to, 8);
+            }
+            _ => {
+                self.turned_and(to, from);
+                self.asm.unary(2, to, 8);
+            }
         }
         self.bind(result, 0, to.0);
         Ok(())
+    }
+
+    /// `to &= !from`
+    fn turned_and(&mut self, to: Gpr, from: Gpr) {
+        self.asm.alu_rr(Alu::Or, to, from, 8);
+        self.asm.alu_rr(Alu::Xor, to, from, 8);
     }
 
     /// All bits of the lanes of register `at` whose bits in `mask` are set.
@@ -324,7 +355,7 @@ impl Generator<'_> {
             self.bind(result, 0, yes.0);
             return Ok(());
         }
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.any_shape(instruction.ty)?;
         for at in 0..self.part_count(instruction.ty)? {
             let lanes = self.expand_mask(mask, at, shape.lane_bytes)?;
             let yes = self.take_xmm(then, at)?;
@@ -401,15 +432,21 @@ impl Generator<'_> {
         let ty = self.ty(vector);
         let result = self.result(instruction)?;
         if let Some(lanes) = self.mask_lanes(ty) {
-            let lane = self.number(index).filter(|lane| *lane < u64::from(lanes));
-            let lane =
-                lane.ok_or_else(|| Box::new(Unsupported::Instruction("a lane of bits that is found at run time")))?;
+            let Some(lane) = self.number(index).filter(|lane| *lane < u64::from(lanes)) else {
+                let at = self.read_gpr(index, 0)?;
+                let reg = self.read_gpr(vector, 0)?;
+                let to = self.alloc_gpr()?;
+                self.asm.rr(Op::two(0xa3).w(), at.0, reg.0); // bt
+                self.asm.setcc(Cond::B, to);
+                self.bind(result, 0, to.0);
+                return Ok(());
+            };
             let reg = self.take_gpr(vector, 0)?;
             self.asm.shift_imm(Shift::Shr, reg, lane as u8, 8);
             self.bind(result, 0, reg.0);
             return Ok(());
         }
-        let shape = self.shape(ty)?;
+        let shape = self.any_shape(ty)?;
         let Some(lane) = self.number(index).filter(|lane| *lane < u64::from(shape.lanes)) else {
             return self.lanes_extract(instruction, vector, index);
         };
@@ -425,6 +462,13 @@ impl Generator<'_> {
         }
         let mut from = self.read_xmm(vector, part)?;
         let to = self.alloc_gpr()?;
+        if shape.narrow {
+            let reg = self.alloc_xmm()?;
+            self.asm.rr_i8(p66(0xc5), to.0, from.0, byte / 2); // pextrw
+            self.asm.gpr_to_xmm(reg, to, false);
+            self.bind_xmm(result, 0, reg);
+            return Ok(());
+        }
         match shape.lane_bytes {
             2 => self.asm.rr_i8(p66(0xc5), to.0, from.0, byte / 2), // pextrw
             1 => {
@@ -469,13 +513,20 @@ impl Generator<'_> {
             self.bind(result, 0, reg.0);
             return Ok(());
         }
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.any_shape(instruction.ty)?;
         let lane = self.number(index).filter(|lane| *lane < u64::from(shape.lanes));
         let whole = self.part_count(instruction.ty)? == 1;
         match lane {
             Some(lane) if shape.lane_bytes == 2 && whole => {
                 let result = self.result(instruction)?;
-                let from = self.read_gpr(element, 0)?;
+                let from = match shape.narrow {
+                    true => {
+                        let (number, bits) = (self.read_xmm(element, 0)?, self.alloc_gpr()?);
+                        self.asm.xmm_to_gpr(bits, number, false);
+                        bits
+                    }
+                    false => self.read_gpr(element, 0)?,
+                };
                 let reg = self.take_xmm(vector, 0)?;
                 self.asm.rr_i8(p66(0xc4), reg.0, from.0, lane as u8); // pinsrw
                 self.bind_xmm(result, 0, reg);
@@ -484,7 +535,7 @@ impl Generator<'_> {
             Some(0) if whole && self.is_undefined(vector) => {
                 // Nothing but the first lane is known.
                 let result = self.result(instruction)?;
-                if shape.float {
+                if shape.float || shape.narrow {
                     return self.copy_parts(result, 0, element, 0, 1);
                 }
                 let from = self.read_gpr(element, 0)?;
@@ -511,11 +562,11 @@ impl Generator<'_> {
         mask: ValueId,
     ) -> Result<()> {
         let source = self.ty(left);
-        if self.mask_lanes(source).is_some() {
-            return Err(Box::new(Unsupported::Instruction("shufflevector of bits")));
+        if let Some(lanes) = self.mask_lanes(source) {
+            return self.shuffle_bits(instruction, [left, right], mask, lanes);
         }
-        let shape = self.shape(source)?;
-        let to = self.shape(instruction.ty)?;
+        let shape = self.any_shape(source)?;
+        let to = self.any_shape(instruction.ty)?;
         let single = self.part_count(source)? == 1 && self.part_count(instruction.ty)? == 1;
         let mut order = [0u32; 4];
         if single && shape.lane_bytes >= 4 && to.lanes <= 4 {
@@ -543,6 +594,48 @@ impl Generator<'_> {
             }
         }
         self.lanes_shuffle(instruction, left, right, mask)
+    }
+
+    /// A shuffle of vectors of bits: stretches that stay together are shifted together.
+    fn shuffle_bits(&mut self, instruction: &Instruction, from: [ValueId; 2], mask: ValueId, lanes: u32) -> Result<()> {
+        let unusual = || Box::new(Unsupported::Instruction("an unusual shufflevector of bits"));
+        let count = self.mask_lanes(instruction.ty).ok_or_else(unusual)?;
+        let result = self.result(instruction)?;
+        let (to, piece) = (self.alloc_gpr()?, self.alloc_gpr()?);
+        self.asm.mov_imm(to, 0);
+        let mut lane = 0;
+        while lane < count {
+            let Some(start) = self.shuffle_index(mask, lane) else { return Err(unusual()) };
+            if start >= 2 * lanes {
+                // Anything.
+                lane += 1;
+                continue;
+            }
+            let (operand, first) = (start / lanes, start % lanes);
+            let mut run = 1;
+            while lane + run < count && first + run < lanes && self.shuffle_index(mask, lane + run) == Some(start + run)
+            {
+                run += 1;
+            }
+            self.load_into(piece.0, from[operand as usize], 0)?;
+            // Up and down again, so that nothing else is left.
+            self.asm.shift_imm(Shift::Shl, piece, (64 - first - run) as u8, 8);
+            self.asm.shift_imm(Shift::Shr, piece, (64 - run) as u8, 8);
+            self.asm.shift_imm(Shift::Shl, piece, lane as u8, 8);
+            self.asm.alu_rr(Alu::Or, to, piece, 8);
+            lane += run;
+        }
+        self.bind(result, 0, to.0);
+        Ok(())
+    }
+
+    /// Which lane of its operands a shuffle takes for `lane`.
+    fn shuffle_index(&self, mask: ValueId, lane: u32) -> Option<u32> {
+        let part = PartType { bank: Bank::Gpr, bytes: 4, bits: 32, store: 4, offset: 4 * lane };
+        match self.constant_bits(mask, part) {
+            Ok(Bits::Number(number)) => Some(number as u32),
+            _ => None,
+        }
     }
 
     // ---- intrinsics ---------------------------------------------------------------------------------------------
@@ -621,12 +714,65 @@ impl Generator<'_> {
                 }
                 Ok(true)
             }
-            b"x86.ssse3.pshuf.b.128" => {
-                self.packed_binary(instruction, Op::three38(0x00).p66(), value(0), value(1))?;
+            b"ctpop" => {
+                self.vector_population(instruction, value(0), shape.lane_bytes)?;
                 Ok(true)
             }
-            _ => Ok(false),
+            _ => match machine_operation(base) {
+                Some(op) => {
+                    self.packed_binary(instruction, op, value(0), value(1))?;
+                    Ok(true)
+                }
+                None => Ok(false),
+            },
         }
+    }
+
+    /// The number of bits set in each lane, by sums of neighbouring fields.
+    fn vector_population(&mut self, instruction: &Instruction, value: ValueId, lane_bytes: u8) -> Result<()> {
+        let result = self.result(instruction)?;
+        let field = |own: &mut Self, byte: u64| own.pool_mem(repeat(byte, 1), 16);
+        let (pairs, fours, eights) = (field(self, 0x55), field(self, 0x33), field(self, 0x0f));
+        for at in 0..self.part_count(instruction.ty)? {
+            let reg = self.take_xmm(value, at)?;
+            let other = self.alloc_xmm()?;
+            self.asm.movaps(other, reg);
+            self.asm.rr_i8(p66(0x71), 2, other.0, 1); // psrlw
+            self.asm.rm(PAND, other.0, &pairs);
+            self.asm.rr(p66(0xf8), reg.0, other.0); // psubb
+            self.asm.movaps(other, reg);
+            self.asm.rm(PAND, reg.0, &fours);
+            self.asm.rr_i8(p66(0x71), 2, other.0, 2);
+            self.asm.rm(PAND, other.0, &fours);
+            self.asm.rr(p66(0xfc), reg.0, other.0); // paddb
+            self.asm.movaps(other, reg);
+            self.asm.rr_i8(p66(0x71), 2, other.0, 4);
+            self.asm.rr(p66(0xfc), reg.0, other.0);
+            self.asm.rm(PAND, reg.0, &eights);
+            match lane_bytes {
+                1 => {}
+                8 => {
+                    self.clear(other);
+                    self.asm.rr(p66(0xf6), reg.0, other.0); // psadbw
+                }
+                _ => {
+                    // Sums of the bytes arrive in the uppermost.
+                    let group = if lane_bytes == 2 { 0x71 } else { 0x72 };
+                    let width = 8 * lane_bytes;
+                    let mut step = 8;
+                    while step < width {
+                        self.asm.movaps(other, reg);
+                        self.asm.rr_i8(p66(group), 6, other.0, step);
+                        self.asm.rr(p66(0xfc), reg.0, other.0);
+                        step *= 2;
+                    }
+                    self.asm.rr_i8(p66(group), 2, reg.0, width - 8);
+                }
+            }
+            self.unhold(other.0 + XMM0);
+            self.bind_or_drop(result, at, reg.0 + XMM0);
+        }
+        Ok(())
     }
 
     /// A vector's sign bits: `x86.sse2.pmovmskb.128` and its relatives.
@@ -650,6 +796,27 @@ impl Generator<'_> {
         };
         Mem::frame(start + byte as i32)
     }
+}
+
+/// Intrinsics that are one instruction on each register: those of AVX2 do in both halves what the older ones do in one.
+/// Only functions whose target features have them call them.
+fn machine_operation(base: &[u8]) -> Option<Op> {
+    Some(match base {
+        b"x86.ssse3.pshuf.b.128" | b"x86.avx2.pshuf.b" => Op::three38(0x00).p66(),
+        b"x86.ssse3.pmadd.ub.sw.128" | b"x86.avx2.pmadd.ub.sw" => Op::three38(0x04).p66(),
+        b"x86.ssse3.pmul.hr.sw.128" | b"x86.avx2.pmul.hr.sw" => Op::three38(0x0b).p66(),
+        b"x86.sse41.packusdw" | b"x86.avx2.packusdw" => Op::three38(0x2b).p66(),
+        b"x86.sse2.packsswb.128" | b"x86.avx2.packsswb" => p66(0x63),
+        b"x86.sse2.packssdw.128" | b"x86.avx2.packssdw" => p66(0x6b),
+        b"x86.sse2.packuswb.128" | b"x86.avx2.packuswb" => p66(0x67),
+        b"x86.sse2.pmadd.wd" | b"x86.avx2.pmadd.wd" => p66(0xf5),
+        b"x86.sse2.pmulh.w" | b"x86.avx2.pmulh.w" => p66(0xe5),
+        b"x86.sse2.pmulhu.w" | b"x86.avx2.pmulhu.w" => p66(0xe4),
+        b"x86.sse2.psad.bw" | b"x86.avx2.psad.bw" => p66(0xf6),
+        b"x86.sse2.pavg.b" | b"x86.avx2.pavg.b" => p66(0xe0),
+        b"x86.sse2.pavg.w" | b"x86.avx2.pavg.w" => p66(0xe3),
+        _ => return None,
+    })
 }
 
 /// How a comparison of vectors is made.
