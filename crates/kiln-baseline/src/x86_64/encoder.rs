@@ -707,6 +707,15 @@ impl Encoder {
         }
     }
 
+    /// `vfmadd213`: `to = factor * to + addend`, of numbers of `bytes` bytes; of the lowest alone if `scalar`.
+    pub(crate) fn multiply_add(&mut self, to: Xmm, factor: Xmm, addend: Xmm, bytes: u8, scalar: bool) {
+        // VEX: inverted high bits of the registers and the map; width, the inverted second operand and the prefix.
+        let map = 0x42 | (!to.0 & 8) << 4 | (!addend.0 & 8) << 2;
+        let rest = u8::from(bytes == 8) << 7 | (!factor.0 & 15) << 3 | 1;
+        let opcode = if scalar { 0xa9 } else { 0xa8 };
+        self.raw(&[0xc4, map, rest, opcode, 0xc0 | (to.0 & 7) << 3 | addend.0 & 7]);
+    }
+
     // ---- control ------------------------------------------------------------------------------------------------
 
     pub(crate) fn push(&mut self, reg: Gpr) {

@@ -34,7 +34,6 @@ fn refused_kind(kind: AttributeKind) -> Option<&'static str> {
         AttributeKind::PRESPLIT_COROUTINE,
         AttributeKind::SPECULATIVE_LOAD_HARDENING,
         AttributeKind::FN_RET_THUNK_EXTERN,
-        AttributeKind::STRICT_FP,
     ];
     REFUSED.contains(&kind).then(|| kind.name())
 }

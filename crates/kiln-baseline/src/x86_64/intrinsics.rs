@@ -1,6 +1,6 @@
 //! Calls of `llvm.*`.
 
-use kiln_bitcode::{Constant, FunctionId, GlobalRef, Instruction, Module, Type, TypeId, ValueId};
+use kiln_bitcode::{Constant, FunctionId, GlobalRef, Instruction, Module, Opcode, Type, TypeId, ValueId};
 use kiln_link::RelocationKind;
 
 use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Shift, Xmm};
@@ -75,6 +75,12 @@ impl Generator<'_> {
         let unsupported = || Err(Box::new(Unsupported::Intrinsic(String::from_utf8_lossy(name).into_owned())));
         let is_vector = matches!(self.module.ty(instruction.ty), Type::Vector { .. });
         let base = base(name);
+        if let Some(operation) = base.strip_prefix(b"experimental.constrained.") {
+            return match self.constrained(operation, instruction, operands)? {
+                true => Ok(()),
+                false => unsupported(),
+            };
+        }
         if is_vector {
             return match self.vector_intrinsic(base, instruction, operands)? {
                 true => Ok(()),
@@ -252,12 +258,16 @@ impl Generator<'_> {
             }
             b"fmuladd" => {
                 let bytes = self.float_bytes(instruction.ty)?;
-                let attributes = self.module.attributes(self.module.function(self.function).attributes);
-                let features = attributes.string(b"target-features").unwrap_or_default();
-                if self.vectors != super::abi::Vectors::Sse || features.split(|b| *b == b',').any(|f| f == b"+fma") {
-                    return unsupported();
-                }
+                let fused = self.fuses()?;
                 let result = self.result(instruction)?;
+                if fused {
+                    let addend = self.read_xmm(value(2), 0)?;
+                    let factor = self.read_xmm(value(1), 0)?;
+                    let reg = self.take_xmm(value(0), 0)?;
+                    self.asm.multiply_add(reg, factor, addend, bytes, true);
+                    self.bind_xmm(result, 0, reg);
+                    return Ok(());
+                }
                 let addend = self.read_xmm(value(2), 0)?;
                 let reg = self.float_op(sse(0x59, bytes), value(0), value(1), bytes)?;
                 self.asm.rr(sse(0x58, bytes), reg.0, addend.0);
@@ -314,6 +324,60 @@ impl Generator<'_> {
                 None => unsupported(),
             },
         }
+    }
+
+    /// Whether `fmuladd` rounds once: where the processor has an instruction for it, as in LLVM's code.
+    pub(crate) fn fuses(&self) -> Result<bool> {
+        use super::abi::Vectors;
+        let attributes = self.module.attributes(self.module.function(self.function).attributes);
+        let features = attributes.string(b"target-features").unwrap_or_default();
+        let has = |wanted: &[u8]| features.split(|b| *b == b',').any(|feature| feature == wanted);
+        let by_name = attributes.string(b"target-cpu") == Some(b"x86-64-v3");
+        match (self.vectors, has(b"+fma"), by_name) {
+            (Vectors::Sse, _, _) | (Vectors::Avx, false, false) => Ok(false),
+            (Vectors::Avx, true, _) if !has(b"-fma") => Ok(true),
+            _ => Err(Box::new(Unsupported::Instruction("fmuladd for a processor that is not known"))),
+        }
+    }
+
+    /// `llvm.experimental.constrained.*` (language reference, "Constrained Floating-Point Intrinsics"): nothing here computes
+    /// at compile time, moves or leaves out an operation, and the machine's instructions honour rounding modes and raise
+    /// exceptions by themselves. Whether it is one that is known.
+    fn constrained(&mut self, operation: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<bool> {
+        let value = |at: usize| ValueId(operands[at]);
+        let with = |opcode: Opcode| {
+            let mut other = *instruction;
+            other.opcode = opcode;
+            other
+        };
+        let opcode = match operation {
+            b"fadd" => Opcode::FAdd,
+            b"fsub" => Opcode::FSub,
+            b"fmul" => Opcode::FMul,
+            b"fdiv" => Opcode::FDiv,
+            b"frem" => Opcode::FRem,
+            b"fptrunc" => Opcode::FpTrunc,
+            b"fpext" => Opcode::FpExt,
+            b"sitofp" => Opcode::SiToFp,
+            b"uitofp" => Opcode::UiToFp,
+            b"fptosi" => Opcode::FpToSi,
+            // Of 64 bits it is made by two conversions, of which one may raise what the number does not call for.
+            b"fptoui" if matches!(self.integer_bits(instruction.ty), Some(1..=63)) => Opcode::FpToUi,
+            b"sqrt" | b"fmuladd" | b"floor" | b"ceil" | b"trunc" | b"round" | b"roundeven" | b"rint" | b"nearbyint"
+            | b"fma" | b"pow" | b"exp" | b"exp2" | b"log" | b"log2" | b"log10" | b"sin" | b"cos" | b"tan"
+            | b"minnum" | b"maxnum" => {
+                let name = [b"llvm.", operation].concat();
+                self.intrinsic(&name, instruction, operands)?;
+                return Ok(true);
+            }
+            _ => return Ok(false),
+        };
+        if matches!(opcode, Opcode::FAdd | Opcode::FSub | Opcode::FMul | Opcode::FDiv | Opcode::FRem) {
+            self.float_binary(&with(opcode), value(0), value(1))?;
+        } else {
+            self.convert(&with(opcode), value(0))?;
+        }
+        Ok(true)
     }
 
     /// Functions of the mathematical library that LLVM calls for an intrinsic, and how many arguments they take

@@ -698,14 +698,19 @@ impl Generator<'_> {
                 }
                 Ok(true)
             }
-            b"fmuladd" if shape.float && self.vectors == super::abi::Vectors::Sse => {
+            b"fmuladd" if shape.float => {
+                let fused = self.fuses()?;
                 let result = self.result(instruction)?;
                 for at in 0..self.part_count(instruction.ty)? {
                     let addend = self.read_xmm(value(2), at)?;
                     let factor = self.read_xmm(value(1), at)?;
                     let reg = self.take_xmm(value(0), at)?;
-                    self.asm.rr(packed(0x59, shape.lane_bytes), reg.0, factor.0);
-                    self.asm.rr(packed(0x58, shape.lane_bytes), reg.0, addend.0);
+                    if fused {
+                        self.asm.multiply_add(reg, factor, addend, shape.lane_bytes, false);
+                    } else {
+                        self.asm.rr(packed(0x59, shape.lane_bytes), reg.0, factor.0);
+                        self.asm.rr(packed(0x58, shape.lane_bytes), reg.0, addend.0);
+                    }
                     self.release_pin(addend.0 + XMM0);
                     if factor != addend {
                         self.release_pin(factor.0 + XMM0);

@@ -252,6 +252,24 @@ fn constants_and_floating_point() {
 }
 
 #[test]
+fn fused_multiplication() {
+    check(
+        |asm| {
+            asm.multiply_add(Xmm(1), Xmm(2), Xmm(3), 4, true);
+            asm.multiply_add(Xmm(9), Xmm(12), Xmm(14), 8, true);
+            asm.multiply_add(Xmm(9), Xmm(0), Xmm(1), 4, false);
+            asm.multiply_add(Xmm(1), Xmm(13), Xmm(10), 8, false);
+        },
+        &[
+            "vfmadd213ss xmm1, xmm2, xmm3",
+            "vfmadd213sd xmm9, xmm12, xmm14",
+            "vfmadd213ps xmm9, xmm0, xmm1",
+            "vfmadd213pd xmm1, xmm13, xmm10",
+        ],
+    );
+}
+
+#[test]
 fn jumps() {
     check(
         |asm| {
