@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::ahead::Stretch;
 use crate::codes::BlockKind;
-use crate::cursor::{Cursor, Look, SYMBOL_FIELDS};
+use crate::cursor::{Cursor, SYMBOL_FIELDS};
 use crate::error::{Error, ErrorKind};
-use crate::shape::Shape;
+use crate::shape::{Shape, Shapes};
 
 const END_BLOCK: u32 = 0;
 const ENTER_SUBBLOCK: u32 = 1;
@@ -591,52 +592,19 @@ impl<'a> Block<'a> {
         Ok(found)
     }
 
-    /// The form of the record that comes next, if one does whose form is known, and its fields to be taken.
-    #[inline]
-    pub(crate) fn look(&mut self) -> (Shape, Look) {
-        let mut look = self.cursor.look();
-        let id = look.fixed(self.abbrev_width) as u32;
-        let shape = match id {
-            UNABBREV_RECORD => Shape::Unabbreviated,
-            FIRST_APPLICATION_ABBREV.. => self.abbrev(id).map_or(Shape::Other, |abbrev| abbrev.shape),
-            _ => Shape::Other,
-        };
-        (shape, look)
+    /// The bits from here on.
+    pub(crate) fn ahead(&self) -> Stretch<'a> {
+        self.cursor.ahead()
     }
 
-    /// Advances by what was taken from `look`, a record of `fields` fields, unless that was more than there is.
-    #[inline]
-    pub(crate) fn accept(&mut self, look: Look, fields: u64, budget: &mut Budget) -> Result<bool, Error> {
-        if !self.cursor.accept(look) {
-            return Ok(false);
-        }
-        budget.charge_record(fields, &self.cursor)?;
-        Ok(true)
+    /// Advances to `place`, where an [`Ahead`](crate::ahead::Ahead) of it stood.
+    pub(crate) fn go_to(&mut self, place: u64) -> Result<(), Error> {
+        self.cursor.go_to(place)
     }
 
-    /// The place to take fields from, one by one.
-    #[inline]
-    pub(crate) fn fields(&mut self) -> &mut Cursor<'a> {
-        &mut self.cursor
-    }
-
-    /// Takes `count` 6-bit numbers behind the `first` fields of a record.
-    #[inline]
-    pub(crate) fn read_numbers(
-        &mut self,
-        first: &[u64],
-        count: u64,
-        record: &mut Record<'a>,
-        budget: &mut Budget,
-    ) -> Result<(), Error> {
-        if count > self.cursor.remaining() / 6 {
-            return Err(self.error(ErrorKind::Truncated));
-        }
-        budget.charge_record(first.len() as u64 + count, &self.cursor)?;
-        let slots = record.start(first.len() + count as usize);
-        let (head, rest) = slots.split_at_mut(first.len());
-        head.copy_from_slice(first);
-        self.cursor.vbr6_array(rest)
+    /// The forms of the block's records, as far as a BLOCKINFO defines them.
+    pub(crate) fn shapes(&self) -> Shapes {
+        Shapes::new(self.abbrev_width, self.shared.iter().map(|abbrev| abbrev.shape))
     }
 
     /// Whether abbreviation `id` is the literal record code `code` followed by two numbers in chunks of 8 bits.

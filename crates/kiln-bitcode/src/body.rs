@@ -258,7 +258,7 @@ pub enum Ordering {
     SequentiallyConsistent,
 }
 
-/// One instruction: 28 bytes, whatever it is.
+/// One instruction: 24 bytes, whatever it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Instruction {
     /// What it does.
@@ -273,16 +273,20 @@ pub struct Instruction {
     /// the bits named here.
     pub flags: u16,
     /// Fast-math flags (`FastMathFlags`), 0 where there are none.
-    pub fast_math: u16,
+    pub fast_math: u8,
+    /// How many operands it has; [`Instruction::MANY`] if the word before them says it.
+    pub(crate) count: u8,
     /// Type of the result; `void` where there is none.
     pub ty: TypeId,
     /// A second number; see [`Opcode`].
     pub aux: u32,
     /// The result, or [`ValueId::NONE`].
     pub result: ValueId,
+    /// Place of its operands.
     pub(crate) first: u32,
-    pub(crate) count: u32,
 }
+
+const _: () = assert!(size_of::<Instruction>() == 24);
 
 impl Instruction {
     /// The access is volatile.
@@ -295,6 +299,27 @@ impl Instruction {
     pub const CLEANUP: u16 = 1 << 11;
     /// `alloca` holds the arguments of an `inalloca` call, or a `swifterror`.
     pub const SPECIAL_ALLOCA: u16 = 1 << 12;
+
+    /// Too many operands for `count`.
+    pub(crate) const MANY: u8 = u8::MAX;
+
+    /// An instruction that says nothing more.
+    #[inline(always)]
+    pub(crate) fn new(opcode: Opcode, ty: TypeId) -> Self {
+        Self {
+            opcode,
+            sub: 0,
+            align: 0,
+            ordering: Ordering::NotAtomic,
+            flags: 0,
+            fast_math: 0,
+            count: 0,
+            ty,
+            aux: 0,
+            result: ValueId::NONE,
+            first: 0,
+        }
+    }
 }
 
 /// How a call must be made with respect to the caller's frame.
@@ -308,6 +333,19 @@ pub enum TailKind {
     Must,
     /// `notail`
     Never,
+}
+
+impl TailKind {
+    /// What the bits of a call's record say.
+    #[inline]
+    pub(crate) fn of(bits: u64) -> Self {
+        match bits {
+            _ if bits & 1 << 16 != 0 => TailKind::Never,
+            _ if bits & 1 << 14 != 0 => TailKind::Must,
+            _ if bits & 1 != 0 => TailKind::Tail,
+            _ => TailKind::None,
+        }
+    }
 }
 
 /// What a call says beside its operands.
@@ -416,7 +454,35 @@ impl Body {
     /// The operands of `instruction`: see [`Opcode`] for what the words mean.
     #[must_use]
     pub fn operands(&self, instruction: &Instruction) -> &[u32] {
-        &self.operands[instruction.first as usize..][..instruction.count as usize]
+        let first = instruction.first as usize;
+        let count = match instruction.count {
+            Instruction::MANY => self.operands[first - 1] as usize,
+            count => usize::from(count),
+        };
+        &self.operands[first..][..count]
+    }
+
+    /// Adds an instruction with the operands from `first` on.
+    #[inline]
+    pub(crate) fn push_instruction(&mut self, instruction: Instruction, mut first: usize) {
+        let count = (self.operands.len() - first).min(usize::from(Instruction::MANY)) as u8;
+        if count == Instruction::MANY {
+            self.operands.insert(first, (self.operands.len() - first) as u32);
+            first += 1;
+        }
+        self.instructions.push(Instruction { first: first as u32, count, ..instruction });
+    }
+
+    /// Gives the last instruction the place `location`; nothing if there is none.
+    #[inline]
+    pub(crate) fn push_location(&mut self, location: Location) -> Option<()> {
+        let instruction = self.instructions.len().checked_sub(1)? as u32;
+        let location = Location { instruction, ..location };
+        match self.locations.last_mut() {
+            Some(last) if last.instruction == instruction => *last = location,
+            _ => self.locations.push(location),
+        }
+        Some(())
     }
 
     /// What a [`Opcode::Call`], [`Opcode::Invoke`] or [`Opcode::CallBr`] numbered `aux` says beside its operands.

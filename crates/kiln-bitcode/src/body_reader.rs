@@ -13,13 +13,12 @@ use crate::body::{Body, Instruction, Location, ValueId};
 use crate::classes::Classes;
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
-use crate::instructions::{BINOP, BR, CALL, CAST, CMP2, GEP, LOAD, RET, STORE, UNREACHABLE};
 use crate::module::Module;
-use crate::shape::Shape;
 use crate::types::{Type, TypeId};
+use crate::usual::{Scope, read_usual};
 
 const DECLAREBLOCKS: u32 = 1;
-const DEBUG_LOC_AGAIN: u32 = 33;
+pub(crate) const DEBUG_LOC_AGAIN: u32 = 33;
 pub(crate) const DEBUG_LOC: u32 = 35;
 const OPERAND_BUNDLE: u32 = 55;
 const BLOCKADDR_USERS: u32 = 60;
@@ -75,6 +74,7 @@ pub(crate) struct BodyReader<'r> {
     pub(crate) module: &'r Module,
     pub(crate) classes: &'r Classes,
     pub(crate) body: &'r mut Body,
+    scope: Scope<'r>,
     /// Types of the values before `first`, the module's.
     outer: &'r [TypeId],
     /// Number of the first value of the function.
@@ -102,6 +102,9 @@ pub(crate) struct BodyReader<'r> {
 const ELEMENTS_PER_BIT: u64 = 16;
 const ELEMENTS_AT_LEAST: u64 = 1 << 16;
 
+/// What an instruction is charged, with its operands and its result.
+const BYTES_PER_INSTRUCTION: u64 = 64;
+
 impl<'r> BodyReader<'r> {
     fn new(module: &'r Module, function: FunctionId, body: &'r mut Body, block: &Block<'_>) -> Result<Self, Error> {
         let Type::Function { result, parameters, .. } = module.ty(module.function(function).symbol.value_type) else {
@@ -126,10 +129,21 @@ impl<'r> BodyReader<'r> {
         body.first_value = first as u32;
         body.arguments = parameters.len() as u32;
         body.types.extend_from_slice(parameters);
+        let scope = Scope {
+            shapes: block.shapes(),
+            types: module.types.all(),
+            classes: &module.classes,
+            constants: &module.constants,
+            attribute_lists: module.attributes.len() as u64,
+            void,
+            result: *result,
+            alloca: module.classes.pointer(module.data_layout.alloca_address_space()),
+        };
         Ok(Self {
             module,
             classes: &module.classes,
             body,
+            scope,
             outer: module.constants.types(),
             first: first as u32,
             next,
@@ -146,9 +160,7 @@ impl<'r> BodyReader<'r> {
 
     fn read<'a>(&mut self, block: &mut Block<'a>, record: &mut Record<'a>, budget: &mut Budget) -> Result<(), Error> {
         loop {
-            if self.read_known(block, record, budget)? {
-                continue;
-            }
+            self.read_usual(block, budget)?;
             match block.next(budget)? {
                 Entry::End => return self.finish(block),
                 Entry::SubBlock(BlockKind::CONSTANTS) => self.read_constants(block, record, budget)?,
@@ -162,96 +174,19 @@ impl<'r> BodyReader<'r> {
         }
     }
 
-    /// Reads the next record, if it has one of the forms that LLVM's writer gives to nearly all instructions. They are
-    /// known by their definition, and all fields of such a record are taken at once from the bits ahead.
+    /// Reads records as long as they are usual ones.
     #[inline]
-    fn read_known<'a>(
-        &mut self,
-        block: &mut Block<'a>,
-        record: &mut Record<'a>,
-        budget: &mut Budget,
-    ) -> Result<bool, Error> {
-        let (shape, mut look) = block.look();
-        let from = &mut look;
-        macro_rules! read {
-            ($code:ident, $read:ident, $fields:expr) => {{
-                let fields = $fields;
-                if !block.accept(look, fields.len() as u64, budget)? {
-                    return Ok(false);
-                }
-                self.read_with(Self::$read, &mut Fields { code: $code, values: &fields, at: 0 }, block)?;
-            }};
+    fn read_usual(&mut self, block: &mut Block<'_>, budget: &mut Budget) -> Result<(), Error> {
+        if self.closed >= self.blocks {
+            return Ok(());
         }
-        match shape {
-            Shape::Load { ty } => {
-                read!(LOAD, load, [from.number(), from.fixed(ty), from.small(4), from.fixed(1)]);
-            }
-            Shape::Store => {
-                read!(STORE, store, [from.number(), from.number(), from.small(4), from.fixed(1)]);
-            }
-            Shape::Gep { ty } => {
-                let first = [from.fixed(3), from.fixed(ty)];
-                let count = from.number();
-                // Nearly all have one or two indices, and fit.
-                let mut rest = look;
-                let mut values = [first[0], first[1], rest.number(), rest.number(), 0];
-                if count == 3 {
-                    values[4] = rest.number();
-                }
-                if matches!(count, 2 | 3) && block.accept(rest, 2 + count, budget)? {
-                    let values = &values[..2 + count as usize];
-                    self.read_with(Self::gep, &mut Fields { code: GEP, values, at: 0 }, block)?;
-                } else if block.accept(look, 2, budget)? {
-                    block.read_numbers(&first, count, record, budget)?;
-                    self.read_with(Self::gep, &mut Fields { code: GEP, values: record.values(), at: 0 }, block)?;
-                } else {
-                    return Ok(false);
-                }
-            }
-            Shape::Jump => read!(BR, br, [from.number()]),
-            Shape::Branch => read!(BR, br, [from.number(), from.number(), from.number()]),
-            Shape::Compare => read!(CMP2, compare, [from.number(), from.number(), from.fixed(6)]),
-            Shape::FlaggedCompare => {
-                read!(CMP2, compare, [from.number(), from.number(), from.fixed(6), from.fixed(8)]);
-            }
-            Shape::ReturnVoid => read!(RET, ret, []),
-            Shape::Return => read!(RET, ret, [from.number()]),
-            Shape::Unreachable => read!(UNREACHABLE, unreachable, []),
-            Shape::Location => {
-                let (line, column) = (from.number(), from.column());
-                if !block.accept(look, 4, budget)? {
-                    return Ok(false);
-                }
-                let from = block.fields();
-                let (scope, inlined_at) = (from.vbr6()?, from.vbr6()?);
-                // Is implicit, atom group, atom rank.
-                (_, _, _) = (from.fixed(1)?, from.vbr6()?, from.vbr(3)?);
-                self.locate([line, column, scope, inlined_at], block)?;
-            }
-            Shape::Binary => read!(BINOP, binary, [from.number(), from.number(), from.fixed(4)]),
-            Shape::FlaggedBinary => {
-                read!(BINOP, binary, [from.number(), from.number(), from.fixed(4), from.fixed(8)]);
-            }
-            Shape::Cast { ty } => read!(CAST, cast, [from.number(), from.fixed(ty), from.fixed(4)]),
-            Shape::FlaggedCast { ty } => {
-                read!(CAST, cast, [from.number(), from.fixed(ty), from.fixed(4), from.fixed(8)]);
-            }
-            Shape::Unabbreviated => {
-                let (code, count) = (from.number() as u32, from.number());
-                if !block.accept(look, 0, budget)? {
-                    return Ok(false);
-                }
-                block.read_numbers(&[], count, record, budget)?;
-                let fields = &mut Fields { code, values: record.values(), at: 0 };
-                match code {
-                    DEBUG_LOC => self.read_location(fields, block)?,
-                    CALL => self.read_with(Self::call, fields, block)?,
-                    _ => self.read_record(fields, block)?,
-                }
-            }
-            Shape::Other => return Ok(false),
-        }
-        Ok(true)
+        let before = self.body.instructions.len();
+        let place = read_usual(self.body, &self.scope, self.blocks, self.pending_bundles, block.ahead());
+        block.go_to(place)?;
+        self.next = self.body.value_count();
+        self.closed = self.body.blocks.len() as u32 - 1;
+        let made = self.body.instructions.len() - before;
+        block.charge(made as u64 * BYTES_PER_INSTRUCTION, budget)
     }
 
     /// Reads an instruction, for which there must be a block, by `read`, which must take all fields.
@@ -404,16 +339,14 @@ impl<'r> BodyReader<'r> {
     }
 
     /// Adds an instruction whose operands are those pushed since `first`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn push(&mut self, mut instruction: Instruction, first: usize) {
-        instruction.first = first as u32;
-        instruction.count = (self.body.operands.len() - first) as u32;
         if instruction.ty != self.void {
             instruction.result = ValueId(self.next);
             self.body.types.push(instruction.ty);
             self.next += 1;
         }
-        self.body.instructions.push(instruction);
+        self.body.push_instruction(instruction, first);
     }
 
     /// `[line, column, scope, inlined at, is implicit, atom group, atom rank]`
@@ -439,15 +372,7 @@ impl<'r> BodyReader<'r> {
 
     #[inline]
     fn push_location(&mut self, location: Location, block: &Block<'_>) -> Result<(), Error> {
-        let Some(instruction) = self.body.instructions.len().checked_sub(1) else {
-            return Err(block.error(ErrorKind::MisplacedLocation));
-        };
-        let location = Location { instruction: instruction as u32, ..location };
-        match self.body.locations.last_mut() {
-            Some(last) if last.instruction == location.instruction => *last = location,
-            _ => self.body.locations.push(location),
-        }
-        Ok(())
+        self.body.push_location(location).ok_or_else(|| block.error(ErrorKind::MisplacedLocation))
     }
 
     /// `[tag, (value, type?)…]`

@@ -50,7 +50,7 @@ impl<'m> Row<'m> {
         write!(self, " {} ", instruction.opcode.name())?;
         self.ty(instruction.ty)?;
         self.detail("flags", instruction.flags & 0xff)?;
-        self.detail("fast", instruction.fast_math)?;
+        self.detail("fast", u16::from(instruction.fast_math))?;
         self.detail("sub", u16::from(instruction.sub))?;
         self.detail("align", u16::from(instruction.align))?;
         self.detail("ordering", instruction.ordering as u16)?;

@@ -43,6 +43,7 @@ impl Class {
     }
 
     /// Whether something that has a value of this type can be stored and loaded.
+    #[inline]
     pub(crate) fn is_storable(self) -> bool {
         !matches!(self, Class::Void | Class::Token | Class::Metadata | Class::Label | Class::Function | Class::Opaque)
     }
@@ -52,6 +53,8 @@ impl Class {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) class: Class,
+    /// [`Class::is_storable`]
+    pub(crate) storable: bool,
     /// Width of an integer or floating-point number, address space of a pointer; of an element where it is a vector.
     pub(crate) scalar: u32,
     /// Type of a comparison, if the module has it.
@@ -108,14 +111,26 @@ impl Classes {
                 _ => (Class::Other, 0),
             };
             let compared = self.bit.and_then(|bit| self.vector(*count, *scalable, bit));
-            return Facts { class, scalar, compared };
+            return Facts { class, storable: class.is_storable(), scalar, compared };
         }
-        Facts { class, scalar, compared: self.bit }
+        Facts { class, storable: class.is_storable(), scalar, compared: self.bit }
     }
 
     #[inline]
     pub(crate) fn of(&self, ty: TypeId) -> Facts {
         self.facts[ty.0 as usize]
+    }
+
+    /// The same of the type with a number that may be any.
+    #[inline(always)]
+    pub(crate) fn get(&self, number: u64) -> Option<&Facts> {
+        self.facts.get(number as usize)
+    }
+
+    /// The same of a type that is not known to be the module's.
+    #[inline(always)]
+    pub(crate) fn facts(&self, ty: TypeId) -> Option<&Facts> {
+        self.facts.get(ty.0 as usize)
     }
 
     #[inline]

@@ -198,6 +198,16 @@ impl Constants {
         }
     }
 
+    /// Constant `id`, if it is an integer written as such, of at most 64 bits.
+    #[inline]
+    pub(crate) fn index(&self, id: ConstantId) -> Option<u64> {
+        match self.nodes.get(id.0.wrapping_sub(self.base) as usize)? {
+            Node::Int(number) => Some(*number),
+            Node::Null => Some(0),
+            _ => None,
+        }
+    }
+
     /// Gives the next value number to a function, global or alias.
     #[inline(always)]
     pub(crate) fn push_global(&mut self, global: GlobalRef, ty: TypeId) {

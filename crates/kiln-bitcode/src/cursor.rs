@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use crate::ahead::Stretch;
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
 
@@ -405,6 +406,19 @@ impl<'a> Cursor<'a> {
         enough
     }
 
+    /// The bits from here on.
+    pub(crate) fn ahead(&self) -> Stretch<'a> {
+        Stretch { bytes: self.bytes, place: self.bit(), end: self.end }
+    }
+
+    /// Advances to `place`, counted as those of [`Cursor::ahead`] are.
+    pub(crate) fn go_to(&mut self, place: u64) -> Result<(), Error> {
+        match place.checked_sub(self.bit()) {
+            Some(bits) => self.skip(bits),
+            None => Err(self.truncated()),
+        }
+    }
+
     /// Advances to the next multiple of 32 bits from the start of the stream.
     pub(crate) fn align32(&mut self) -> Result<(), Error> {
         self.skip(self.bit().wrapping_neg() & 31)
@@ -501,27 +515,6 @@ impl Look {
         self.word >>= bits;
         self.used += if bits > 32 { Look::TOO_LONG } else { bits };
         chunks & 0x7f | chunks >> 1 & 0x3f80 | chunks >> 2 & 0x1f_c000 | chunks >> 3 & 0xfe0_0000
-    }
-
-    /// A number in chunks of 8 bits that is expected to have at most two.
-    #[inline]
-    pub(crate) fn column(&mut self) -> u64 {
-        let bits = (!self.word & 0x80 | 1 << 15).trailing_zeros() + 1;
-        let chunks = self.fixed(bits);
-        if chunks >> 15 != 0 {
-            self.used += Look::TOO_LONG;
-        }
-        chunks & 0x7f | chunks >> 1 & 0x3f80
-    }
-
-    /// A number that is expected to have only one chunk of `width` bits.
-    #[inline]
-    pub(crate) fn small(&mut self, width: u32) -> u64 {
-        let value = self.fixed(width);
-        if value >> (width - 1) != 0 {
-            self.used += Look::TOO_LONG;
-        }
-        value
     }
 }
 

@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod attributes;
 mod bitstream;
 mod body;
@@ -41,6 +42,7 @@ mod reader;
 mod rows;
 mod shape;
 mod types;
+mod usual;
 
 pub use attributes::{
     Attribute, AttributeGroup, AttributeKind, AttributeList, AttributeListId, AttributePlace, IntRange,

@@ -1,9 +1,41 @@
 //! Abbreviations that LLVM's writer uses for function bodies, known by their definition
 //! (`ModuleBitcodeWriter::writeBlockInfo`): their numbers and the widths of their types differ between modules.
 
-use crate::bitstream::{Field, Operand, Tail};
+use crate::ahead::Ahead;
+use crate::bitstream::{Field, Operand, Tail, UNABBREV_RECORD};
 use crate::body_reader::DEBUG_LOC;
 use crate::instructions::{BINOP, BR, CAST, CMP2, GEP, LOAD, RET, STORE, UNREACHABLE};
+
+/// The forms of records, by the ids of their abbreviations.
+#[derive(Clone)]
+pub(crate) struct Shapes {
+    known: [Shape; Shapes::COUNT],
+    /// Width of the ids.
+    width: u32,
+}
+
+impl Shapes {
+    /// LLVM's writer takes 5 bits for each id.
+    const WIDTH: u32 = 5;
+    const COUNT: usize = 1 << Self::WIDTH;
+
+    /// The forms of a block with ids of `width` bits and these abbreviations.
+    pub(crate) fn new(width: u32, abbrevs: impl Iterator<Item = Shape>) -> Self {
+        let mut known = [Shape::Other; Self::COUNT];
+        if width <= Self::WIDTH {
+            let (first, rest) = (UNABBREV_RECORD as usize, UNABBREV_RECORD as usize + 1);
+            known[first] = Shape::Unabbreviated;
+            known[rest..].iter_mut().zip(abbrevs).for_each(|(slot, shape)| *slot = shape);
+        }
+        Self { known, width: width.min(Self::WIDTH) }
+    }
+
+    /// The form of the record that comes next.
+    #[inline(always)]
+    pub(crate) fn next(&self, from: &mut Ahead<'_>) -> Shape {
+        self.known[from.fixed(self.width) as usize % Self::COUNT]
+    }
+}
 
 /// What fields the records of an abbreviation have. `ty` is the width of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +79,14 @@ pub(crate) enum Shape {
 impl Shape {
     pub(crate) fn of(code: Operand, operands: &[Operand], tail: Tail) -> Self {
         const NUMBER: Field = Field::Vbr(6);
+        /// Types have no more bits, so that a record's first fields fit a word of bits.
+        const MAX_WIDTH: u32 = 20;
         let Operand::Literal(code) = code else { return Shape::Other };
         let mut fields = [Field::Char6; 7];
         let Some(known) = fields.get_mut(..operands.len()) else { return Shape::Other };
         for (field, operand) in known.iter_mut().zip(operands) {
             match operand {
+                Operand::Field(Field::Fixed(width)) if *width > MAX_WIDTH => return Shape::Other,
                 Operand::Field(own) => *field = *own,
                 Operand::Literal(_) => return Shape::Other,
             }

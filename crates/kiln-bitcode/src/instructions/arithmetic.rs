@@ -1,18 +1,80 @@
 //! Instructions that compute values from values.
 
+use std::ops::RangeInclusive;
+
 use super::{Outcome, fast_math_flags};
 use crate::bitstream::Block;
 use crate::body::{Instruction, Opcode};
 use crate::body_reader::{BodyReader, Fields};
-use crate::classes::Class;
+use crate::classes::{Class, Facts};
 use crate::constant::Constant;
 use crate::error::{Error, ErrorKind};
 use crate::types::{Type, TypeId};
 
-/// `CmpInst::Predicate`: comparisons of integers begin here.
-const FIRST_ICMP: u64 = 32;
-const LAST_ICMP: u64 = 41;
+/// `CmpInst::Predicate`: comparisons of integers.
+pub(crate) const PREDICATES: RangeInclusive<u64> = 32..=41;
 const LAST_FCMP: u64 = 15;
+
+/// Operations on integers by their codes.
+pub(crate) const INTEGERS: [Opcode; 13] = {
+    use Opcode::*;
+    [Add, Sub, Mul, UDiv, SDiv, URem, SRem, Shl, LShr, AShr, And, Or, Xor]
+};
+/// Operations on floating-point numbers by the same codes.
+pub(crate) const FLOATS: [Option<Opcode>; 7] = {
+    use Opcode::*;
+    [Some(FAdd), Some(FSub), Some(FMul), None, Some(FDiv), None, Some(FRem)]
+};
+/// Conversions by their codes.
+pub(crate) const CASTS: [Opcode; 14] = {
+    use Opcode::*;
+    [
+        Trunc,
+        ZExt,
+        SExt,
+        FpToUi,
+        FpToSi,
+        UiToFp,
+        SiToFp,
+        FpTrunc,
+        FpExt,
+        PtrToInt,
+        IntToPtr,
+        BitCast,
+        AddrSpaceCast,
+        PtrToAddr,
+    ]
+};
+
+/// The flags that an operation on integers may have.
+#[inline]
+pub(crate) fn known_flags(opcode: Opcode) -> u16 {
+    match opcode {
+        Opcode::Add | Opcode::Sub | Opcode::Mul | Opcode::Shl => 3,
+        Opcode::UDiv | Opcode::SDiv | Opcode::LShr | Opcode::AShr | Opcode::Or => 1,
+        _ => 0,
+    }
+}
+
+/// Whether `opcode` converts elements of one type into those of another; `None` if that depends on more than these.
+#[inline(always)]
+pub(crate) fn converts(opcode: Opcode, source: Facts, target: Facts) -> Option<bool> {
+    let integers = (source.class.is_integer(), target.class.is_integer());
+    let floats = (source.class.is_float(), target.class.is_float());
+    let pointers = (source.class.is_pointer(), target.class.is_pointer());
+    Some(match opcode {
+        Opcode::Trunc => integers == (true, true) && source.scalar > target.scalar,
+        Opcode::ZExt | Opcode::SExt => integers == (true, true) && source.scalar < target.scalar,
+        Opcode::FpTrunc => floats == (true, true) && source.scalar > target.scalar,
+        Opcode::FpExt => floats == (true, true) && source.scalar < target.scalar,
+        Opcode::UiToFp | Opcode::SiToFp => integers.0 && floats.1,
+        Opcode::FpToUi | Opcode::FpToSi => floats.0 && integers.1,
+        Opcode::PtrToInt | Opcode::PtrToAddr => pointers.0 && integers.1,
+        Opcode::IntToPtr => integers.0 && pointers.1,
+        Opcode::AddrSpaceCast => pointers == (true, true) && source.scalar != target.scalar,
+        _ => return None,
+    })
+}
 
 impl BodyReader<'_> {
     /// `[operand, type?, operation, flags?]`
@@ -25,35 +87,27 @@ impl BodyReader<'_> {
         self.expect(self.classes.class(ty).is_float(), "negation of something else than a float", b)?;
         let fast_math = self.optional_fast_math(f);
         let first = self.operand(value);
-        self.push(Instruction { fast_math, ..self.new_instruction(Opcode::FNeg, ty) }, first);
+        self.push(Instruction { fast_math, ..Instruction::new(Opcode::FNeg, ty) }, first);
         Ok(())
     }
 
     /// `[left, type?, right, operation, flags?]`
     #[inline(always)]
     pub(crate) fn binary(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
-        use Opcode::*;
-        const INTEGER: [Opcode; 13] = [Add, Sub, Mul, UDiv, SDiv, URem, SRem, Shl, LShr, AShr, And, Or, Xor];
-        const FLOAT: [Option<Opcode>; 7] = [Some(FAdd), Some(FSub), Some(FMul), None, Some(FDiv), None, Some(FRem)];
         let (left, ty) = self.typed(f, b)?;
         let right = self.value(ty, f, b)?;
         let code = self.need(f, b)?;
         let at = usize::try_from(code).unwrap_or(usize::MAX);
         let unknown = || b.error(ErrorKind::BadValue { what: "operation", value: code });
-        let mut instruction = self.new_instruction(Add, ty);
+        let mut instruction = Instruction::new(Opcode::Add, ty);
         if self.classes.class(ty).is_integer() {
-            instruction.opcode = *INTEGER.get(at).ok_or_else(unknown)?;
+            instruction.opcode = *INTEGERS.get(at).ok_or_else(unknown)?;
             if !f.rest().is_empty() {
-                let known = match instruction.opcode {
-                    Add | Sub | Mul | Shl => 3,
-                    UDiv | SDiv | LShr | AShr | Or => 1,
-                    _ => 0,
-                };
-                instruction.flags = f.take().unwrap_or_default() as u16 & known;
+                instruction.flags = f.take().unwrap_or_default() as u16 & known_flags(instruction.opcode);
             }
         } else {
             self.expect(self.classes.class(ty).is_float(), "arithmetic on something else than numbers", b)?;
-            instruction.opcode = FLOAT.get(at).copied().flatten().ok_or_else(unknown)?;
+            instruction.opcode = FLOATS.get(at).copied().flatten().ok_or_else(unknown)?;
             instruction.fast_math = self.optional_fast_math(f);
         }
         let first = self.operands([left, right]);
@@ -65,29 +119,13 @@ impl BodyReader<'_> {
     #[inline]
     pub(crate) fn cast(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         use Opcode::*;
-        const CASTS: [Opcode; 14] = [
-            Trunc,
-            ZExt,
-            SExt,
-            FpToUi,
-            FpToSi,
-            UiToFp,
-            SiToFp,
-            FpTrunc,
-            FpExt,
-            PtrToInt,
-            IntToPtr,
-            BitCast,
-            AddrSpaceCast,
-            PtrToAddr,
-        ];
         let (value, from) = self.typed(f, b)?;
         let to = self.ty(f, b)?;
         let code = self.need(f, b)?;
         let opcode = usize::try_from(code).ok().and_then(|at| CASTS.get(at).copied());
         let opcode = opcode.ok_or_else(|| b.error(ErrorKind::BadValue { what: "conversion", value: code }))?;
         self.expect(self.cast_is_valid(opcode, from, to), "conversion between these types", b)?;
-        let mut instruction = self.new_instruction(opcode, to);
+        let mut instruction = Instruction::new(opcode, to);
         if !f.rest().is_empty() {
             let flags = f.take().unwrap_or_default();
             match opcode {
@@ -107,20 +145,12 @@ impl BodyReader<'_> {
         let (source, target) = (self.classes.of(from), self.classes.of(to));
         let vectors = source.class.is_vector() || target.class.is_vector();
         let same_lanes = !vectors || self.lanes(from) == self.lanes(to);
-        let integers = (source.class.is_integer(), target.class.is_integer());
-        let floats = (source.class.is_float(), target.class.is_float());
+        if let Some(converts) = converts(opcode, source, target) {
+            return converts && same_lanes;
+        }
         let pointers = (source.class.is_pointer(), target.class.is_pointer());
-        match opcode {
-            Opcode::Trunc => integers == (true, true) && source.scalar > target.scalar && same_lanes,
-            Opcode::ZExt | Opcode::SExt => integers == (true, true) && source.scalar < target.scalar && same_lanes,
-            Opcode::FpTrunc => floats == (true, true) && source.scalar > target.scalar && same_lanes,
-            Opcode::FpExt => floats == (true, true) && source.scalar < target.scalar && same_lanes,
-            Opcode::UiToFp | Opcode::SiToFp => integers.0 && floats.1 && same_lanes,
-            Opcode::FpToUi | Opcode::FpToSi => floats.0 && integers.1 && same_lanes,
-            Opcode::PtrToInt | Opcode::PtrToAddr => pointers.0 && integers.1 && same_lanes,
-            Opcode::IntToPtr => integers.0 && pointers.1 && same_lanes,
-            Opcode::AddrSpaceCast => pointers == (true, true) && source.scalar != target.scalar && same_lanes,
-            _ if pointers.0 || pointers.1 => {
+        match pointers {
+            (true, _) | (_, true) => {
                 let single = |ty| self.lanes(ty).is_none_or(|lanes| lanes == (1, false));
                 pointers == (true, true)
                     && source.scalar == target.scalar
@@ -167,7 +197,7 @@ impl BodyReader<'_> {
         }
         // `inbounds` implies `nusw`.
         let flags = if flags & 1 != 0 { flags | 2 } else { flags };
-        self.push(Instruction { flags, aux: source.0, ..self.new_instruction(Opcode::Gep, result) }, first);
+        self.push(Instruction { flags, aux: source.0, ..Instruction::new(Opcode::Gep, result) }, first);
         Ok(())
     }
 
@@ -231,7 +261,7 @@ impl BodyReader<'_> {
         self.expect(fits, "condition of a choice", b)?;
         let fast_math = self.optional_fast_math(f);
         let first = self.operands([condition, then, otherwise]);
-        self.push(Instruction { fast_math, ..self.new_instruction(Opcode::Select, ty) }, first);
+        self.push(Instruction { fast_math, ..Instruction::new(Opcode::Select, ty) }, first);
         Ok(())
     }
 
@@ -241,7 +271,7 @@ impl BodyReader<'_> {
         let element = self.element(ty, b)?;
         let index = self.index(f, b)?;
         let first = self.operands([vector, index]);
-        self.push(self.new_instruction(Opcode::ExtractElement, element), first);
+        self.push(Instruction::new(Opcode::ExtractElement, element), first);
         Ok(())
     }
 
@@ -252,7 +282,7 @@ impl BodyReader<'_> {
         let element = self.value(element, f, b)?;
         let index = self.index(f, b)?;
         let first = self.operands([vector, element, index]);
-        self.push(self.new_instruction(Opcode::InsertElement, ty), first);
+        self.push(Instruction::new(Opcode::InsertElement, ty), first);
         Ok(())
     }
 
@@ -281,7 +311,7 @@ impl BodyReader<'_> {
             false => self.missing_type(self.classes.vector(count, scalable, element), b)?,
         };
         let first = self.operands([left, right, mask]);
-        self.push(self.new_instruction(Opcode::ShuffleVector, result), first);
+        self.push(Instruction::new(Opcode::ShuffleVector, result), first);
         Ok(())
     }
 
@@ -317,7 +347,7 @@ impl BodyReader<'_> {
         let predicate = self.need(f, b)?;
         let facts = self.classes.of(ty);
         let compared = self.missing_type(facts.compared, b)?;
-        let mut instruction = self.new_instruction(Opcode::ICmp, compared);
+        let mut instruction = Instruction::new(Opcode::ICmp, compared);
         let fits = if facts.class.is_float() {
             instruction.opcode = Opcode::FCmp;
             instruction.fast_math = self.optional_fast_math(f);
@@ -327,7 +357,7 @@ impl BodyReader<'_> {
             if !f.rest().is_empty() {
                 instruction.flags = f.take().unwrap_or_default() as u16 & 1;
             }
-            (FIRST_ICMP..=LAST_ICMP).contains(&predicate)
+            PREDICATES.contains(&predicate)
         };
         if !fits {
             return Err(b.error(ErrorKind::BadValue { what: "predicate", value: predicate }));
@@ -343,7 +373,7 @@ impl BodyReader<'_> {
         let (aggregate, ty) = self.typed(f, b)?;
         let first = self.operand(aggregate);
         let part = self.part(ty, f, b)?;
-        self.push(self.new_instruction(Opcode::ExtractValue, part), first);
+        self.push(Instruction::new(Opcode::ExtractValue, part), first);
         Ok(())
     }
 
@@ -354,7 +384,7 @@ impl BodyReader<'_> {
         let first = self.operands([aggregate, value]);
         let part = self.part(ty, f, b)?;
         self.expect(part == value_type, "part of an aggregate", b)?;
-        self.push(self.new_instruction(Opcode::InsertValue, ty), first);
+        self.push(Instruction::new(Opcode::InsertValue, ty), first);
         Ok(())
     }
 

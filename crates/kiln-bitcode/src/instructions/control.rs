@@ -12,7 +12,7 @@ use crate::types::{Type, TypeId};
 impl BodyReader<'_> {
     pub(crate) fn unreachable(&mut self, _: &mut Fields<'_>, _: &Block<'_>) -> Outcome {
         let first = self.start();
-        self.terminate(self.new_instruction(Opcode::Unreachable, self.void), first);
+        self.terminate(Instruction::new(Opcode::Unreachable, self.void), first);
         Ok(())
     }
 
@@ -26,7 +26,7 @@ impl BodyReader<'_> {
             self.expect(ty == self.result && ty != self.void, "value that is returned", b)?;
             self.operand(value);
         }
-        self.terminate(self.new_instruction(Opcode::Ret, self.void), first);
+        self.terminate(Instruction::new(Opcode::Ret, self.void), first);
         Ok(())
     }
 
@@ -36,14 +36,14 @@ impl BodyReader<'_> {
         let then = self.target(f, b)?;
         if f.rest().is_empty() {
             let first = self.operand(then);
-            self.terminate(self.new_instruction(Opcode::Br, self.void), first);
+            self.terminate(Instruction::new(Opcode::Br, self.void), first);
             return Ok(());
         }
         let otherwise = self.target(f, b)?;
         let bit = self.missing_type(self.classes.bit, b)?;
         let condition = self.value(bit, f, b)?;
         let first = self.operands([condition, then, otherwise]);
-        self.terminate(self.new_instruction(Opcode::CondBr, self.void), first);
+        self.terminate(Instruction::new(Opcode::CondBr, self.void), first);
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl BodyReader<'_> {
             self.expect(fits, "case of a switch", b)?;
             self.operands([case, target]);
         }
-        self.terminate(self.new_instruction(Opcode::Switch, self.void), first);
+        self.terminate(Instruction::new(Opcode::Switch, self.void), first);
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl BodyReader<'_> {
             let target = self.target(f, b)?;
             self.operand(target);
         }
-        self.terminate(self.new_instruction(Opcode::IndirectBr, self.void), first);
+        self.terminate(Instruction::new(Opcode::IndirectBr, self.void), first);
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl BodyReader<'_> {
             self.body.operands.extend_from_slice(&[value, index as u32]);
         }
         let fast_math = pairs.remainder().first().map_or(0, |flags| fast_math_flags(*flags));
-        self.push(Instruction { fast_math, ..self.new_instruction(Opcode::Phi, ty) }, first);
+        self.push(Instruction { fast_math, ..Instruction::new(Opcode::Phi, ty) }, first);
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl BodyReader<'_> {
             self.expect(kind <= 1 && self.is_constant(value), "clause of a landing pad", b)?;
             self.operands([kind as u32, value]);
         }
-        self.push(Instruction { flags, ..self.new_instruction(Opcode::LandingPad, ty) }, first);
+        self.push(Instruction { flags, ..Instruction::new(Opcode::LandingPad, ty) }, first);
         Ok(())
     }
 
@@ -136,15 +136,10 @@ impl BodyReader<'_> {
         let (ty, callee) = self.callee(f, b)?;
         let first = self.operand(callee);
         let result = self.arguments(ty, f, b)?;
-        let tail = match bits {
-            _ if bits & 1 << 16 != 0 => TailKind::Never,
-            _ if bits & 1 << 14 != 0 => TailKind::Must,
-            _ if bits & 1 != 0 => TailKind::Tail,
-            _ => TailKind::None,
-        };
+        let tail = TailKind::of(bits);
         let aux =
             self.push_call(Call { ty, attributes, convention: (bits as u16 & 0x7ff) >> 1, tail, bundles: (0, 0) });
-        self.push(Instruction { fast_math, aux, ..self.new_instruction(Opcode::Call, result) }, first);
+        self.push(Instruction { fast_math, aux, ..Instruction::new(Opcode::Call, result) }, first);
         Ok(())
     }
 
@@ -159,7 +154,7 @@ impl BodyReader<'_> {
         let result = self.arguments(ty, f, b)?;
         let convention = bits as u16 & 0x3ff;
         let aux = self.push_call(Call { ty, attributes, convention, tail: TailKind::None, bundles: (0, 0) });
-        self.terminate(Instruction { aux, ..self.new_instruction(Opcode::Invoke, result) }, first);
+        self.terminate(Instruction { aux, ..Instruction::new(Opcode::Invoke, result) }, first);
         Ok(())
     }
 
@@ -181,7 +176,7 @@ impl BodyReader<'_> {
         let result = self.arguments(ty, f, b)?;
         let convention = (bits as u16 & 0x7ff) >> 1;
         let aux = self.push_call(Call { ty, attributes, convention, tail: TailKind::None, bundles: (0, 0) });
-        self.terminate(Instruction { aux, ..self.new_instruction(Opcode::CallBr, result) }, first);
+        self.terminate(Instruction { aux, ..Instruction::new(Opcode::CallBr, result) }, first);
         Ok(())
     }
 
@@ -268,7 +263,7 @@ impl BodyReader<'_> {
             let target = self.target(f, b)?;
             self.operand(target);
         }
-        let instruction = Instruction { sub: code as u8, ..self.new_instruction(Opcode::Funclet, ty) };
+        let instruction = Instruction { sub: code as u8, ..Instruction::new(Opcode::Funclet, ty) };
         match code {
             CATCHPAD | CLEANUPPAD => self.push(instruction, first),
             _ => self.terminate(instruction, first),

@@ -11,6 +11,28 @@ use crate::types::TypeId;
 /// `AtomicRMWInst::BinOp` by the codes of the bitcode, which are in another order from 15 on.
 const ATOMIC_OPERATIONS: [u8; 21] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 18, 19, 20, 15, 16];
 
+/// What a word of an `alloca` packs.
+pub(crate) struct AllocaFields {
+    pub(crate) align: u8,
+    /// [`Instruction::SPECIAL_ALLOCA`] or nothing.
+    pub(crate) flags: u16,
+}
+
+impl AllocaFields {
+    const SPECIAL: u64 = 1 << 5 | 1 << 7;
+    const EXPLICIT_TYPE: u64 = 1 << 6;
+
+    /// The fields, if the type is explicit and the alignment one that exists.
+    #[inline]
+    pub(crate) fn of(packed: u64) -> Option<Self> {
+        // Five bits of the alignment, three flags, the rest of it.
+        let align = packed & 31 | packed >> 3 & 0xe0;
+        let flags = if packed & Self::SPECIAL != 0 { Instruction::SPECIAL_ALLOCA } else { 0 };
+        let fits = align <= MAX_ALIGN && packed & Self::EXPLICIT_TYPE != 0;
+        fits.then_some(Self { align: align as u8, flags })
+    }
+}
+
 impl BodyReader<'_> {
     /// The next field and what follows it as the address of an access.
     #[inline(always)]
@@ -50,15 +72,13 @@ impl BodyReader<'_> {
         let ty = self.ty(f, b)?;
         self.storable(ty, b)?;
         let first = self.operand(list);
-        self.push(self.new_instruction(Opcode::VaArg, ty), first);
+        self.push(Instruction::new(Opcode::VaArg, ty), first);
         Ok(())
     }
 
     /// `[allocated type, type of the count, count, alignment and flags, address space?]`, the count as an absolute number
     #[inline]
     pub(super) fn alloca(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
-        const SPECIAL: u64 = 1 << 5 | 1 << 7;
-        const EXPLICIT_TYPE: u64 = 1 << 6;
         let allocated = self.ty(f, b)?;
         self.storable(allocated, b)?;
         let count_type = self.ty(f, b)?;
@@ -69,12 +89,10 @@ impl BodyReader<'_> {
         };
         self.expect_type(count, count_type, b)?;
         let packed = self.need(f, b)?;
-        self.expect(packed & EXPLICIT_TYPE != 0, "alloca with a typed pointer", b)?;
-        // Five bits of the alignment, three flags, the rest of it.
-        let align = packed & 31 | packed >> 3 & 0xe0;
-        if align > MAX_ALIGN {
-            return Err(b.error(ErrorKind::BadValue { what: "exponent of an alignment", value: align }));
-        }
+        self.expect(packed & AllocaFields::EXPLICIT_TYPE != 0, "alloca with a typed pointer", b)?;
+        let fields = AllocaFields::of(packed);
+        let AllocaFields { align, flags } =
+            fields.ok_or_else(|| b.error(ErrorKind::BadValue { what: "exponent of an alignment", value: packed }))?;
         let space = match f.rest() {
             [] => self.module.data_layout.alloca_address_space(),
             _ => u32::try_from(self.need(f, b)?).unwrap_or(u32::MAX),
@@ -88,12 +106,7 @@ impl BodyReader<'_> {
             }
         };
         let first = self.operand(count);
-        let instruction = Instruction {
-            align: align as u8,
-            flags: if packed & SPECIAL != 0 { Instruction::SPECIAL_ALLOCA } else { 0 },
-            aux: allocated.0,
-            ..self.new_instruction(Opcode::Alloca, ty)
-        };
+        let instruction = Instruction { align, flags, aux: allocated.0, ..Instruction::new(Opcode::Alloca, ty) };
         self.push(instruction, first);
         Ok(())
     }
@@ -107,7 +120,7 @@ impl BodyReader<'_> {
         self.storable(ty, b)?;
         let align = self.align(f, b)?;
         let flags = self.volatile(f, b)?;
-        let mut instruction = Instruction { align, flags, ..self.new_instruction(Opcode::Load, ty) };
+        let mut instruction = Instruction { align, flags, ..Instruction::new(Opcode::Load, ty) };
         if f.code == LOADATOMIC {
             instruction.ordering = self.ordering(f, &[Unordered, Monotonic, Acquire, SequentiallyConsistent], b)?;
             instruction.flags |= self.scope(f, b)?;
@@ -134,7 +147,7 @@ impl BodyReader<'_> {
         self.storable(ty, b)?;
         let align = self.align(f, b)?;
         let flags = self.volatile(f, b)?;
-        let mut instruction = Instruction { align, flags, ..self.new_instruction(Opcode::Store, self.void) };
+        let mut instruction = Instruction { align, flags, ..Instruction::new(Opcode::Store, self.void) };
         if f.code == STOREATOMIC {
             instruction.ordering = self.ordering(f, &[Unordered, Monotonic, Release, SequentiallyConsistent], b)?;
             instruction.flags |= self.scope(f, b)?;
@@ -151,7 +164,7 @@ impl BodyReader<'_> {
         let ordering = self.ordering(f, &[Acquire, Release, AcquireRelease, SequentiallyConsistent], b)?;
         let flags = self.scope(f, b)?;
         let first = self.start();
-        self.push(Instruction { ordering, flags, ..self.new_instruction(Opcode::Fence, self.void) }, first);
+        self.push(Instruction { ordering, flags, ..Instruction::new(Opcode::Fence, self.void) }, first);
         Ok(())
     }
 
@@ -176,7 +189,7 @@ impl BodyReader<'_> {
             align,
             ordering,
             flags: volatile | scope | weak,
-            ..self.new_instruction(Opcode::CmpXchg, result)
+            ..Instruction::new(Opcode::CmpXchg, result)
         };
         let first = self.operands([address, expected, new]);
         self.push(instruction, first);
@@ -206,7 +219,7 @@ impl BodyReader<'_> {
         let flags = volatile | scope;
         let first = self.operands([address, value]);
         let instruction =
-            Instruction { sub: operation, align, ordering, flags, ..self.new_instruction(Opcode::AtomicRmw, ty) };
+            Instruction { sub: operation, align, ordering, flags, ..Instruction::new(Opcode::AtomicRmw, ty) };
         self.push(instruction, first);
         Ok(())
     }

@@ -6,8 +6,11 @@ mod arithmetic;
 mod control;
 mod memory;
 
+pub(crate) use arithmetic::{CASTS, FLOATS, INTEGERS, PREDICATES, converts, known_flags};
+pub(crate) use memory::AllocaFields;
+
 use crate::bitstream::Block;
-use crate::body::{Instruction, Opcode, Ordering, ValueId};
+use crate::body::{Instruction, Opcode, ValueId};
 use crate::body_reader::{BodyReader, Fields};
 use crate::classes::Class;
 use crate::constant::{Constant, ConstantId};
@@ -24,8 +27,8 @@ pub(crate) const BR: u32 = 11;
 const SWITCH: u32 = 12;
 const INVOKE: u32 = 13;
 pub(crate) const UNREACHABLE: u32 = 15;
-const PHI: u32 = 16;
-const ALLOCA: u32 = 19;
+pub(crate) const PHI: u32 = 16;
+pub(crate) const ALLOCA: u32 = 19;
 pub(crate) const LOAD: u32 = 20;
 const VAARG: u32 = 23;
 const EXTRACTVAL: u32 = 26;
@@ -87,7 +90,7 @@ impl BodyReader<'_> {
             RESUME => {
                 let (value, ty) = self.typed(f, b)?;
                 self.storable(ty, b)?;
-                let instruction = self.new_instruction(Opcode::Resume, self.void);
+                let instruction = Instruction::new(Opcode::Resume, self.void);
                 let first = self.operand(value);
                 self.terminate(instruction, first);
                 Ok(())
@@ -96,7 +99,7 @@ impl BodyReader<'_> {
                 let (value, ty) = self.typed(f, b)?;
                 self.storable(ty, b)?;
                 let first = self.operand(value);
-                self.push(self.new_instruction(Opcode::Freeze, ty), first);
+                self.push(Instruction::new(Opcode::Freeze, ty), first);
                 Ok(())
             }
             INDIRECTBR => self.indirect_br(f, b),
@@ -109,23 +112,6 @@ impl BodyReader<'_> {
             CALLBR => self.callbr(f, b),
             CLEANUPRET | CATCHRET | CATCHPAD | CLEANUPPAD | CATCHSWITCH => self.funclet(f, b),
             code => Err(b.error(ErrorKind::UnknownRecord { code })),
-        }
-    }
-
-    #[inline(always)]
-    fn new_instruction(&self, opcode: Opcode, ty: TypeId) -> Instruction {
-        Instruction {
-            opcode,
-            sub: 0,
-            align: 0,
-            ordering: Ordering::NotAtomic,
-            flags: 0,
-            fast_math: 0,
-            ty,
-            aux: 0,
-            result: ValueId::NONE,
-            first: 0,
-            count: 0,
         }
     }
 
@@ -203,7 +189,7 @@ impl BodyReader<'_> {
     }
 
     #[inline(always)]
-    fn optional_fast_math(&self, f: &mut Fields<'_>) -> u16 {
+    fn optional_fast_math(&self, f: &mut Fields<'_>) -> u8 {
         if f.rest().is_empty() { 0 } else { fast_math_flags(f.take().unwrap_or_default()) }
     }
 
@@ -248,7 +234,7 @@ impl BodyReader<'_> {
 
 /// `getDecodedFastMathFlags`: in bitcode `reassoc` is the highest bit, and the lowest once meant all of them.
 #[inline]
-fn fast_math_flags(flags: u64) -> u16 {
-    let reassociate = (flags >> 7 & 1) as u16;
-    if flags & 1 != 0 { 0x7f } else { flags as u16 & 0x7e | reassociate }
+fn fast_math_flags(flags: u64) -> u8 {
+    let reassociate = (flags >> 7 & 1) as u8;
+    if flags & 1 != 0 { 0x7f } else { flags as u8 & 0x7e | reassociate }
 }

@@ -1,0 +1,506 @@
+//! The records that nearly all instructions have, read straight from the bits into the arrays of a [`Body`].
+//!
+//! LLVM's writer gives most instructions one of a dozen abbreviations ([`Shape`]), calls and phis none. What is common
+//! among these is taken here: fields come from a word of bits ahead, by code made for the record, and everything that
+//! [`instructions`](crate::instructions) would check is checked. Whatever is not common, or not right, is left where it
+//! is, for the general reader to take or refuse: there are no errors here, and a record means the same to both.
+
+use crate::ahead::{Ahead, Stretch};
+use crate::attributes::{AttributeListId, decode_sign_rotated};
+use crate::body::{Body, Call, Instruction, Location, Opcode, TailKind, ValueId};
+use crate::body_reader;
+use crate::classes::{Class, Classes, Facts};
+use crate::constant::ConstantId;
+use crate::constants::Constants;
+use crate::instructions::{self, AllocaFields, CASTS, FLOATS, INTEGERS, PREDICATES};
+use crate::instructions::{converts, known_flags};
+use crate::shape::{Shape, Shapes};
+use crate::types::{Type, TypeId};
+
+const CALL: u64 = instructions::CALL as u64;
+const PHI: u64 = instructions::PHI as u64;
+const ALLOCA: u64 = instructions::ALLOCA as u64;
+const DEBUG_LOC_AGAIN: u64 = body_reader::DEBUG_LOC_AGAIN as u64;
+
+/// What records may refer to, and what their meaning depends on.
+pub(crate) struct Scope<'r> {
+    pub(crate) shapes: Shapes,
+    pub(crate) types: &'r [Type],
+    pub(crate) classes: &'r Classes,
+    /// The module's.
+    pub(crate) constants: &'r Constants,
+    pub(crate) attribute_lists: u64,
+    pub(crate) void: TypeId,
+    /// What the function returns.
+    pub(crate) result: TypeId,
+    /// The type of a stack object's address, unless the record names an address space.
+    pub(crate) alloca: Option<TypeId>,
+}
+
+/// Reads records into `body`, which has `blocks` blocks, one of them open, as long as they are usual ones; returns the
+/// place of the first other one. The first `bundles` of the body's operand bundles belong to calls before.
+pub(crate) fn read_usual(body: &mut Body, scope: &Scope<'_>, blocks: u32, bundles: u32, from: Stretch<'_>) -> u64 {
+    // A value of its own stays in registers.
+    let mut from = Ahead::new(from);
+    loop {
+        let place = from.rest().place;
+        from.load();
+        let shape = scope.shapes.next(&mut from);
+        let taken = match shape {
+            Shape::Load { ty } => load(body, scope, ty, &mut from),
+            Shape::Store => store(body, scope, &mut from),
+            Shape::Gep { ty } => gep(body, scope, ty, &mut from),
+            Shape::Compare => compare(body, scope, false, &mut from),
+            Shape::FlaggedCompare => compare(body, scope, true, &mut from),
+            Shape::Binary => binary(body, scope, false, &mut from),
+            Shape::FlaggedBinary => binary(body, scope, true, &mut from),
+            Shape::Cast { ty } => cast(body, scope, ty, false, &mut from),
+            Shape::FlaggedCast { ty } => cast(body, scope, ty, true, &mut from),
+            Shape::Location => location(body, &mut from),
+            Shape::Unabbreviated => {
+                // All codes but those of phis and stack objects have two chunks.
+                if from.is_next(PHI) {
+                    let count = from.near();
+                    phi(body, scope, count, blocks, &mut from)
+                } else if from.is_next(ALLOCA) {
+                    let count = from.near();
+                    alloca(body, scope, count, &mut from)
+                } else {
+                    let (code, count) = (from.near(), from.near());
+                    match code {
+                        CALL => call(body, scope, count, bundles, &mut from),
+                        DEBUG_LOC_AGAIN => location_again(body, count, &mut from),
+                        _ => None,
+                    }
+                }
+            }
+            Shape::Jump | Shape::Branch | Shape::Return | Shape::ReturnVoid | Shape::Unreachable => {
+                let taken = match shape {
+                    Shape::Jump => jump(body, scope, blocks, &mut from),
+                    Shape::Branch => branch(body, scope, blocks, &mut from),
+                    Shape::Return => ret(body, scope, &mut from),
+                    Shape::ReturnVoid => ret_void(body, scope, &mut from),
+                    _ => unreachable(body, scope, &mut from),
+                };
+                if taken.is_some() && body.blocks.len() as u32 > blocks {
+                    return read_last_location(body, scope, from.rest());
+                }
+                taken
+            }
+            Shape::Other => None,
+        };
+        if taken.is_none() {
+            return place;
+        }
+    }
+}
+
+/// Reads the location of the last instruction, if it has one.
+fn read_last_location(body: &mut Body, scope: &Scope<'_>, from: Stretch<'_>) -> u64 {
+    let mut from = Ahead::new(from);
+    let place = from.rest().place;
+    from.load();
+    match scope.shapes.next(&mut from) {
+        Shape::Location if location(body, &mut from).is_some() => from.rest().place,
+        _ => place,
+    }
+}
+
+/// What was taken, unless it is not what the general reader would take.
+type Taken = Option<()>;
+
+/// Nothing if `holds` is false.
+#[inline(always)]
+fn expect(holds: bool) -> Taken {
+    if holds { Some(()) } else { None }
+}
+
+/// The value that a field counts back to from the next one.
+#[inline(always)]
+fn value(body: &Body, field: u64) -> u32 {
+    body.value_count().wrapping_sub(field as u32)
+}
+
+/// The type of a value that exists already.
+#[inline(always)]
+fn type_of(body: &Body, scope: &Scope<'_>, value: u32) -> Option<TypeId> {
+    match body.types.get(value.wrapping_sub(body.first_value) as usize) {
+        Some(ty) => Some(*ty),
+        None => type_of_other(scope, value),
+    }
+}
+
+/// The type of a value of the module.
+#[cold]
+#[inline(never)]
+fn type_of_other(scope: &Scope<'_>, value: u32) -> Option<TypeId> {
+    scope.constants.types().get(value as usize).copied()
+}
+
+/// What is known of the type of a value that exists already.
+#[inline(always)]
+fn facts_of<'s>(body: &Body, scope: &Scope<'s>, value: u32) -> Option<&'s Facts> {
+    scope.classes.get(u64::from(type_of(body, scope, value)?.0))
+}
+
+/// A type by its number that values can be stored and loaded by.
+#[inline(always)]
+fn storable(scope: &Scope<'_>, field: u64) -> Option<TypeId> {
+    expect(scope.classes.get(field)?.storable)?;
+    Some(TypeId(field as u32))
+}
+
+#[inline(always)]
+fn expect_pointer(body: &Body, scope: &Scope<'_>, value: u32) -> Taken {
+    expect(facts_of(body, scope, value)?.class == Class::Pointer)
+}
+
+/// Adds an instruction, and its result if it has one.
+#[inline(always)]
+fn push<const N: usize>(body: &mut Body, instruction: Instruction, operands: [u32; N]) {
+    let first = body.operands.len() as u32;
+    body.operands.extend_from_slice(&operands);
+    body.instructions.push(Instruction { first, count: N as u8, ..instruction });
+}
+
+/// Adds an instruction with a result of type `ty`.
+#[inline(always)]
+fn push_value<const N: usize>(body: &mut Body, instruction: Instruction, operands: [u32; N]) {
+    let result = ValueId(body.value_count());
+    body.types.push(instruction.ty);
+    push(body, Instruction { result, ..instruction }, operands);
+}
+
+/// Adds an instruction that ends its block.
+#[inline(always)]
+fn terminate<const N: usize>(body: &mut Body, instruction: Instruction, operands: [u32; N]) {
+    push(body, instruction, operands);
+    body.blocks.push(body.instructions.len() as u32);
+}
+
+#[inline(always)]
+fn load(body: &mut Body, scope: &Scope<'_>, ty: u32, from: &mut Ahead<'_>) -> Taken {
+    let (address, ty, align, volatile) = (from.near(), from.fixed(ty), from.small(4), from.fixed(1));
+    expect(from.finish())?;
+    let address = value(body, address);
+    expect_pointer(body, scope, address)?;
+    let ty = storable(scope, ty)?;
+    let flags = if volatile != 0 { Instruction::VOLATILE } else { 0 };
+    push_value(body, Instruction { align: align as u8, flags, ..Instruction::new(Opcode::Load, ty) }, [address]);
+    Some(())
+}
+
+#[inline(always)]
+fn store(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
+    let (address, stored, align, volatile) = (from.near(), from.near(), from.small(4), from.fixed(1));
+    expect(from.finish())?;
+    let (address, stored) = (value(body, address), value(body, stored));
+    expect_pointer(body, scope, address)?;
+    expect(facts_of(body, scope, stored)?.storable)?;
+    let flags = if volatile != 0 { Instruction::VOLATILE } else { 0 };
+    let instruction = Instruction { align: align as u8, flags, ..Instruction::new(Opcode::Store, scope.void) };
+    push(body, instruction, [address, stored]);
+    Some(())
+}
+
+#[inline(always)]
+fn gep(body: &mut Body, scope: &Scope<'_>, ty: u32, from: &mut Ahead<'_>) -> Taken {
+    let (flags, source, count) = (from.fixed(3) as u16, from.fixed(ty), from.near());
+    expect(matches!(count, 2 | 3))?;
+    from.more();
+    let (base, index) = (value(body, from.near()), value(body, from.near()));
+    let part = if count == 3 { from.near() } else { 0 };
+    expect(from.finish())?;
+    let ty = type_of(body, scope, base)?;
+    expect(scope.classes.facts(ty)?.class == Class::Pointer)?;
+    expect(facts_of(body, scope, index)?.class == Class::Integer)?;
+    // `inbounds` implies `nusw`.
+    let flags = flags | (flags & 1) << 1;
+    let instruction = Instruction { flags, aux: source as u32, ..Instruction::new(Opcode::Gep, ty) };
+    let source = scope.types.get(source as usize)?;
+    if count == 2 {
+        push_value(body, instruction, [base, index]);
+        return Some(());
+    }
+    let part = value(body, part);
+    let part_type = facts_of(body, scope, part)?;
+    expect(part_type.class == Class::Integer)?;
+    match source {
+        Type::Array { .. } => {}
+        Type::Struct { fields, .. } => {
+            let number = index_of(body, scope, part)?;
+            expect(part_type.scalar == 32 && number < fields.len() as u64)?;
+        }
+        _ => return None,
+    }
+    push_value(body, instruction, [base, index, part]);
+    Some(())
+}
+
+/// The value of a constant integer.
+#[inline(always)]
+fn index_of(body: &Body, scope: &Scope<'_>, value: u32) -> Option<u64> {
+    let table = if value < body.first_value { scope.constants } else { &body.constants };
+    table.index(ConstantId(value))
+}
+
+/// A block that control may go to.
+#[inline(always)]
+fn target(field: u64, blocks: u32) -> Option<u32> {
+    expect(field != 0 && field < u64::from(blocks))?;
+    Some(field as u32)
+}
+
+#[inline(always)]
+fn jump(body: &mut Body, scope: &Scope<'_>, blocks: u32, from: &mut Ahead<'_>) -> Taken {
+    let then = from.near();
+    expect(from.finish())?;
+    let then = target(then, blocks)?;
+    terminate(body, Instruction::new(Opcode::Br, scope.void), [then]);
+    Some(())
+}
+
+#[inline(always)]
+fn branch(body: &mut Body, scope: &Scope<'_>, blocks: u32, from: &mut Ahead<'_>) -> Taken {
+    let (then, otherwise, condition) = (from.near(), from.near(), from.near());
+    expect(from.finish())?;
+    let (then, otherwise) = (target(then, blocks)?, target(otherwise, blocks)?);
+    let condition = value(body, condition);
+    expect(Some(type_of(body, scope, condition)?) == scope.classes.bit)?;
+    terminate(body, Instruction::new(Opcode::CondBr, scope.void), [condition, then, otherwise]);
+    Some(())
+}
+
+#[inline(always)]
+fn ret(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
+    let returned = from.near();
+    expect(from.finish())?;
+    let returned = value(body, returned);
+    expect(type_of(body, scope, returned)? == scope.result && scope.result != scope.void)?;
+    terminate(body, Instruction::new(Opcode::Ret, scope.void), [returned]);
+    Some(())
+}
+
+#[inline(always)]
+fn ret_void(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
+    expect(from.finish() && scope.result == scope.void)?;
+    terminate(body, Instruction::new(Opcode::Ret, scope.void), []);
+    Some(())
+}
+
+#[inline(always)]
+fn unreachable(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
+    expect(from.finish())?;
+    terminate(body, Instruction::new(Opcode::Unreachable, scope.void), []);
+    Some(())
+}
+
+/// Two operands of the same type.
+#[inline(always)]
+fn pair(body: &Body, scope: &Scope<'_>, fields: [u64; 2]) -> Option<([u32; 2], TypeId)> {
+    let operands = fields.map(|field| value(body, field));
+    let ty = type_of(body, scope, operands[0])?;
+    expect(type_of(body, scope, operands[1])? == ty)?;
+    Some((operands, ty))
+}
+
+#[inline(always)]
+fn compare(body: &mut Body, scope: &Scope<'_>, flagged: bool, from: &mut Ahead<'_>) -> Taken {
+    let (operands, predicate) = ([from.near(), from.near()], from.fixed(6));
+    let flags = if flagged { from.fixed(8) } else { 0 };
+    expect(from.finish())?;
+    let (operands, ty) = pair(body, scope, operands)?;
+    let facts = scope.classes.facts(ty)?;
+    // Of numbers in floating point there are few.
+    let fits = matches!(facts.class, Class::Integer | Class::Pointer) && PREDICATES.contains(&predicate);
+    expect(fits)?;
+    let new = Instruction::new(Opcode::ICmp, facts.compared?);
+    push_value(body, Instruction { sub: predicate as u8, flags: flags as u16 & 1, ..new }, operands);
+    Some(())
+}
+
+#[inline(always)]
+fn binary(body: &mut Body, scope: &Scope<'_>, flagged: bool, from: &mut Ahead<'_>) -> Taken {
+    let (operands, code) = ([from.near(), from.near()], from.fixed(4) as usize);
+    let flags = if flagged { from.fixed(8) } else { 0 };
+    expect(from.finish())?;
+    let (operands, ty) = pair(body, scope, operands)?;
+    let instruction = match scope.classes.facts(ty)?.class {
+        Class::Integer | Class::IntegerVector => {
+            let opcode = *INTEGERS.get(code)?;
+            Instruction { flags: flags as u16 & known_flags(opcode), ..Instruction::new(opcode, ty) }
+        }
+        Class::Float if !flagged => Instruction::new((*FLOATS.get(code)?)?, ty),
+        _ => return None,
+    };
+    push_value(body, instruction, operands);
+    Some(())
+}
+
+#[inline(always)]
+fn cast(body: &mut Body, scope: &Scope<'_>, ty: u32, flagged: bool, from: &mut Ahead<'_>) -> Taken {
+    let (operand, to, code) = (from.near(), from.fixed(ty), from.fixed(4) as usize);
+    let flags = if flagged { from.fixed(8) as u16 } else { 0 };
+    expect(from.finish())?;
+    let operand = value(body, operand);
+    let (source, target) = (facts_of(body, scope, operand)?, scope.classes.get(to)?);
+    let opcode = *CASTS.get(code)?;
+    let known = match opcode {
+        Opcode::Trunc => 3,
+        Opcode::ZExt | Opcode::UiToFp => 1,
+        _ if flagged => return None,
+        _ => 0,
+    };
+    expect(!source.class.is_vector() && !target.class.is_vector() && converts(opcode, *source, *target) == Some(true))?;
+    let instruction = Instruction { flags: flags & known, ..Instruction::new(opcode, TypeId(to as u32)) };
+    push_value(body, instruction, [operand]);
+    Some(())
+}
+
+#[inline(always)]
+fn alloca(body: &mut Body, scope: &Scope<'_>, fields: u64, from: &mut Ahead<'_>) -> Taken {
+    expect(fields == 4)?;
+    from.more();
+    let (allocated, count_type) = (from.near(), from.near());
+    let (count, packed) = (from.number(), from.near());
+    expect(from.finish())?;
+    let allocated = storable(scope, allocated)?;
+    let count = u32::try_from(count).ok()?;
+    expect(scope.classes.get(count_type)?.class == Class::Integer)?;
+    expect(u64::from(type_of(body, scope, count)?.0) == count_type)?;
+    let AllocaFields { align, flags } = AllocaFields::of(packed)?;
+    let new = Instruction::new(Opcode::Alloca, scope.alloca?);
+    push_value(body, Instruction { align, flags, aux: allocated.0, ..new }, [count]);
+    Some(())
+}
+
+#[inline(always)]
+fn phi(body: &mut Body, scope: &Scope<'_>, fields: u64, blocks: u32, from: &mut Ahead<'_>) -> Taken {
+    from.more();
+    let ty = from.near();
+    expect(fields % 2 == 1 && fields <= 1 + 2 * LONGEST_OPERANDS)?;
+    let ty = storable(scope, ty)?;
+    let block_start = body.blocks.last().copied().unwrap_or_default() as usize;
+    let behind = body.instructions.get(block_start..)?.last();
+    expect(behind.is_none_or(|last| last.opcode == Opcode::Phi))?;
+    let (first, later) = (body.operands.len(), body.forward.len());
+    for _ in 0..fields / 2 {
+        from.more();
+        let value = value(body, decode_sign_rotated(from.near()));
+        let block = from.near();
+        let fits = match type_of(body, scope, value) {
+            Some(known) => known == ty,
+            None => {
+                body.forward.push((value, ty));
+                true
+            }
+        };
+        if !(fits && block < u64::from(blocks)) {
+            body.operands.truncate(first);
+            body.forward.truncate(later);
+            return None;
+        }
+        body.operands.extend_from_slice(&[value, block as u32]);
+    }
+    if !from.finish() {
+        body.operands.truncate(first);
+        body.forward.truncate(later);
+        return None;
+    }
+    push_last(body, Instruction::new(Opcode::Phi, ty), first);
+    Some(())
+}
+
+/// Most words of operands that an instruction has here.
+const LONGEST_OPERANDS: u64 = 100;
+
+/// Adds an instruction with the operands from `first` on.
+#[inline(always)]
+fn push_last(body: &mut Body, instruction: Instruction, first: usize) {
+    let count = (body.operands.len() - first) as u8;
+    let result = ValueId(body.value_count());
+    body.types.push(instruction.ty);
+    body.instructions.push(Instruction { first: first as u32, count, result, ..instruction });
+}
+
+#[inline(always)]
+fn call(body: &mut Body, scope: &Scope<'_>, fields: u64, bundles: u32, from: &mut Ahead<'_>) -> Taken {
+    from.more();
+    let (attributes, bits) = (from.near(), from.number());
+    from.more();
+    let (ty, callee) = (from.near(), from.number());
+    expect(fields <= LONGEST_OPERANDS)?;
+    // Explicit type, without fast-math flags.
+    expect(bits & (1 << 17 | 1 << 15) == 1 << 15)?;
+    expect(attributes <= scope.attribute_lists && body.bundles.len() as u32 == bundles)?;
+    let callee = value(body, callee);
+    expect_pointer(body, scope, callee)?;
+    let Type::Function { result, parameters, variadic } = scope.types.get(ty as usize)? else { return None };
+    let rest = fields.checked_sub(4 + parameters.len() as u64)?;
+    expect(rest == 0 || *variadic)?;
+    let first = body.operands.len();
+    body.operands.push(callee);
+    if arguments(body, scope, parameters, rest, from).is_none() {
+        body.operands.truncate(first);
+        return None;
+    }
+    let tail = TailKind::of(bits);
+    let aux = body.calls.len() as u32;
+    body.calls.push(Call {
+        ty: TypeId(ty as u32),
+        attributes: AttributeListId(attributes as u32),
+        convention: (bits as u16 & 0x7ff) >> 1,
+        tail,
+        bundles: (bundles, bundles),
+    });
+    let instruction = Instruction { aux, ..Instruction::new(Opcode::Call, *result) };
+    if *result == scope.void {
+        let count = (body.operands.len() - first) as u8;
+        body.instructions.push(Instruction { first: first as u32, count, ..instruction });
+    } else {
+        push_last(body, instruction, first);
+    }
+    Some(())
+}
+
+/// Adds arguments for `parameters` and `rest` others.
+#[inline(always)]
+fn arguments(body: &mut Body, scope: &Scope<'_>, parameters: &[TypeId], rest: u64, from: &mut Ahead<'_>) -> Taken {
+    for parameter in parameters {
+        from.more_than(Ahead::NUMBER);
+        let mut argument = value(body, from.near());
+        match scope.classes.facts(*parameter)?.class {
+            // Numbered among metadata.
+            Class::Metadata => argument = ValueId::NONE.0,
+            Class::Label => return None,
+            _ => expect(type_of(body, scope, argument)? == *parameter)?,
+        }
+        body.operands.push(argument);
+    }
+    for _ in 0..rest {
+        from.more_than(Ahead::NUMBER);
+        let argument = value(body, from.near());
+        expect(facts_of(body, scope, argument)?.storable)?;
+        body.operands.push(argument);
+    }
+    expect(from.finish())
+}
+
+#[inline(always)]
+fn location(body: &mut Body, from: &mut Ahead<'_>) -> Taken {
+    let (line, column) = (from.near(), from.column());
+    from.more();
+    let (scope, inlined_at) = (from.number(), from.number());
+    // Is implicit, atom group, atom rank: nearly always 0, 0, 0.
+    expect(from.zeros(1 + 6 + 3) && from.finish())?;
+    let [line, column, scope, inlined_at] =
+        [line, column, scope, inlined_at].map(|field| field.min(u64::from(u32::MAX)) as u32);
+    body.push_location(Location { instruction: 0, line, column, scope, inlined_at })
+}
+
+#[inline(always)]
+fn location_again(body: &mut Body, fields: u64, from: &mut Ahead<'_>) -> Taken {
+    expect(fields == 0 && from.finish())?;
+    let last = *body.locations.last()?;
+    body.push_location(last)
+}
