@@ -226,6 +226,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = Compiler::new();
     let mut reasons: BTreeMap<String, (u32, u64)> = BTreeMap::new();
     let (mut done, mut total, mut instructions, mut code_bytes) = (0u32, 0u32, 0u64, 0u64);
+    let mut largest = (0, [0; 3]);
     let mut names = Vec::new();
     let mut best = Duration::MAX;
     let mut graphs = Vec::new();
@@ -251,6 +252,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Ok(code) => {
                     done += 1;
                     instructions += u64::from(code.instructions);
+                    if code.instructions > largest.0 {
+                        largest = (code.instructions, compiler.bytes_in_use());
+                    }
                     // Kept once: a program's engine keeps none.
                     if round + 1 == repeat {
                         rows += code.lines.as_ref().map_or(0, |lines| lines.rows().count());
@@ -287,6 +291,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     if rows > 0 {
         println!("{rows} rows of line tables in {table_bytes} bytes");
     }
+    let each = largest.1.map(|bytes| bytes as f64 / f64::from(largest.0.max(1)));
+    println!(
+        "largest function: {} instructions, {:.1} bytes each: body {:.1}, analysis {:.1}, generator and code {:.1}",
+        largest.0,
+        each.iter().sum::<f64>(),
+        each[0],
+        each[1],
+        each[2],
+    );
     let mut sorted: Vec<_> = reasons.into_iter().collect();
     sorted.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     for (reason, (count, _)) in sorted.iter().take(40) {

@@ -22,7 +22,7 @@ use kiln_bitcode::{BlockId, Body, Instruction, Module, Opcode, Ordering, TypeId,
 /// No block, no instruction.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// How one value lives.
+/// How one value lives: 32 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
     /// How many operands name it.
@@ -39,10 +39,8 @@ pub(crate) struct Life {
     pub(crate) first: u32,
     /// Operands that name it, and writes of a phi, each counted by how deep in cycles it is.
     pub(crate) weight: u32,
-    /// It is a phi: its home is written by the predecessors.
-    pub(crate) is_phi: bool,
-    /// What it is as a stack object.
-    pub(crate) object: Object,
+    /// One of the kinds below, or [`Life::VARIABLE`] and the number of the type.
+    kind: u32,
 }
 
 /// What is known of a value as the address of a stack object.
@@ -57,9 +55,36 @@ pub(crate) enum Object {
 }
 
 impl Life {
+    /// It is none of the following.
+    const PLAIN: u32 = 0;
+    /// It is a phi: its home is written by the predecessors.
+    const PHI: u32 = 1;
+    /// [`Object::Unused`]
+    const UNUSED: u32 = 2;
+    /// [`Object::Variable`]
+    const VARIABLE: u32 = 3;
+
+    /// A value that nobody has used yet.
+    const NEW: Life =
+        Life { uses: 0, user: NONE, definition: NONE, block: 0, last: 0, first: NONE, weight: 0, kind: Life::PLAIN };
+
+    /// Whether it is a phi: its home is written by the predecessors.
+    pub(crate) fn is_phi(&self) -> bool {
+        self.kind == Self::PHI
+    }
+
+    /// What it is as a stack object.
+    pub(crate) fn object(&self) -> Object {
+        match self.kind {
+            Self::PLAIN | Self::PHI => Object::No,
+            Self::UNUSED => Object::Unused,
+            kind => Object::Variable(TypeId(kind - Self::VARIABLE)),
+        }
+    }
+
     /// Whether it is live beyond the block that defines it, be it before: as a phi.
     pub(crate) fn crosses(&self) -> bool {
-        self.last != self.block || self.is_phi
+        self.last != self.block || self.is_phi()
     }
 }
 
@@ -112,7 +137,46 @@ pub(crate) struct Analysis {
     region_of: Vec<u32>,
     /// Calls before each position, and the end.
     calls: Vec<u32>,
-    stack: Vec<(BlockId, u32)>,
+    /// The first two successors of each block, the further one first; by block.
+    targets: Vec<Targets>,
+    stack: Vec<(BlockId, Targets)>,
+}
+
+/// Where a block leads, as far as it has not been followed yet: at most two blocks, the first of which is followed first,
+/// or as many as there are in the operands of the terminator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Targets(u32, u32);
+
+impl Targets {
+    const NONE: Targets = Targets(NONE, NONE);
+    /// Instead of the second one: there are many, and the first number says how many were followed.
+    const MANY: u32 = NONE - 1;
+
+    /// The successors of a block that ends with `terminator`. What lies furthest away is followed first and comes last.
+    fn of(terminator: &Instruction, operands: &[u32]) -> Self {
+        match terminator.opcode {
+            Opcode::Br => Self(operands[0], NONE),
+            Opcode::CondBr | Opcode::Invoke => {
+                let (a, b) = (operands[1], operands[2]);
+                Self(a.max(b), a.min(b))
+            }
+            Opcode::Switch | Opcode::IndirectBr | Opcode::CallBr => Self(0, Self::MANY),
+            _ => Self::NONE,
+        }
+    }
+
+    /// Successor `at` of a block that ends with `terminator`, which has many.
+    fn many(terminator: &Instruction, operands: &[u32], at: usize) -> Option<u32> {
+        match terminator.opcode {
+            Opcode::Switch if at < operands.len() / 2 => {
+                let back = operands.len() / 2 - 1 - at;
+                Some(operands[1 + 2 * back])
+            }
+            Opcode::IndirectBr if at < operands.len() - 1 => Some(operands[operands.len() - 1 - at]),
+            Opcode::CallBr if at <= operands[2] as usize => Some(if at == 0 { operands[1] } else { operands[2 + at] }),
+            _ => None,
+        }
+    }
 }
 
 /// Instructions whose operands are not all values, one bit each.
@@ -195,6 +259,24 @@ impl Analysis {
         self.measure(module, body, calls);
     }
 
+    /// Bytes that the arrays hold.
+    pub(crate) fn bytes(&self) -> usize {
+        let words = self.order.len()
+            + self.position.len()
+            + self.predecessors.len()
+            + self.predecessor.len()
+            + self.first_move.len()
+            + self.region_of.len()
+            + self.calls.len();
+        words * size_of::<u32>()
+            + size_of_val(&*self.lives)
+            + size_of_val(&*self.moves)
+            + size_of_val(&*self.regions)
+            + size_of_val(&*self.targets)
+            + self.indirect.len()
+            + self.has_phis.len()
+    }
+
     /// Whether a call is made anywhere from position `first` to `last`.
     pub(crate) fn has_calls(&self, first: u32, last: u32) -> bool {
         self.calls[first as usize] != self.calls[last as usize + 1]
@@ -230,48 +312,54 @@ impl Analysis {
         self.order.clear();
         self.position.clear();
         self.position.resize(count, NONE);
+        self.targets.clear();
+        self.targets.resize(count, Targets::NONE);
         self.stack.clear();
-        self.stack.push((BlockId(0), 0));
+        let (mut block, mut left) = (BlockId(0), self.open(body, BlockId(0)));
         self.position[0] = OPEN;
-        while let Some((block, next)) = self.stack.last_mut() {
-            let (block, at) = (*block, *next);
-            *next += 1;
-            let (terminator, operands) = Self::terminator(body, block);
-            // The successor that lies furthest away is visited first and comes last.
-            let successor = match terminator.opcode {
-                Opcode::Br if at == 0 => Some(BlockId(operands[0])),
-                Opcode::CondBr | Opcode::Invoke if at < 2 => {
-                    let (a, b) = (operands[1], operands[2]);
-                    Some(BlockId(if at == 0 { a.max(b) } else { a.min(b) }))
-                }
-                Opcode::Switch if (at as usize) < operands.len() / 2 => {
-                    let back = operands.len() / 2 - 1 - at as usize;
-                    Some(BlockId(operands[1 + 2 * back]))
-                }
-                Opcode::IndirectBr if (at as usize) < operands.len() - 1 => {
-                    Some(BlockId(operands[operands.len() - 1 - at as usize]))
-                }
-                Opcode::CallBr if at as usize <= operands[2] as usize => {
-                    Some(BlockId(if at == 0 { operands[1] } else { operands[2 + at as usize] }))
-                }
-                _ => None,
-            };
-            match successor {
-                Some(successor) if self.position[successor.0 as usize] == NONE => {
-                    self.position[successor.0 as usize] = OPEN;
-                    self.stack.push((successor, 0));
-                }
-                Some(_) => {}
-                None => {
+        loop {
+            let successor = match left {
+                Targets(NONE, _) => {
                     self.order.push(block);
-                    self.stack.pop();
+                    match self.stack.pop() {
+                        Some(outer) => (block, left) = outer,
+                        None => break,
+                    }
+                    continue;
                 }
+                Targets(at, Targets::MANY) => {
+                    let (terminator, operands) = Self::terminator(body, block);
+                    let Some(successor) = Targets::many(terminator, operands, at as usize) else {
+                        left = Targets::NONE;
+                        continue;
+                    };
+                    left.0 = at + 1;
+                    successor
+                }
+                Targets(successor, other) => {
+                    left = Targets(other, NONE);
+                    successor
+                }
+            };
+            if self.position[successor as usize] == NONE {
+                self.position[successor as usize] = OPEN;
+                self.stack.push((block, left));
+                block = BlockId(successor);
+                left = self.open(body, block);
             }
         }
         self.order.reverse();
         for (position, block) in (0u32..).zip(&self.order) {
             self.position[block.0 as usize] = position;
         }
+    }
+
+    /// Notes where `block` leads.
+    fn open(&mut self, body: &Body, block: BlockId) -> Targets {
+        let (terminator, operands) = Self::terminator(body, block);
+        let targets = Targets::of(terminator, operands);
+        self.targets[block.0 as usize] = targets;
+        targets
     }
 
     fn find_regions(&mut self, body: &Body) {
@@ -286,20 +374,34 @@ impl Analysis {
         self.region_of.resize(count, NONE);
         self.regions.clear();
         // `region_of` holds the end of the region that starts there, for now.
+        let mut has_cycles = false;
         for at in 0..count {
-            let (terminator, operands) = Self::terminator(body, self.order[at]);
-            let is_indirect = terminator.opcode == Opcode::IndirectBr;
-            let (position, predecessors, predecessor) = (&self.position, &mut self.predecessors, &mut self.predecessor);
-            let (region_of, indirect) = (&mut self.region_of, &mut self.indirect);
-            for_successors(terminator, operands, |successor| {
-                let to = position[successor.0 as usize] as usize;
-                predecessors[to] += 1;
-                predecessor[to] = at as u32;
-                indirect[to] |= is_indirect;
+            let block = self.order[at];
+            let mut lead_to = |successor: u32| {
+                let to = self.position[successor as usize] as usize;
+                self.predecessors[to] += 1;
+                self.predecessor[to] = at as u32;
                 if to <= at {
-                    region_of[to] = at as u32;
+                    self.region_of[to] = at as u32;
+                    has_cycles = true;
                 }
-            });
+                to
+            };
+            match self.targets[block.0 as usize] {
+                Targets(NONE, _) => {}
+                Targets(_, Targets::MANY) => {
+                    let (terminator, operands) = Self::terminator(body, block);
+                    for_successors(terminator, operands, |successor| {
+                        let to = lead_to(successor.0);
+                        self.indirect[to] |= terminator.opcode == Opcode::IndirectBr;
+                    });
+                }
+                Targets(one, NONE) => _ = lead_to(one),
+                Targets(one, other) => _ = (lead_to(one), lead_to(other)),
+            }
+        }
+        if !has_cycles {
+            return;
         }
         // From the back, so that regions that start within one are known; overlapping ones become nested.
         // `open` regions start after the current position; the innermost start comes last.
@@ -354,6 +456,9 @@ impl Analysis {
         self.first_move.clear();
         self.first_move.resize(count + 1, 0);
         self.moves.clear();
+        if !body.has_phis() {
+            return;
+        }
         let mut total = 0;
         for block in (0..body.block_count()).map(BlockId) {
             let position = self.position[block.0 as usize];
@@ -410,146 +515,176 @@ impl Analysis {
         self.first_move[0] = 0;
     }
 
-    /// What an operand at `at` counts.
-    fn weight(&self, at: u32) -> u32 {
-        match self.region_of[at as usize] {
-            NONE => 1,
-            region => 8u32.pow(self.regions[region as usize].depth.min(4)),
-        }
-    }
-
-    /// First position from which a variable that is used at `at` must be kept.
-    fn outermost_start(&self, at: u32) -> u32 {
-        match self.region_of[at as usize] {
-            NONE => at,
-            region => self.regions[region as usize].outermost,
-        }
-    }
-
     /// Uses and intervals.
     fn measure(&mut self, module: &Module, body: &Body, mut calls: impl FnMut(&Instruction, &[u32]) -> CallKind) {
-        let first = body.first_value();
-        let count = (body.value_count() - first) as usize;
+        let first_value = body.first_value();
         self.lives.clear();
-        let nothing = Life {
-            uses: 0,
-            user: NONE,
-            definition: NONE,
-            block: 0,
-            last: 0,
-            first: NONE,
-            weight: 0,
-            is_phi: false,
-            object: Object::No,
-        };
-        self.lives.resize(count, nothing);
+        self.lives.resize((body.value_count() - first_value) as usize, Life::NEW);
         for life in &mut self.lives[..body.argument_count() as usize] {
             life.first = 0;
         }
         self.calls.clear();
         let mut call_count = 0;
-        for at in 0..self.order.len() as u32 {
-            let block = self.order[at as usize];
-            let weight = self.weight(at);
+        for (at, block) in (0u32..).zip(&self.order) {
             self.calls.push(call_count);
-            for index in body.block_instructions(block) {
-                let instruction = body.instruction(index);
-                if instruction.result != ValueId::NONE {
-                    // Uses may come before in the order, through phis.
-                    let life = &mut self.lives[(instruction.result.0 - first) as usize];
-                    (life.definition, life.block) = (index, at);
-                    life.last = life.last.max(at);
-                    life.first = life.first.min(at);
-                    life.weight = life.weight.saturating_add(weight);
-                    life.is_phi = instruction.opcode == Opcode::Phi;
-                }
+            let here = Here::new(at, self.region_of[at as usize], &self.regions, first_value);
+            let lives = &mut self.lives[..];
+            let range = body.block_instructions(*block);
+            let mut index = range.start.wrapping_sub(1);
+            for instruction in body.block(range) {
+                index = index.wrapping_add(1);
                 let operands = body.operands(instruction);
-                // What an operand may do to a variable.
-                let (mut address, mut weight) = (Use::Other, weight);
+                // None of instructions without a result.
+                if let Some(life) = here.life(lives, instruction.result.0) {
+                    (life.definition, life.block) = (index, at);
+                    if instruction.opcode == Opcode::Phi {
+                        // Writes and uses may come before in the order.
+                        life.kind = Life::PHI;
+                        life.last = life.last.max(at);
+                        life.first = life.first.min(at);
+                        life.weight = life.weight.saturating_add(here.weight);
+                    } else {
+                        (life.last, life.first, life.weight) = (at, at, here.weight);
+                    }
+                }
                 match instruction.opcode {
-                    Opcode::Phi => continue,
-                    Opcode::Load | Opcode::Store => address = self.access(module, body, instruction, at),
+                    Opcode::Phi | Opcode::Br => {}
+                    Opcode::Load => {
+                        here.address(lives, operands[0], index, instruction, || instruction.ty);
+                    }
+                    Opcode::Store => {
+                        let stored = ValueId(operands[1]);
+                        here.address(lives, operands[0], index, instruction, || body.type_of(module, stored));
+                        here.operand(lives, operands[1], index);
+                    }
                     Opcode::Alloca if at == 0 => {
                         // Nothing is taken back: an object is defined before it is used.
-                        let life = &mut self.lives[(instruction.result.0 - first) as usize];
-                        (life.object, life.first) = (Object::Unused, NONE);
-                    }
-                    Opcode::Call | Opcode::Invoke | Opcode::CallBr => match calls(instruction, operands) {
-                        CallKind::Nothing => (address, weight) = (Use::Access, 0),
-                        CallKind::Inline => {}
-                        CallKind::Call => call_count += 1,
-                    },
-                    Opcode::FRem => call_count += 1,
-                    _ => {}
-                }
-                let (regions, region_of, lives) = (&self.regions, &self.region_of, &mut self.lives);
-                let mut is_address = address == Use::Access;
-                for_values(instruction, operands, |value| {
-                    if value.0 >= first {
-                        let life = &mut lives[(value.0 - first) as usize];
-                        life.uses += 1;
-                        life.user = index;
-                        life.weight = life.weight.saturating_add(weight);
-                        if !is_address {
-                            life.object = Object::No;
+                        if let Some(life) = here.life(lives, instruction.result.0) {
+                            (life.kind, life.first) = (Life::UNUSED, NONE);
                         }
-                        extend(life, at, regions, region_of);
+                        here.operand(lives, operands[0], index);
                     }
-                    // Of a load or store, only the first one.
-                    is_address &= instruction.opcode == Opcode::Call;
-                });
-            }
-            for step in self.first_move[at as usize]..self.first_move[at as usize + 1] {
-                let Move { phi, value, .. } = self.moves[step as usize];
-                // The phi's home is written here: it is taken from here on.
-                let life = &mut self.lives[(phi.0 - first) as usize];
-                life.last = life.last.max(at);
-                life.first = life.first.min(at);
-                life.weight = life.weight.saturating_add(weight);
-                if value.0 >= first {
-                    let life = &mut self.lives[(value.0 - first) as usize];
-                    life.uses += 1;
-                    life.user = NONE;
-                    life.object = Object::No;
-                    life.weight = life.weight.saturating_add(weight);
-                    extend(life, at, &self.regions, &self.region_of);
+                    Opcode::Call => match calls(instruction, operands) {
+                        CallKind::Nothing => operands.iter().for_each(|value| here.mention(lives, *value, index)),
+                        kind => {
+                            call_count += u32::from(kind == CallKind::Call);
+                            operands.iter().for_each(|value| here.operand(lives, *value, index));
+                        }
+                    },
+                    Opcode::CondBr => here.operand(lives, operands[0], index),
+                    opcode => {
+                        call_count += match opcode {
+                            Opcode::Invoke | Opcode::CallBr => {
+                                u32::from(calls(instruction, operands) == CallKind::Call)
+                            }
+                            Opcode::FRem => 1,
+                            _ => 0,
+                        };
+                        for_values(instruction, operands, |value| here.operand(lives, value.0, index));
+                    }
                 }
+            }
+            let moves = self.first_move[at as usize] as usize..self.first_move[at as usize + 1] as usize;
+            for Move { phi, value, .. } in &self.moves[moves] {
+                // The phi's home is written here: it is taken from here on.
+                if let Some(life) = here.life(lives, phi.0) {
+                    life.last = life.last.max(at);
+                    life.first = life.first.min(at);
+                    life.weight = life.weight.saturating_add(here.weight);
+                }
+                here.operand(lives, value.0, NONE);
             }
         }
         self.calls.push(call_count);
     }
-
-    /// Notes a load or store at `at`: of a variable, if its address is one.
-    fn access(&mut self, module: &Module, body: &Body, instruction: &Instruction, at: u32) -> Use {
-        let operands = body.operands(instruction);
-        let Some(index) = operands[0].checked_sub(body.first_value()) else { return Use::Other };
-        if self.lives[index as usize].object == Object::No {
-            return Use::Other;
-        }
-        let start = self.outermost_start(at);
-        let life = &mut self.lives[index as usize];
-        let is_plain = instruction.flags & Instruction::VOLATILE == 0 && instruction.ordering == Ordering::NotAtomic;
-        let ty = match instruction.opcode {
-            Opcode::Load => instruction.ty,
-            _ => body.type_of(module, ValueId(operands[1])),
-        };
-        life.object = match life.object {
-            Object::Unused if is_plain => Object::Variable(ty),
-            Object::Variable(known) if is_plain && ty == known => Object::Variable(known),
-            _ => Object::No,
-        };
-        life.first = life.first.min(start);
-        if life.object == Object::No { Use::Other } else { Use::Access }
-    }
 }
 
-/// What an instruction does with the first value that it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    /// Loads or stores what it leads to, or nothing.
-    Access,
-    /// Anything.
-    Other,
+/// A block that is being looked at.
+struct Here<'r> {
+    at: u32,
+    /// The innermost region around it, or [`NONE`].
+    region: u32,
+    regions: &'r [Region],
+    /// What an operand counts.
+    weight: u32,
+    /// First position from which a variable that is used must be kept.
+    outermost_start: u32,
+    /// Number of the function's first value.
+    first_value: u32,
+}
+
+impl<'r> Here<'r> {
+    fn new(at: u32, region: u32, regions: &'r [Region], first_value: u32) -> Self {
+        let (depth, outermost_start) = match region {
+            NONE => (0, at),
+            region => {
+                let region = &regions[region as usize];
+                (region.depth.min(4), region.outermost)
+            }
+        };
+        Self { at, region, regions, weight: 1 << (3 * depth), outermost_start, first_value }
+    }
+
+    /// The life of `value`; none has a constant of the module, or what is no value.
+    #[inline(always)]
+    fn life<'l>(&self, lives: &'l mut [Life], value: u32) -> Option<&'l mut Life> {
+        lives.get_mut(value.wrapping_sub(self.first_value) as usize)
+    }
+
+    /// Instruction `index` uses `value`, not only as an address; no certain one does if that is [`NONE`].
+    #[inline(always)]
+    fn operand(&self, lives: &mut [Life], value: u32, index: u32) {
+        if let Some(life) = self.life(lives, value) {
+            if life.kind != Life::PHI {
+                life.kind = Life::PLAIN;
+            }
+            self.count(life, index, self.weight);
+        }
+    }
+
+    /// Instruction `index`, which does nothing, names `value`.
+    fn mention(&self, lives: &mut [Life], value: u32, index: u32) {
+        if let Some(life) = self.life(lives, value) {
+            self.count(life, index, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, life: &mut Life, index: u32, weight: u32) {
+        life.uses += 1;
+        life.user = index;
+        // Where so many count that it does not fit, any will do.
+        life.weight = life.weight.wrapping_add(weight);
+        if life.block != self.at {
+            life.last = life.last.max(self.end_of_use(life.block));
+        }
+    }
+
+    /// How far a value that is defined at `definition` lives if it is used here.
+    #[inline(always)]
+    fn end_of_use(&self, definition: u32) -> u32 {
+        let (mut end, mut region) = (self.at, self.region);
+        while region != NONE && self.regions[region as usize].start > definition {
+            end = self.regions[region as usize].end;
+            region = self.regions[region as usize].parent;
+        }
+        end
+    }
+
+    /// `access`, the instruction `index`, loads or stores a value of type `ty` at the address `value`: a variable may be
+    /// there.
+    #[inline(always)]
+    fn address(&self, lives: &mut [Life], value: u32, index: u32, access: &Instruction, ty: impl FnOnce() -> TypeId) {
+        let Some(life) = self.life(lives, value) else { return };
+        if life.kind >= Life::UNUSED {
+            let is_plain = access.flags & Instruction::VOLATILE == 0 && access.ordering == Ordering::NotAtomic;
+            let kind = Life::VARIABLE + ty().0;
+            let fits = is_plain && (life.kind == kind || life.kind == Life::UNUSED);
+            life.kind = if fits { kind } else { Life::PLAIN };
+            life.first = life.first.min(self.outermost_start);
+        }
+        self.count(life, index, self.weight);
+    }
 }
 
 /// What a call does to registers.
@@ -561,17 +696,4 @@ pub(crate) enum CallKind {
     Inline,
     /// It destroys what the convention lets it.
     Call,
-}
-
-/// Makes `life` reach a use at `at`.
-fn extend(life: &mut Life, at: u32, regions: &[Region], region_of: &[u32]) {
-    let mut end = at;
-    if life.block != at {
-        let mut region = region_of[at as usize];
-        while region != NONE && regions[region as usize].start > life.block {
-            end = regions[region as usize].end;
-            region = regions[region as usize].parent;
-        }
-    }
-    life.last = life.last.max(end);
 }

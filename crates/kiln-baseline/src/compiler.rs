@@ -74,6 +74,13 @@ impl Compiler {
         Self::default()
     }
 
+    /// Bytes that are in use for the function compiled last: as the body's arrays, those of the analysis, and those of the
+    /// generator with the code.
+    #[must_use]
+    pub fn bytes_in_use(&self) -> [usize; 3] {
+        [self.body.bytes_in_use(), self.analysis.bytes(), self.memory.bytes()]
+    }
+
     /// Compiles `function`, whose body lies in `bytes`, the file that `module` was read from.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 /// Bits that a word has at least: 64 less the at most 7 before them in their first byte.
 const BITS: u32 = 57;
 
-/// A stretch of a stream, which bits are taken from.
+/// A stretch of a stream, which bits are taken from; never its first ones, which are a magic number.
 #[derive(Clone, Copy)]
 pub(crate) struct Stretch<'a> {
     pub(crate) bytes: &'a [u8],
@@ -118,7 +118,7 @@ impl<'a> Ahead<'a> {
         let known = u32::from(SHORT_NUMBERS[(self.word & 0xfff) as usize]);
         let bits = known >> SHORT_BITS;
         if bits == 0 {
-            return self.long_number();
+            return self.number();
         }
         self.word >>= bits;
         self.taken += bits;
@@ -168,6 +168,22 @@ impl<'a> Ahead<'a> {
             self.end = 0;
         }
         chunks & 0x7f | chunks >> 1 & 0x3f80
+    }
+
+    /// A number in at most four chunks of 8 bits; not sound if it has more.
+    #[inline(always)]
+    pub(crate) fn octets(&mut self) -> u64 {
+        const MORE: u64 = 0x8080_8080;
+        let last = !self.word & MORE;
+        if last == 0 {
+            self.end = 0;
+            return 0;
+        }
+        let chunks = self.word & (last ^ (last - 1));
+        let bits = last.trailing_zeros();
+        self.word = self.word >> bits >> 1;
+        self.taken += bits + 1;
+        chunks & 0x7f | chunks >> 1 & 0x3f80 | chunks >> 2 & 0x1f_c000 | chunks >> 3 & 0xfe0_0000
     }
 
     /// Takes `width` bits if they are zeros.
@@ -228,4 +244,99 @@ fn long_number(bytes: &[u8], place: u64) -> (u64, u32) {
 fn tail(bytes: &[u8], byte: usize) -> u64 {
     let rest = bytes.get(byte..).unwrap_or_default();
     rest.iter().take(8).rev().fold(0, |word, b| word << 8 | u64::from(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Cursor;
+
+    fn stretch(bytes: &[u8]) -> Stretch<'_> {
+        Stretch { bytes, place: 0, end: bytes.len() as u64 * 8 }
+    }
+
+    #[test]
+    fn numbers_read_as_a_cursor_reads_them() {
+        // Every pattern of chunks comes up in pseudo-random bytes.
+        let mut state = 1u64;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(4096)
+        .collect();
+        for take in [Ahead::number, Ahead::near] {
+            let (mut cursor, mut ahead) = (Cursor::new(&bytes, 0), Ahead::new(stretch(&bytes)));
+            let mut count = 0;
+            // Not the first bits: see `Stretch`.
+            for _ in 0..10 {
+                ahead.load();
+                take(&mut ahead);
+                assert!(ahead.finish());
+                cursor.vbr6().unwrap();
+            }
+            loop {
+                ahead.load();
+                let place = ahead.rest().place;
+                let number = take(&mut ahead);
+                let Ok(expected) = cursor.vbr6() else { break assert!(!ahead.finish()) };
+                let bits = cursor_bits(&bytes, place);
+                if ahead.finish() {
+                    assert_eq!((number, ahead.rest().place), (expected, place + bits));
+                    count += 1;
+                } else {
+                    // Too long for a word.
+                    assert!(bits > 54, "number at bit {place} not read");
+                    ahead = Ahead::new(Stretch { place: place + bits, ..stretch(&bytes) });
+                }
+            }
+            assert!(count > 1000);
+        }
+    }
+
+    /// How many bits the number at `place` takes.
+    fn cursor_bits(bytes: &[u8], place: u64) -> u64 {
+        let bit = |at: u64| bytes[(at / 8) as usize] >> (at % 8) & 1;
+        (0..).map(|chunk| chunk * 6).find(|chunk| bit(place + chunk + 5) == 0).unwrap() + 6
+    }
+
+    #[test]
+    fn nothing_is_sound_behind_the_end() {
+        let bytes = [0xff; 16];
+        for len in 0..100 {
+            let mut ahead = Ahead::new(Stretch { bytes: &bytes, place: 3, end: 3 + len });
+            let mut read = 0;
+            loop {
+                ahead.load();
+                ahead.fixed(5);
+                if !ahead.finish() {
+                    break;
+                }
+                read += 5;
+            }
+            assert_eq!(read, len / 5 * 5);
+        }
+        // More than there is in a word, and numbers that are too long.
+        let mut ahead = Ahead::new(stretch(&bytes));
+        ahead.load();
+        ahead.fixed(30);
+        ahead.fixed(30);
+        assert!(!ahead.finish());
+        for take in [Ahead::number, Ahead::near, Ahead::octets, Ahead::column] {
+            let mut ahead = Ahead::new(Stretch { place: 3, ..stretch(&bytes) });
+            ahead.load();
+            take(&mut ahead);
+            assert!(!ahead.finish());
+        }
+    }
+
+    #[test]
+    fn octets_and_columns() {
+        let bytes = 0x0123_8585u64.to_le_bytes();
+        let mut ahead = Ahead::new(stretch(&bytes));
+        ahead.load();
+        assert_eq!(ahead.octets(), 5 | 5 << 7 | 0x23 << 14);
+        assert_eq!((ahead.column(), ahead.small(4), ahead.zeros(12)), (1, 0, true));
+        assert!(ahead.finish());
+    }
 }

@@ -393,6 +393,7 @@ pub struct Body {
     /// Number of the first value that belongs to the function: its first argument.
     pub(crate) first_value: u32,
     pub(crate) arguments: u32,
+    pub(crate) has_phis: bool,
     /// Types of the function's values, its arguments first.
     pub(crate) types: Vec<TypeId>,
     /// The constants of the body, numbered from `first_value + arguments`.
@@ -420,6 +421,19 @@ impl Body {
         self.function.expect("a body was read")
     }
 
+    /// Bytes that its arrays hold.
+    #[must_use]
+    pub fn bytes_in_use(&self) -> usize {
+        size_of_val(&*self.blocks)
+            + size_of_val(&*self.instructions)
+            + size_of_val(&*self.operands)
+            + size_of_val(&*self.calls)
+            + size_of_val(&*self.bundles)
+            + size_of_val(&*self.locations)
+            + size_of_val(&*self.types)
+            + size_of_val(&*self.forward)
+    }
+
     /// How many blocks it has, at least one.
     #[must_use]
     pub fn block_count(&self) -> u32 {
@@ -439,10 +453,23 @@ impl Body {
         index < before || self.blocks.get(next).is_some_and(|first| *first <= index)
     }
 
+    /// Whether there is a [`Opcode::Phi`] among the instructions.
+    #[must_use]
+    pub fn has_phis(&self) -> bool {
+        self.has_phis
+    }
+
     /// Instruction `index`.
     #[must_use]
     pub fn instruction(&self, index: u32) -> &Instruction {
         &self.instructions[index as usize]
+    }
+
+    /// The instructions of a range that [`Body::block_instructions`] gave.
+    #[inline]
+    #[must_use]
+    pub fn block(&self, range: Range<u32>) -> &[Instruction] {
+        &self.instructions[range.start as usize..range.end as usize]
     }
 
     /// All instructions, block after block.
@@ -452,6 +479,7 @@ impl Body {
     }
 
     /// The operands of `instruction`: see [`Opcode`] for what the words mean.
+    #[inline]
     #[must_use]
     pub fn operands(&self, instruction: &Instruction) -> &[u32] {
         let first = instruction.first as usize;
@@ -459,7 +487,7 @@ impl Body {
             Instruction::MANY => self.operands[first - 1] as usize,
             count => usize::from(count),
         };
-        &self.operands[first..][..count]
+        &self.operands[first..first + count]
     }
 
     /// Adds an instruction with the operands from `first` on.

@@ -7,11 +7,13 @@
 
 use kiln_abi::FunctionId;
 
+use crate::ahead::{Ahead, Stretch};
 use crate::attributes::{IntRange, decode_sign_rotated, read_range};
 use crate::bitstream::{Block, Budget, Entry, Record, bytes_of};
 use crate::classes::{Class, Classes};
 use crate::constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
 use crate::error::{Error, ErrorKind};
+use crate::shape::{Shape, Shapes};
 use crate::types::{Type, TypeId, TypeTable};
 
 /// A part of one of the tables of [`Constants`].
@@ -117,10 +119,10 @@ pub(crate) const MAX_DEPTH: u16 = 512;
 /// Aggregates are not bounded this way, but by the size of their type.
 const MAX_EXPRESSION: u32 = 1 << 16;
 
-const SETTYPE: u32 = 1;
-const NULL: u32 = 2;
+pub(crate) const SETTYPE: u32 = 1;
+pub(crate) const NULL: u32 = 2;
 const UNDEF: u32 = 3;
-const INTEGER: u32 = 4;
+pub(crate) const INTEGER: u32 = 4;
 const WIDE_INTEGER: u32 = 5;
 const FLOAT: u32 = 6;
 const AGGREGATE: u32 = 7;
@@ -148,6 +150,9 @@ const CE_GEP_WITH_INRANGE: u32 = 31;
 const CE_GEP: u32 = 32;
 const PTRAUTH: u32 = 33;
 const PTRAUTH2: u32 = 34;
+
+/// What a constant without operands is charged.
+const BYTES_PER_CONSTANT: u64 = 32;
 
 impl Constants {
     pub(crate) fn len(&self) -> usize {
@@ -298,6 +303,7 @@ impl Constants {
         }
     }
 
+    #[inline]
     pub(crate) fn global(&self, id: ConstantId) -> Option<GlobalRef> {
         match self.nodes.get((id.0 - self.base) as usize) {
             Some(Node::Global(global)) => Some(*global),
@@ -315,7 +321,12 @@ impl Constants {
     ) -> Result<(), Error> {
         // Until a SETTYPE, constants are i32 (BitcodeReader::parseConstants); LLVM's writer always starts with one.
         let mut current = None;
+        let shapes = block.shapes();
         loop {
+            let before = self.nodes.len();
+            let place = self.read_usual(&shapes, types.all(), &mut current, block.ahead());
+            block.go_to(place)?;
+            block.charge((self.nodes.len() - before) as u64 * BYTES_PER_CONSTANT, budget)?;
             let abbrev = match block.next(budget)? {
                 Entry::End => return Ok(()),
                 Entry::SubBlock(_) => {
@@ -358,6 +369,39 @@ impl Constants {
             }
             self.nodes.push(node);
             self.types.push(ty);
+        }
+    }
+
+    /// Reads types, integers and nulls in the form that LLVM's writer gives them, up to the first other record, whose
+    /// place is returned. What is not right is left to be refused.
+    fn read_usual(&mut self, shapes: &Shapes, types: &[Type], current: &mut Option<TypeId>, from: Stretch<'_>) -> u64 {
+        let mut from = Ahead::new(from);
+        let mut ty = *current;
+        // Of the current type, if it is one for numbers that fit.
+        let mut mask = ty.map_or(0, |ty| number_mask(&types[ty.0 as usize]));
+        loop {
+            let place = from.rest().place;
+            from.load();
+            let (id, node) = match (shapes.next(&mut from), ty) {
+                (Shape::SetType { ty: width }, _) => {
+                    let number = from.fixed(width);
+                    let Some(found) = types.get(number as usize).filter(|_| from.finish()) else { break place };
+                    ty = Some(TypeId(number as u32));
+                    *current = ty;
+                    mask = number_mask(found);
+                    continue;
+                }
+                (Shape::Integer, Some(ty)) if mask != 0 => (ty, Node::Int(decode_sign_rotated(from.octets()) & mask)),
+                (Shape::Null, Some(ty)) if mask != 0 || matches!(types[ty.0 as usize], Type::Pointer { .. }) => {
+                    (ty, Node::Null)
+                }
+                _ => break place,
+            };
+            if !from.finish() || self.nodes.len() >= u32::MAX as usize {
+                break place;
+            }
+            self.nodes.push(node);
+            self.types.push(id);
         }
     }
 
@@ -797,6 +841,14 @@ impl Labels {
             (Labels::Of(a), Labels::Of(b)) if a == b => self,
             (Labels::Of(a) | Labels::Mixed(a), Labels::Of(b) | Labels::Mixed(b)) => Labels::Mixed(a.min(b)),
         }
+    }
+}
+
+/// The bits that numbers of an integer type of at most 64 bits have; none for other types.
+fn number_mask(ty: &Type) -> u64 {
+    match ty {
+        Type::Integer(bits @ 1..=64) => u64::MAX >> (64 - bits),
+        _ => 0,
     }
 }
 

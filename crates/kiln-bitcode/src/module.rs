@@ -6,7 +6,7 @@ use kiln_abi::{FunctionId, GlobalId};
 
 use crate::attributes::{AttributeList, AttributeListId, AttributeTable};
 use crate::bitstream::{Block, BlockInfo, BlockPlace, Origin};
-use crate::body::Body;
+use crate::body::{Body, ValueId};
 use crate::body_reader::read_body;
 use crate::classes::Classes;
 use crate::constant::{Constant, ConstantId, GlobalRef};
@@ -231,7 +231,27 @@ impl Module {
     ///
     /// Any departure from the format, with its place; `body` is of no use then.
     pub fn read_body(&self, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
-        read_body(self, bytes, function, body)
+        read_body(self, bytes, function, body, true)
+    }
+
+    /// The same, slower: all records are read in the same way. For tests, which compare.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Module::read_body`].
+    #[doc(hidden)]
+    pub fn read_body_slowly(&self, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
+        read_body(self, bytes, function, body, false)
+    }
+
+    /// The function that `value` is, if it is one of the module's.
+    #[inline]
+    #[must_use]
+    pub fn function_of(&self, value: ValueId) -> Option<FunctionId> {
+        match self.constants.global(ConstantId(value.0)) {
+            Some(GlobalRef::Function(function)) => Some(function),
+            _ => None,
+        }
     }
 
     /// Where the content of the body of `function` lies in `bytes`, those the module was read from; `None` for a

@@ -1,9 +1,10 @@
-//! Abbreviations that LLVM's writer uses for function bodies, known by their definition
+//! Abbreviations that LLVM's writer uses for function bodies and their constants, known by their definition
 //! (`ModuleBitcodeWriter::writeBlockInfo`): their numbers and the widths of their types differ between modules.
 
 use crate::ahead::Ahead;
 use crate::bitstream::{Field, Operand, Tail, UNABBREV_RECORD};
 use crate::body_reader::DEBUG_LOC;
+use crate::constants::{INTEGER, NULL, SETTYPE};
 use crate::instructions::{BINOP, BR, CAST, CMP2, GEP, LOAD, RET, STORE, UNREACHABLE};
 
 /// The forms of records, by the ids of their abbreviations.
@@ -72,6 +73,12 @@ pub(crate) enum Shape {
     Cast { ty: u32 },
     /// The same and flags.
     FlaggedCast { ty: u32 },
+    /// In a block of constants: type of those that follow.
+    SetType { ty: u32 },
+    /// In a block of constants: number with its sign in the lowest bit.
+    Integer,
+    /// In a block of constants: nothing.
+    Null,
     /// To be interpreted.
     Other,
 }
@@ -113,6 +120,9 @@ impl Shape {
             (CAST, [NUMBER, Field::Fixed(ty), Field::Fixed(4), Field::Fixed(8)], Tail::None) => {
                 Shape::FlaggedCast { ty: *ty }
             }
+            (SETTYPE, [Field::Fixed(ty)], Tail::None) => Shape::SetType { ty: *ty },
+            (INTEGER, [Field::Vbr(8)], Tail::None) => Shape::Integer,
+            (NULL, [], Tail::None) => Shape::Null,
             _ => Shape::Other,
         }
     }

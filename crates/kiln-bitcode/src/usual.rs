@@ -87,7 +87,7 @@ pub(crate) fn read_usual(body: &mut Body, scope: &Scope<'_>, blocks: u32, bundle
                 }
                 taken
             }
-            Shape::Other => None,
+            Shape::SetType { .. } | Shape::Integer | Shape::Null | Shape::Other => None,
         };
         if taken.is_none() {
             return place;
@@ -407,6 +407,7 @@ fn phi(body: &mut Body, scope: &Scope<'_>, fields: u64, blocks: u32, from: &mut 
         body.forward.truncate(later);
         return None;
     }
+    body.has_phis = true;
     push_last(body, Instruction::new(Opcode::Phi, ty), first);
     Some(())
 }

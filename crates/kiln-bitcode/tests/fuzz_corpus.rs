@@ -124,3 +124,42 @@ fn truncated_files_are_refused() {
         assert!(error.bit() <= len as u64 * 8, "{error}");
     }
 }
+
+/// What reading a body gives: its rows, or why not.
+fn outcome(result: Result<(), kiln_bitcode::Error>, module: &kiln_bitcode::Module, body: &Body) -> Vec<String> {
+    match result {
+        Ok(()) => kiln_bitcode::body_rows(module, body).collect(),
+        Err(error) => vec![error.to_string(), error.bit().to_string()],
+    }
+}
+
+#[test]
+fn usual_records_mean_the_same_to_both_readers() {
+    let files = support::compile_modules(&support::scratch("fuzz-readers"));
+    let (mut body, mut other) = (Body::new(), Body::new());
+    let (mut read, mut refused) = (0, 0);
+    let mut random = Random(36);
+    for file in files {
+        let mut bytes = std::fs::read(file).unwrap();
+        for module in kiln_bitcode::parse(&bytes.clone()).unwrap() {
+            for id in (0..module.functions().len() as u32).map(FunctionId) {
+                let Some(range) = module.body_range(&bytes, id) else { continue };
+                for _ in 0..150 {
+                    let before = bytes[range.clone()].to_vec();
+                    flip(&mut random, &mut bytes[range.clone()]);
+                    let usual = module.read_body(&bytes, id, &mut body);
+                    let slow = module.read_body_slowly(&bytes, id, &mut other);
+                    if usual.is_ok() {
+                        read += 1
+                    } else {
+                        refused += 1
+                    }
+                    let (usual, slow) = (outcome(usual, &module, &body), outcome(slow, &module, &other));
+                    assert_eq!(usual, slow);
+                    bytes[range.clone()].copy_from_slice(&before);
+                }
+            }
+        }
+    }
+    assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
+}

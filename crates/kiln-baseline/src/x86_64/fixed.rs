@@ -67,12 +67,12 @@ impl Generator<'_> {
     fn collect_candidates(&mut self, candidates: &mut Vec<Candidate>) {
         let flow = self.flow;
         for (value, life) in (0u32..).zip(&flow.lives) {
-            let is_variable = matches!(life.object, Object::Variable(_));
+            let is_variable = matches!(life.object(), Object::Variable(_));
             if life.weight < WEIGHT_MIN || life.uses == 0 || !(is_variable || life.crosses()) {
                 continue;
             }
             let id = ValueId(self.first_value + value);
-            let ty = match life.object {
+            let ty = match life.object() {
                 Object::Variable(ty) => ty,
                 _ if self.stays_elsewhere(id, life) => continue,
                 _ => self.ty(id),
@@ -105,7 +105,7 @@ impl Generator<'_> {
             return self.body.is_constant(value);
         }
         // A phi that an indirect jump writes is written before all jumps.
-        if life.is_phi && self.flow.indirect[life.block as usize] {
+        if life.is_phi() && self.flow.indirect[life.block as usize] {
             return true;
         }
         let instruction = self.body.instruction(life.definition);
@@ -153,7 +153,7 @@ impl Generator<'_> {
             self.parts.push(Part { value, slot: 0, reg, stored: false, fixed: true, bank, bytes });
             let known = &mut self.values[value as usize];
             known.parts = 1;
-            known.place = match flow.lives[value as usize].object {
+            known.place = match flow.lives[value as usize].object() {
                 Object::Variable(_) => Place::Variable(part),
                 _ => Place::Parts(part),
             };

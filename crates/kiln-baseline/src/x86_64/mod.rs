@@ -22,12 +22,13 @@ mod memory;
 mod operands;
 mod parts;
 mod registers;
+mod size;
 mod soft_floats;
 mod symbols;
 mod vectors;
 mod x87;
 
-use kiln_bitcode::{Body, Constant, GlobalRef, Instruction, Module, Opcode, ValueId};
+use kiln_bitcode::{Body, Constant, Instruction, Module, Opcode, ValueId};
 use kiln_link::Graph;
 
 pub(crate) use generator::Memory;
@@ -79,14 +80,14 @@ pub(crate) fn call_kind(
     instruction: &Instruction,
     operands: &[u32],
 ) -> CallKind {
+    if let Some(function) = module.function_of(ValueId(operands[0])) {
+        return match intrinsics::known_callee(module, &mut memory.known, function) {
+            known::Callee::Nothing if instruction.opcode == Opcode::Call => CallKind::Nothing,
+            known::Callee::Inline if instruction.opcode == Opcode::Call => CallKind::Inline,
+            _ => CallKind::Call,
+        };
+    }
     match body.constant(module, ValueId(operands[0])) {
-        Some(Constant::Global(GlobalRef::Function(function))) if instruction.opcode == Opcode::Call => {
-            match intrinsics::known_callee(module, &mut memory.known, function) {
-                known::Callee::Nothing => CallKind::Nothing,
-                known::Callee::Inline => CallKind::Inline,
-                _ => CallKind::Call,
-            }
-        }
         Some(Constant::InlineAsm(_)) => CallKind::Inline,
         _ => CallKind::Call,
     }

@@ -105,6 +105,7 @@ impl BodyReader<'_> {
             self.body.operands.extend_from_slice(&[value, index as u32]);
         }
         let fast_math = pairs.remainder().first().map_or(0, |flags| fast_math_flags(*flags));
+        self.body.has_phis = true;
         self.push(Instruction { fast_math, ..Instruction::new(Opcode::Phi, ty) }, first);
         Ok(())
     }

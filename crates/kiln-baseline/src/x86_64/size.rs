@@ -1,0 +1,24 @@
+//! How much memory the generator's arrays take for the function that was compiled last.
+
+use super::generator::Memory;
+
+impl Memory {
+    /// Bytes of what is kept per value, block, call or jump, and of the code; not what is known of the module.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.values)
+            + size_of_val(&*self.parts)
+            + size_of_val(&*self.ending)
+            + size_of_val(&*self.labels)
+            + size_of_val(&*self.sites)
+            + size_of_val(&*self.extra)
+            + size_of_val(&*self.numbers)
+            + size_of_val(&*self.cases)
+            + size_of_val(&*self.stubs)
+            + size_of_val(&*self.edges)
+            + size_of_val(&*self.candidates)
+            + size_of_val(&*self.reserved)
+            + size_of_val(&*self.tails)
+            + size_of_val(&*self.asm.references)
+            + self.asm.position() as usize
+    }
+}
