@@ -125,13 +125,12 @@ impl<'a> Ahead<'a> {
         u64::from(known & ((1 << SHORT_BITS) - 1))
     }
 
-    /// Takes the number `value` of one chunk, if it comes next.
+    /// Takes `width` bits if they are `bits`.
     #[inline(always)]
-    pub(crate) fn is_next(&mut self, value: u64) -> bool {
-        debug_assert!(value < 32);
-        let is_next = self.word & 63 == value;
+    pub(crate) fn is_next(&mut self, bits: u64, width: u32) -> bool {
+        let is_next = self.word & ((1 << width) - 1) == bits;
         if is_next {
-            self.fixed(6);
+            self.fixed(width);
         }
         is_next
     }

@@ -20,7 +20,13 @@ use crate::types::{Type, TypeId};
 const CALL: u64 = instructions::CALL as u64;
 const PHI: u64 = instructions::PHI as u64;
 const ALLOCA: u64 = instructions::ALLOCA as u64;
-const DEBUG_LOC_AGAIN: u64 = body_reader::DEBUG_LOC_AGAIN as u64;
+const INVOKE: u64 = instructions::INVOKE as u64;
+
+/// A repeated location: the code in two chunks of 6 bits, no fields.
+const LOCATION_AGAIN: u64 = {
+    let code = body_reader::DEBUG_LOC_AGAIN as u64;
+    code & 31 | 32 | code >> 5 << 6
+};
 
 /// What records may refer to, and what their meaning depends on.
 pub(crate) struct Scope<'r> {
@@ -58,18 +64,25 @@ pub(crate) fn read_usual(body: &mut Body, scope: &Scope<'_>, blocks: u32, bundle
             Shape::FlaggedCast { ty } => cast(body, scope, ty, true, &mut from),
             Shape::Location => location(body, &mut from),
             Shape::Unabbreviated => {
-                // All codes but those of phis and stack objects have two chunks.
-                if from.is_next(PHI) {
+                if from.is_next(LOCATION_AGAIN, 18) {
+                    location_again(body, &mut from)
+                } else if from.is_next(PHI, 6) {
                     let count = from.near();
                     phi(body, scope, count, blocks, &mut from)
-                } else if from.is_next(ALLOCA) {
+                } else if from.is_next(ALLOCA, 6) {
                     let count = from.near();
                     alloca(body, scope, count, &mut from)
                 } else {
                     let (code, count) = (from.near(), from.near());
                     match code {
                         CALL => call(body, scope, count, bundles, &mut from),
-                        DEBUG_LOC_AGAIN => location_again(body, count, &mut from),
+                        INVOKE => {
+                            let taken = invoke(body, scope, count, blocks, bundles, &mut from);
+                            if taken.is_some() && body.blocks.len() as u32 > blocks {
+                                return read_last_location(body, scope, from.rest());
+                            }
+                            taken
+                        }
                         _ => None,
                     }
                 }
@@ -424,37 +437,79 @@ fn push_last(body: &mut Body, instruction: Instruction, first: usize) {
     body.instructions.push(Instruction { first: first as u32, count, result, ..instruction });
 }
 
+/// The fields that all calls have.
+struct CallFields {
+    attributes: u64,
+    ty: u64,
+    callee: u64,
+    /// How many fields follow.
+    arguments: Option<u64>,
+    convention: u16,
+    tail: TailKind,
+}
+
 #[inline(always)]
 fn call(body: &mut Body, scope: &Scope<'_>, fields: u64, bundles: u32, from: &mut Ahead<'_>) -> Taken {
     from.more();
     let (attributes, bits) = (from.near(), from.number());
     from.more();
     let (ty, callee) = (from.near(), from.number());
-    expect(fields <= LONGEST_OPERANDS)?;
     // Explicit type, without fast-math flags.
     expect(bits & (1 << 17 | 1 << 15) == 1 << 15)?;
+    let arguments = fields.checked_sub(4);
+    let (convention, tail) = ((bits as u16 & 0x7ff) >> 1, TailKind::of(bits));
+    let fields = CallFields { attributes, ty, callee, arguments, convention, tail };
+    any_call(body, scope, Opcode::Call, fields, [], bundles, from)
+}
+
+#[inline(always)]
+fn invoke(body: &mut Body, scope: &Scope<'_>, fields: u64, blocks: u32, bundles: u32, from: &mut Ahead<'_>) -> Taken {
+    from.more();
+    let (attributes, bits) = (from.near(), from.number());
+    from.more();
+    let (normal, unwind) = (target(from.near(), blocks)?, target(from.near(), blocks)?);
+    from.more();
+    let (ty, callee) = (from.near(), from.number());
+    // Explicit type.
+    expect(bits & 1 << 13 != 0)?;
+    let arguments = fields.checked_sub(6);
+    let fields =
+        CallFields { attributes, ty, callee, arguments, convention: bits as u16 & 0x3ff, tail: TailKind::None };
+    any_call(body, scope, Opcode::Invoke, fields, [normal, unwind], bundles, from)?;
+    body.blocks.push(body.instructions.len() as u32);
+    Some(())
+}
+
+/// A call that goes on at `targets`.
+#[inline(always)]
+fn any_call<const N: usize>(
+    body: &mut Body,
+    scope: &Scope<'_>,
+    opcode: Opcode,
+    fields: CallFields,
+    targets: [u32; N],
+    bundles: u32,
+    from: &mut Ahead<'_>,
+) -> Taken {
+    let CallFields { attributes, ty, callee, arguments: count, convention, tail } = fields;
+    let count = count.filter(|count| *count <= LONGEST_OPERANDS)?;
     expect(attributes <= scope.attribute_lists && body.bundles.len() as u32 == bundles)?;
     let callee = value(body, callee);
     expect_pointer(body, scope, callee)?;
     let Type::Function { result, parameters, variadic } = scope.types.get(ty as usize)? else { return None };
-    let rest = fields.checked_sub(4 + parameters.len() as u64)?;
+    let rest = count.checked_sub(parameters.len() as u64)?;
     expect(rest == 0 || *variadic)?;
     let first = body.operands.len();
     body.operands.push(callee);
+    body.operands.extend_from_slice(&targets);
     if arguments(body, scope, parameters, rest, from).is_none() {
         body.operands.truncate(first);
         return None;
     }
-    let tail = TailKind::of(bits);
     let aux = body.calls.len() as u32;
-    body.calls.push(Call {
-        ty: TypeId(ty as u32),
-        attributes: AttributeListId(attributes as u32),
-        convention: (bits as u16 & 0x7ff) >> 1,
-        tail,
-        bundles: (bundles, bundles),
-    });
-    let instruction = Instruction { aux, ..Instruction::new(Opcode::Call, *result) };
+    let (ty, attributes) = (TypeId(ty as u32), AttributeListId(attributes as u32));
+    body.calls.push(Call { ty, attributes, convention, tail, bundles: (bundles, bundles) });
+    let instruction = Instruction { aux, ..Instruction::new(opcode, *result) };
     if *result == scope.void {
         let count = (body.operands.len() - first) as u8;
         body.instructions.push(Instruction { first: first as u32, count, ..instruction });
@@ -500,8 +555,8 @@ fn location(body: &mut Body, from: &mut Ahead<'_>) -> Taken {
 }
 
 #[inline(always)]
-fn location_again(body: &mut Body, fields: u64, from: &mut Ahead<'_>) -> Taken {
-    expect(fields == 0 && from.finish())?;
+fn location_again(body: &mut Body, from: &mut Ahead<'_>) -> Taken {
+    expect(from.finish())?;
     let last = *body.locations.last()?;
     body.push_location(last)
 }
