@@ -20,26 +20,28 @@ pub enum Id {
 /// The symbol name of `id`.
 #[must_use]
 pub fn name(id: Id) -> String {
-    let (kind, mut number) = match id {
-        Id::Function(FunctionId(n)) => ("kiln$f", n),
-        Id::Global(GlobalId(n)) => ("kiln$g", n),
-        Id::Alias(n) => ("kiln$a", n),
+    let (bytes, length) = spell(id);
+    bytes[..length].iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// Bytes that the longest name has.
+pub const NAME_MAX: usize = 16;
+
+/// The symbol name of `id` and its length, without an allocation.
+#[must_use]
+pub fn spell(id: Id) -> ([u8; NAME_MAX], usize) {
+    let (mut bytes, mut number) = match id {
+        Id::Function(FunctionId(n)) => (*b"kiln$f0000000000", n),
+        Id::Global(GlobalId(n)) => (*b"kiln$g0000000000", n),
+        Id::Alias(n) => (*b"kiln$a0000000000", n),
     };
-    // By hand, because every function that is compiled names several: `format!` takes three times as long.
-    let mut digits = [0u8; 10];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
+    // By hand, because every function that is compiled names several: `format!` takes several times as long.
+    let count = number.checked_ilog10().unwrap_or(0) as usize + 1;
+    for digit in bytes[6..6 + count].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
         number /= 10;
-        if number == 0 {
-            break;
-        }
     }
-    let mut name = String::with_capacity(kind.len() + digits.len());
-    name.push_str(kind);
-    name.extend(digits[first..].iter().map(|digit| char::from(*digit)));
-    name
+    (bytes, 6 + count)
 }
 
 /// What `name` stands for, if it is an id symbol in its one canonical spelling.

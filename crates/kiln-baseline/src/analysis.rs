@@ -191,10 +191,16 @@ const MIXED: u64 = 1 << Opcode::Phi as u64
     | 1 << Opcode::Invoke as u64
     | 1 << Opcode::CallBr as u64;
 
+/// Whether all operands of `instruction` are values, or [`ValueId::NONE`].
+#[inline]
+pub(crate) fn are_all_values(instruction: &Instruction) -> bool {
+    MIXED >> instruction.opcode as u64 & 1 == 0
+}
+
 /// Calls `visit` for every operand of `instruction` that is a value, block by block for phis excepted.
 #[inline]
 pub(crate) fn for_values(instruction: &Instruction, operands: &[u32], mut visit: impl FnMut(ValueId)) {
-    if MIXED >> instruction.opcode as u64 & 1 == 0 {
+    if are_all_values(instruction) {
         operands.iter().filter(|v| **v != ValueId::NONE.0).for_each(|v| visit(ValueId(*v)));
     } else {
         for_mixed_values(instruction, operands, visit);
@@ -289,6 +295,9 @@ impl Analysis {
     /// What flows from the block at `position` into `block`'s phis.
     pub(crate) fn moves(&self, position: u32, block: BlockId) -> &[Move] {
         let all = self.all_moves(position);
+        if all.is_empty() {
+            return all;
+        }
         // Phis were visited block by block.
         let start = all.partition_point(|m| m.block < block);
         let len = all[start..].partition_point(|m| m.block == block);

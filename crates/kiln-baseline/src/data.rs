@@ -414,7 +414,7 @@ impl<'m, 's> Builder<'m, 's> {
             // A table of label addresses is known by its id, whatever its name and linkage.
             symbol.binding = Binding::Global;
             symbol.visibility = Visibility::Default;
-            symbol.name = kiln_abi::symbol::name(kiln_abi::symbol::Id::Global(global)).into_bytes().into();
+            symbol.name = kiln_link::IntoName::into_name(kiln_abi::symbol::Id::Global(global));
         }
         let made = self.data.graph.add_symbol(symbol);
         match id {

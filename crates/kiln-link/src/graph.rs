@@ -5,8 +5,11 @@
 //! relocation table, the same layout.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
 
 use kiln_abi::ExecutorAddr;
+use kiln_abi::symbol::{self, Id};
 
 use crate::x86_64::RelocationKind;
 
@@ -158,7 +161,7 @@ pub enum SymbolKind {
 #[derive(Clone, Debug)]
 pub struct Symbol<'a> {
     /// Its name; may be empty for a local symbol.
-    pub name: Cow<'a, [u8]>,
+    pub name: Name<'a>,
     /// Where it lies.
     pub place: SymbolPlace,
     /// How it takes part in resolution.
@@ -232,45 +235,117 @@ impl<'a> Symbol<'a> {
     }
 }
 
-/// What can be the name of a section or symbol: text or bytes, borrowed or owned.
+/// The name of a section, symbol or group: bytes, borrowed or owned; short ones lie in the name itself.
+#[derive(Clone)]
+pub struct Name<'a>(Spelling<'a>);
+
+/// Bytes of a name that need no memory of their own.
+const SHORT_MAX: usize = 22;
+const _: () = assert!(symbol::NAME_MAX <= SHORT_MAX);
+
+#[derive(Clone)]
+enum Spelling<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Box<[u8]>),
+    Short(u8, [u8; SHORT_MAX]),
+}
+
+impl Deref for Name<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Spelling::Borrowed(bytes) => bytes,
+            Spelling::Owned(bytes) => bytes,
+            Spelling::Short(length, bytes) => &bytes[..usize::from(*length)],
+        }
+    }
+}
+
+impl AsRef<[u8]> for Name<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Default for Name<'_> {
+    fn default() -> Self {
+        Name(Spelling::Borrowed(&[]))
+    }
+}
+
+impl PartialEq for Name<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Name<'_> {}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(self), f)
+    }
+}
+
+/// What can be the name of a section or symbol: text or bytes, borrowed or owned, or the id of something of a module.
 pub trait IntoName<'a> {
     /// The name as bytes.
-    fn into_name(self) -> Cow<'a, [u8]>;
+    fn into_name(self) -> Name<'a>;
+}
+
+impl<'a> IntoName<'a> for Name<'a> {
+    fn into_name(self) -> Name<'a> {
+        self
+    }
+}
+
+/// The name that [`symbol::name`] gives it.
+impl<'a> IntoName<'a> for Id {
+    fn into_name(self) -> Name<'a> {
+        let (spelled, length) = symbol::spell(self);
+        let mut bytes = [0; SHORT_MAX];
+        bytes[..symbol::NAME_MAX].copy_from_slice(&spelled);
+        Name(Spelling::Short(length as u8, bytes))
+    }
 }
 
 impl<'a> IntoName<'a> for &'a str {
-    fn into_name(self) -> Cow<'a, [u8]> {
-        Cow::Borrowed(self.as_bytes())
+    fn into_name(self) -> Name<'a> {
+        Name(Spelling::Borrowed(self.as_bytes()))
     }
 }
 
 impl<'a> IntoName<'a> for &'a [u8] {
-    fn into_name(self) -> Cow<'a, [u8]> {
-        Cow::Borrowed(self)
+    fn into_name(self) -> Name<'a> {
+        Name(Spelling::Borrowed(self))
     }
 }
 
 impl<'a> IntoName<'a> for String {
-    fn into_name(self) -> Cow<'a, [u8]> {
-        Cow::Owned(self.into_bytes())
+    fn into_name(self) -> Name<'a> {
+        self.into_bytes().into_name()
     }
 }
 
 impl<'a> IntoName<'a> for Vec<u8> {
-    fn into_name(self) -> Cow<'a, [u8]> {
-        Cow::Owned(self)
+    fn into_name(self) -> Name<'a> {
+        Name(Spelling::Owned(self.into_boxed_slice()))
     }
 }
 
 impl<'a> IntoName<'a> for Cow<'a, [u8]> {
-    fn into_name(self) -> Cow<'a, [u8]> {
-        self
+    fn into_name(self) -> Name<'a> {
+        match self {
+            Cow::Borrowed(bytes) => bytes.into_name(),
+            Cow::Owned(bytes) => bytes.into_name(),
+        }
     }
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Section<'a> {
-    pub(crate) name: Cow<'a, [u8]>,
+    pub(crate) name: Name<'a>,
     pub(crate) kind: SectionKind,
 }
 
@@ -314,13 +389,21 @@ pub struct Graph<'a> {
     pub(crate) blocks: Vec<Block<'a>>,
     pub(crate) symbols: Vec<Symbol<'a>>,
     pub(crate) edges: Vec<Edge>,
-    pub(crate) groups: Vec<Cow<'a, [u8]>>,
+    pub(crate) groups: Vec<Name<'a>>,
 }
 
 impl<'a> Graph<'a> {
     /// An empty graph; `name` appears in errors.
     pub fn new(name: impl Into<Cow<'a, str>>) -> Self {
         Graph { name: name.into(), ..Graph::default() }
+    }
+
+    /// Makes room for so many more symbols and relocations, and the sections and blocks of one function.
+    pub fn reserve(&mut self, symbols: usize, edges: usize) {
+        self.sections.reserve_exact(2);
+        self.blocks.reserve_exact(2);
+        self.symbols.reserve_exact(symbols);
+        self.edges.reserve_exact(edges);
     }
 
     /// Adds a section. Blocks of equally named sections whose name is a C identifier lie together, as

@@ -90,7 +90,7 @@ pub use alone::{Alone, Branch, PlacedAlone, Unfit};
 pub use debug::{DebugError, DebugObject};
 pub use error::{Advice, Error, ErrorKind, Errors, Site};
 pub use graph::{
-    Binding, BlockId, Content, Graph, GroupId, IntoName, SectionId, SectionKind, Symbol, SymbolId, SymbolKind,
+    Binding, BlockId, Content, Graph, GroupId, IntoName, Name, SectionId, SectionKind, Symbol, SymbolId, SymbolKind,
     SymbolPlace, Visibility,
 };
 pub use input::{FileKind, ScriptInput, identify, linker_script};

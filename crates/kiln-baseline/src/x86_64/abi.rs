@@ -143,7 +143,7 @@ pub(crate) fn numbered(parts: &[Part]) -> impl Iterator<Item = (u32, &Part)> {
 
 /// The vector registers that a function's own target features make legal: they decide about vectors in its signature and
 /// in its calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Vectors {
     /// XMM.
     Sse,

@@ -45,19 +45,20 @@ impl Generator<'_> {
         if bits > 64 {
             return self.wide_binary(instruction, left, right, bits);
         }
-        let result = self.result(instruction)?;
         let bytes = if bits > 32 { 8 } else { 4 };
+        let result = instruction.result;
         let reg = match instruction.opcode {
-            Opcode::Add => self.add(left, right, bytes)?,
-            Opcode::Sub => self.alu_binary(Alu::Sub, left, right, bytes)?,
-            Opcode::And => self.alu_binary(Alu::And, left, right, bytes)?,
-            Opcode::Or => self.alu_binary(Alu::Or, left, right, bytes)?,
-            Opcode::Xor => self.alu_binary(Alu::Xor, left, right, bytes)?,
-            Opcode::Mul => self.multiply(left, right, bytes)?,
-            Opcode::Shl | Opcode::LShr | Opcode::AShr => self.shift(instruction.opcode, left, right, bits)?,
+            Opcode::Add => self.add(result, left, right, bytes)?,
+            Opcode::Sub => self.alu_binary(result, Alu::Sub, left, right, bytes)?,
+            Opcode::And => self.alu_binary(result, Alu::And, left, right, bytes)?,
+            Opcode::Or => self.alu_binary(result, Alu::Or, left, right, bytes)?,
+            Opcode::Xor => self.alu_binary(result, Alu::Xor, left, right, bytes)?,
+            Opcode::Mul => self.multiply(result, left, right, bytes)?,
+            Opcode::Shl | Opcode::LShr | Opcode::AShr => self.shift(instruction, left, right, bits)?,
             _ => self.divide(instruction.opcode, left, right, bits)?,
         };
-        self.bind(result, 0, reg.0);
+        let only = self.scalar(instruction.ty)?;
+        self.define(instruction.result, only, reg.0);
         Ok(())
     }
 
@@ -66,48 +67,48 @@ impl Generator<'_> {
         if self.body.is_constant(left) && !self.body.is_constant(right) { (right, left) } else { (left, right) }
     }
 
-    fn add(&mut self, left: ValueId, right: ValueId, bytes: u8) -> Result<Gpr> {
+    fn add(&mut self, result: ValueId, left: ValueId, right: ValueId, bytes: u8) -> Result<Gpr> {
         let (left, right) = self.commute(left, right);
         // Where the left operand stays in its register, `lea` adds and copies at once.
         if let Some(part) = self.part_of(left, 0)
             && self.parts[part as usize].reg != super::registers::NO_REG
-            && self.values[self.value_index(left) as usize].uses > 1
+            && (self.values[self.value_index(left) as usize].uses > 1 || self.kept_register(result).is_some())
             && let Right::Imm(number) = self.right(right, 0, bytes)?
         {
             let from = self.read_gpr(left, 0)?;
-            let to = self.alloc_gpr()?;
+            let to = Gpr(self.target(result, Bank::Gpr)?);
             let mem = super::encoder::Mem::reg(from, number);
             self.asm.rm(Op::one(0x8d).w_if(bytes == 8), to.0, &mem);
             return Ok(to);
         }
-        self.alu_binary(Alu::Add, left, right, bytes)
+        self.alu_binary(result, Alu::Add, left, right, bytes)
     }
 
-    fn alu_binary(&mut self, alu: Alu, left: ValueId, right: ValueId, bytes: u8) -> Result<Gpr> {
+    fn alu_binary(&mut self, result: ValueId, alu: Alu, left: ValueId, right: ValueId, bytes: u8) -> Result<Gpr> {
         let (left, right) = if alu == Alu::Sub { (left, right) } else { self.commute(left, right) };
         let operand = self.right(right, 0, bytes)?;
-        let reg = self.take_gpr(left, 0)?;
+        let reg = Gpr(self.take_for(result, left)?);
         self.alu(alu, reg, operand, bytes);
         Ok(reg)
     }
 
-    fn multiply(&mut self, left: ValueId, right: ValueId, bytes: u8) -> Result<Gpr> {
+    fn multiply(&mut self, result: ValueId, left: ValueId, right: ValueId, bytes: u8) -> Result<Gpr> {
         let (left, right) = self.commute(left, right);
         let wide = bytes == 8;
         match self.right(right, 0, bytes)? {
             Right::Imm(number) => {
                 let from = self.read_gpr(left, 0)?;
-                let to = self.alloc_gpr()?;
+                let to = Gpr(self.target(result, Bank::Gpr)?);
                 self.asm.imul_imm(to, from, number, wide);
                 Ok(to)
             }
             Right::Reg(from) => {
-                let to = self.take_gpr(left, 0)?;
+                let to = Gpr(self.take_for(result, left)?);
                 self.asm.imul(to, from, wide);
                 Ok(to)
             }
             Right::Mem(mem) => {
-                let to = self.take_gpr(left, 0)?;
+                let to = Gpr(self.take_for(result, left)?);
                 self.asm.rm(Op::two(0xaf).w_if(wide), to.0, &mem);
                 Ok(to)
             }
@@ -115,7 +116,8 @@ impl Generator<'_> {
     }
 
     /// Amounts of at least the width are poison: what the machine does then is as good as anything.
-    fn shift(&mut self, opcode: Opcode, left: ValueId, right: ValueId, bits: u32) -> Result<Gpr> {
+    fn shift(&mut self, instruction: &Instruction, left: ValueId, right: ValueId, bits: u32) -> Result<Gpr> {
+        let opcode = instruction.opcode;
         let bytes = if bits > 32 { 8 } else { 4 };
         let shift = match opcode {
             Opcode::Shl => Shift::Shl,
@@ -131,12 +133,11 @@ impl Generator<'_> {
             }
         }
         let reg = match opcode {
+            _ if matches!(bits, 32 | 64) => Gpr(self.take_for(instruction.result, left)?),
             Opcode::Shl => self.take_gpr(left, 0)?,
             Opcode::LShr => {
                 let reg = self.take_gpr(left, 0)?;
-                if !matches!(bits, 32 | 64) {
-                    self.zero_extend(reg, bits);
-                }
+                self.zero_extend(reg, bits);
                 reg
             }
             _ => self.take_sign_extended(left, 0, bits > 32)?,
@@ -210,11 +211,11 @@ impl Generator<'_> {
         if instruction.opcode == Opcode::FCmp && *self.module.ty(self.ty(left)) == Type::Fp128 {
             return self.quad_compare(instruction, left, right);
         }
-        let result = self.result(instruction)?;
         let test = self.compare_flags(instruction, left, right)?;
-        let reg = self.alloc_gpr()?;
+        let reg = Gpr(self.target(instruction.result, Bank::Gpr)?);
         self.materialize(test, reg)?;
-        self.bind(result, 0, reg.0);
+        let only = self.scalar(instruction.ty)?;
+        self.define(instruction.result, only, reg.0);
         Ok(())
     }
 

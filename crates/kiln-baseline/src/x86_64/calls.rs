@@ -6,9 +6,9 @@ use kiln_bitcode::{
 };
 use kiln_link::RelocationKind;
 
-use super::abi::{Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
+use super::abi::{Extend, Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
 use super::encoder::{Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
-use super::generator::{Generator, Place, Result, Site};
+use super::generator::{Generator, Place, Rest, Result, Site, label_at};
 use super::known::{CallSignature, Callee, SignatureKey};
 use super::parts::Bank;
 use super::registers::{CALLER_SAVED, NO_PART, NO_REG, SCRATCH, XMM0, bit};
@@ -25,6 +25,15 @@ pub(crate) enum Destination {
     Mem(Mem),
 }
 
+/// The same as the instruction says it.
+#[derive(Clone, Copy, Debug)]
+enum Callable {
+    /// What lies under a name.
+    Global(GlobalRef),
+    /// An address.
+    Value(ValueId),
+}
+
 /// A jump that leaves the function for good, made where the frame is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tail {
@@ -36,8 +45,9 @@ pub(crate) struct Tail {
 impl Generator<'_> {
     pub(crate) fn call(&mut self, index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let callee = ValueId(operands[0]);
+        let mut to = Callable::Value(callee);
         match self.constant(callee) {
-            Some(Constant::Global(GlobalRef::Function(function))) => {
+            Some(Constant::Global(base @ GlobalRef::Function(function))) => {
                 let module = self.module;
                 match super::intrinsics::known_callee(module, self.known, function) {
                     Callee::Nothing => return Ok(()),
@@ -47,7 +57,9 @@ impl Generator<'_> {
                     }
                     Callee::Plain | Callee::Unknown => {}
                 }
+                to = Callable::Global(base);
             }
+            Some(Constant::Global(base)) => to = Callable::Global(base),
             Some(Constant::InlineAsm(asm)) => {
                 let asm = asm.clone();
                 return self.inline_asm(&asm, instruction, &operands[1..]);
@@ -55,7 +67,7 @@ impl Generator<'_> {
             _ => {}
         }
         let tail = self.tail_kind(index, instruction)?;
-        self.make_call(instruction, callee, &operands[1..], None, tail)
+        self.make_call(instruction, to, &operands[1..], None, tail)
     }
 
     /// Whether the call is followed by nothing but the return of its result, and may replace it.
@@ -119,10 +131,14 @@ impl Generator<'_> {
         let pad = pad.filter(|at| body.instruction(*at).opcode == Opcode::LandingPad);
         let pad = pad.ok_or_else(|| Box::new(Unsupported::Instruction("an unwind destination without landing pad")))?;
         let stub = self.asm.label();
-        self.make_call(instruction, callee, &operands[3..], Some((stub, pad)), TailKind::None)?;
+        let to = match self.constant(callee) {
+            Some(Constant::Global(base)) => Callable::Global(base),
+            _ => Callable::Value(callee),
+        };
+        self.make_call(instruction, to, &operands[3..], Some((stub, pad)), TailKind::None)?;
         let stack = self.outgoing;
         self.flow_into(normal)?;
-        let to = self.labels[self.flow.position[normal.0 as usize] as usize];
+        let to = label_at(self.flow.position[normal.0 as usize]);
         self.asm.jmp(to);
         // The exception's registers are not touched on the way.
         self.asm.bind(stub);
@@ -130,7 +146,7 @@ impl Generator<'_> {
             self.asm.lea(RSP, &Mem::reg(RSP, stack as i32));
         }
         self.flow_into(unwind)?;
-        let to = self.labels[self.flow.position[unwind.0 as usize] as usize];
+        let to = label_at(self.flow.position[unwind.0 as usize]);
         self.asm.jmp(to);
         Ok(())
     }
@@ -183,17 +199,17 @@ impl Generator<'_> {
 
     /// Puts part `at` of `value` into `reg`, which is taken until the call.
     pub(crate) fn place(&mut self, reg: u8, value: ValueId, at: u32) -> Result<()> {
-        if let Some(part) = self.part_of(value, at) {
+        if let Place::Parts(first) = self.place_of(value) {
+            let part = first + at;
             let known = self.parts[part as usize];
-            let index = known.value as usize;
-            if known.reg == reg
-                && !known.fixed
-                && self.registers.pinned & bit(reg) == 0
-                && (known.stored || self.values[index].uses == 1 && !self.flow.lives[index].crosses())
-            {
-                self.parts[part as usize].reg = NO_REG;
-                self.registers.owners[reg as usize] = NO_PART;
-                self.registers.free |= bit(reg);
+            if known.reg == reg && !known.fixed {
+                let of = self.values[known.value as usize];
+                if self.registers.pinned & bit(reg) == 0 && (known.stored || of.uses == 1 && !of.crosses) {
+                    self.parts[part as usize].reg = NO_REG;
+                    self.registers.owners[usize::from(reg & 31)] = NO_PART;
+                    self.registers.free |= bit(reg);
+                }
+                // Whoever is copied elsewhere stays here as well.
                 return self.claim(reg);
             }
         }
@@ -268,41 +284,61 @@ impl Generator<'_> {
     fn make_call(
         &mut self,
         instruction: &Instruction,
-        callee: ValueId,
+        callee: Callable,
         arguments: &[u32],
         pad: Option<(Label, u32)>,
         tail: TailKind,
     ) -> Result<()> {
-        let call = *self.body.call(instruction);
-        if self.body.bundles(&call).next().is_some() {
+        let body = self.body;
+        let call = body.call(instruction);
+        if body.bundles(call).next().is_some() {
             return Err(Box::new(Unsupported::Attribute("operand bundles")));
         }
-        let function = match self.constant(callee) {
-            Some(Constant::Global(GlobalRef::Function(function))) => Some(function),
+        let function = match callee {
+            Callable::Global(GlobalRef::Function(function)) => Some(function),
             _ => None,
         };
-        let site = self.known.site(function, call.ty);
-        let key = SignatureKey::of(&call, self.vectors);
-        let (mut signature, is_known) = self.known.take_signature(site, key);
-        let is_usual = arguments.len() == self.parameter_count(&call);
-        if !(is_known && is_usual) {
-            self.classify_call(&call, instruction, function, arguments, &mut signature)?;
+        if arguments.len() != self.parameter_count(call) {
+            // What is behind `...` is part of the signature.
+            let mut signature = CallSignature::default();
+            self.classify_call(call, instruction, function, arguments, &mut signature)?;
+            return self.make_call_by(&signature, instruction, callee, arguments, pad, tail);
         }
+        let site = self.known.site(function, call.ty);
+        let key = SignatureKey::of_call(self.module, call, function, self.vectors);
+        let (id, signature) = match self.known.take_signature(site, key) {
+            Some(known) => known,
+            None => {
+                let mut signature = Box::default();
+                self.classify_call(call, instruction, function, arguments, &mut signature)?;
+                (self.known.add_signature(key), signature)
+            }
+        };
+        let done = self.make_call_by(&signature, instruction, callee, arguments, pad, tail);
+        self.known.give_back_signature(id, signature);
+        done
+    }
+
+    fn make_call_by(
+        &mut self,
+        signature: &CallSignature,
+        instruction: &Instruction,
+        callee: Callable,
+        arguments: &[u32],
+        pad: Option<(Label, u32)>,
+        tail: TailKind,
+    ) -> Result<()> {
         if signature.returns_twice && !self.frame.keep_slots {
             return Err(Box::new(Unsupported::Instruction(super::generator::RETURNS_TWICE)));
         }
-        let done = self.make_call_with(&signature.signature, instruction, callee, arguments, pad, tail);
-        if is_usual {
-            self.known.keep_signature(site, key, signature);
-        }
-        done
+        self.make_call_with(&signature.signature, instruction, callee, arguments, pad, tail)
     }
 
     fn make_call_with(
         &mut self,
         signature: &Signature,
         instruction: &Instruction,
-        callee: ValueId,
+        callee: Callable,
         arguments: &[u32],
         pad: Option<(Label, u32)>,
         tail: TailKind,
@@ -333,7 +369,10 @@ impl Generator<'_> {
             match part.place {
                 AbiPlace::General(reg) => {
                     self.place(reg, value, at)?;
-                    if !self.body.is_constant(value) || !matches!(part.kind, Kind::Integer { bits: 32.., .. }) {
+                    if let Kind::Integer { bits, extend } = part.kind
+                        && extend != Extend::None
+                        && (bits < 32 || !self.body.is_constant(value))
+                    {
                         self.extend_for(Gpr(reg), part.kind);
                     }
                 }
@@ -350,12 +389,19 @@ impl Generator<'_> {
             self.tail_jump(callee);
             return Ok(());
         }
-        // What this call reads last need not be kept.
+        // What this call reads last need not be kept; but the slot that the callee's address is read from must not be
+        // given away before.
         let body = self.body;
-        let operands = body.operands(instruction);
-        self.change_uses(instruction, operands, -1);
+        let named = &body.operands(instruction)[..1];
+        self.release_all(arguments);
+        if !matches!(callee, Destination::Mem(_)) {
+            self.release_all(named);
+        }
         self.save_around_call();
-        self.change_uses(instruction, operands, 1);
+        if matches!(callee, Destination::Mem(_)) {
+            self.release_all(named);
+        }
+        self.rest = Rest::Nothing;
         let start = self.asm.position();
         match callee {
             Destination::Direct(target) => self.asm.branch(0xe8, target, RelocationKind::PLT32),
@@ -371,26 +417,32 @@ impl Generator<'_> {
         self.take_results(signature, instruction, returned_at)
     }
 
-    fn change_uses(&mut self, instruction: &Instruction, operands: &[u32], by: i32) {
-        let (first, values) = (self.first_value, &mut *self.values);
-        crate::analysis::for_values(instruction, operands, |value| {
-            if let Some(index) = value.0.checked_sub(first) {
-                let uses = &mut values[index as usize].uses;
-                *uses = uses.wrapping_add_signed(by);
-            }
-        });
+    /// Says that values have been read, for good.
+    fn release_all(&mut self, values: &[u32]) {
+        for value in values {
+            self.release(ValueId(*value));
+        }
     }
 
     fn take_results(&mut self, signature: &Signature, instruction: &Instruction, home: Option<i32>) -> Result<()> {
         if self.is_void(instruction.ty) {
             return Ok(());
         }
-        let result = self.result(instruction)?;
         let register = |place: AbiPlace| match place {
             AbiPlace::General(reg) => Some(reg),
             AbiPlace::Vector(reg) => Some(reg + XMM0),
             AbiPlace::X87(_) | AbiPlace::Stack(_) => None,
         };
+        if let ([part], None) = (&signature.results[..], home)
+            && let Some(reg) = register(part.place)
+        {
+            // What most results are.
+            let only = self.scalar(instruction.ty)?;
+            self.claim(reg)?;
+            self.define(instruction.result, only, reg);
+            return Ok(());
+        }
+        let result = self.result(instruction)?;
         for reg in signature.results.iter().filter_map(|part| register(part.place)) {
             self.claim(reg)?;
         }
@@ -442,7 +494,7 @@ impl Generator<'_> {
                 _ => 16,
             };
             match part.kind {
-                Kind::Integer { extend: super::abi::Extend::None, .. } if self.body.is_constant(value) => {
+                Kind::Integer { extend: Extend::None, .. } if self.body.is_constant(value) => {
                     self.load_into(SCRATCH.0, value, at)?;
                     self.asm.store(&to, SCRATCH, 8);
                 }
@@ -488,11 +540,12 @@ impl Generator<'_> {
     }
 
     /// What to call, without a register that holds an argument.
-    fn callee(&mut self, callee: ValueId) -> Result<Destination> {
-        if let Some(constant) = self.constant(callee) {
-            if let Constant::Global(base) = constant {
-                return Ok(Destination::Direct(self.symbol(base)));
-            }
+    fn callee(&mut self, callee: Callable) -> Result<Destination> {
+        let callee = match callee {
+            Callable::Global(base) => return Ok(Destination::Direct(self.symbol(base))),
+            Callable::Value(value) => value,
+        };
+        if self.body.is_constant(callee) {
             self.load_into(SCRATCH.0, callee, 0)?;
             return Ok(Destination::Reg(SCRATCH));
         }
@@ -561,6 +614,6 @@ impl Generator<'_> {
         let label = self.asm.label();
         self.asm.jmp(label);
         self.tails.push(Tail { label, target });
-        self.ended = true;
+        self.rest = Rest::Leave;
     }
 }

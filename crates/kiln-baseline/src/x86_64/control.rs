@@ -6,7 +6,7 @@ use kiln_link::RelocationKind;
 use super::abi::{Extend, Kind, Place as AbiPlace, numbered};
 use super::arithmetic::{Parity, Test};
 use super::encoder::{Alu, Cond, Gpr, Label, Mem, Op, RAX, Target, Xmm};
-use super::generator::{Generator, Place, Result};
+use super::generator::{Generator, Place, Result, Waiting, label_at};
 use super::operands::{Bits, sign_extend};
 use super::parts::Bank;
 use super::registers::{NO_REG, Part, SCRATCH, SCRATCH_XMM, XMM0};
@@ -22,7 +22,7 @@ impl Generator<'_> {
     // ---- edges --------------------------------------------------------------------------------------------------
 
     fn block_label(&self, block: BlockId) -> Label {
-        self.labels[self.flow.position[block.0 as usize] as usize]
+        label_at(self.flow.position[block.0 as usize])
     }
 
     fn is_next(&self, block: BlockId) -> bool {
@@ -94,12 +94,15 @@ impl Generator<'_> {
     fn flow_entangled(&mut self, moves: &[Move]) -> Result<()> {
         let mut pending = 0usize;
         let mut last = ValueId::NONE;
+        // By the number of the phi in its block.
+        let first = moves[0].phi.0;
+        let index_of = |phi: ValueId| (phi.0 - first) as usize;
+        self.waiting.clear();
+        self.waiting.resize(index_of(moves[moves.len() - 1].phi) + 1, Waiting { readers: 0, pending: NONE });
         for (at, m) in moves.iter().enumerate() {
-            let index = self.value_index(m.phi) as usize;
-            if m.phi != last {
-                self.values[index].readers = 0;
-                self.values[index].pending = if self.is_wanted_move(m) { at as u32 } else { NONE };
-                pending += usize::from(self.is_wanted_move(m));
+            if m.phi != last && self.is_wanted_move(m) {
+                self.waiting[index_of(m.phi)].pending = at as u32;
+                pending += 1;
             }
             last = m.phi;
         }
@@ -108,13 +111,12 @@ impl Generator<'_> {
             if !Self::is_phi_of(m.value, moves) {
                 return NONE;
             }
-            let index = this.value_index(m.value) as usize;
-            let readers = &mut this.values[index].readers;
+            let Waiting { readers, pending } = &mut this.waiting[index_of(m.value)];
             *readers = readers.wrapping_add_signed(change);
-            if *readers == 0 { this.values[index].pending } else { NONE }
+            if *readers == 0 { *pending } else { NONE }
         };
-        let writes =
-            |this: &Self, at: usize| this.values[this.value_index(moves[at].phi) as usize].pending == at as u32;
+        let writes = |this: &Self, at: usize| this.waiting[index_of(moves[at].phi)].pending == at as u32;
+        let is_ready = |this: &Self, at: usize| this.waiting[index_of(moves[at].phi)].readers == 0;
         for at in 0..moves.len() {
             if writes(self, at) {
                 reads(self, at as u32, 1);
@@ -125,9 +127,7 @@ impl Generator<'_> {
         let mut scan = 0;
         while pending > 0 {
             // The next one that nobody reads; where there is none, the first one is part of a cycle.
-            let ready = (0..moves.len())
-                .skip(scan)
-                .find(|at| writes(self, *at) && self.values[self.value_index(moves[*at].phi) as usize].readers == 0);
+            let ready = (0..moves.len()).skip(scan).find(|at| writes(self, *at) && is_ready(self, *at));
             let mut at = match ready {
                 Some(at) => {
                     scan = at;
@@ -135,9 +135,7 @@ impl Generator<'_> {
                 }
                 None => {
                     scan = 0;
-                    let again = (0..moves.len()).find(|at| {
-                        writes(self, *at) && self.values[self.value_index(moves[*at].phi) as usize].readers == 0
-                    });
+                    let again = (0..moves.len()).find(|at| writes(self, *at) && is_ready(self, *at));
                     match again {
                         Some(at) => at as u32,
                         None => {
@@ -151,8 +149,7 @@ impl Generator<'_> {
             loop {
                 let m = moves[at as usize];
                 self.write_phi(m.phi, m.value, false, &aside)?;
-                let index = self.value_index(m.phi) as usize;
-                self.values[index].pending = NONE;
+                self.waiting[index_of(m.phi)].pending = NONE;
                 pending -= 1;
                 let next = reads(self, at, -1);
                 if next == NONE {
@@ -168,7 +165,7 @@ impl Generator<'_> {
     fn put_aside(&mut self, phi: ValueId, aside: &mut Vec<(ValueId, i32, u32)>) -> Result<()> {
         let index = self.value_index(phi) as usize;
         let Place::Parts(first) = self.values[index].place else { return Ok(()) };
-        for at in 0..self.values[index].parts {
+        for at in 0..u32::from(self.values[index].parts) {
             let part = self.parts[(first + at) as usize];
             let bytes = if part.bytes == 16 { 16 } else { 8 };
             let slot = self.frame.object(bytes, bytes);
@@ -187,7 +184,7 @@ impl Generator<'_> {
     fn write_phi(&mut self, phi: ValueId, value: ValueId, indirect: bool, aside: &[(ValueId, i32, u32)]) -> Result<()> {
         let index = self.value_index(phi) as usize;
         let Place::Parts(first) = self.values[index].place else { unreachable!("phis have parts") };
-        for at in 0..self.values[index].parts {
+        for at in 0..u32::from(self.values[index].parts) {
             let part = first + at;
             if let Part { reg, bytes, fixed: true, .. } = self.parts[part as usize] {
                 match aside.iter().find(|(p, _, part)| *p == value && *part == at) {
@@ -522,17 +519,6 @@ impl Generator<'_> {
 
     /// Takes over the arguments from where the caller left them.
     pub(crate) fn enter(&mut self) -> Result<()> {
-        let function = self.module.function(self.function);
-        self.own
-            .classify(
-                self.module,
-                function.symbol.value_type,
-                &[],
-                function.calling_convention,
-                &[self.module.attributes(function.attributes)],
-                self.vectors,
-            )
-            .map_err(|what| Box::new(Unsupported::Attribute(what)))?;
         self.fix_registers();
         self.change_reserved(self.reserved_at(0));
         let arguments = std::mem::take(&mut self.own.arguments);

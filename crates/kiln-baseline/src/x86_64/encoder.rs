@@ -116,21 +116,23 @@ impl Op {
         let Op(op) = self;
         let word = op & 0xffff_ffff;
         let bits = (op >> LENGTH) as u32 & 0x38;
-        let mut rex = (op >> W & 1) << 3 | u64::from(reg >> 3 & 1) << 2 | u64::from(index >> 3 & 1) << 1;
-        rex |= u64::from(rm >> 3 & 1);
+        // REX.W, R, X and B; registers are below 16.
+        let mut rex = (op >> (W - 3)) as u8 & 8 | reg >> 1 & 4 | index >> 2 & 2 | rm >> 3;
         if op & (BYTE_REG | BYTE_RM) != 0 {
             // Without REX, 4-7 would be AH, CH, DH, BH.
             let byte_reg = op & BYTE_REG != 0 && (4..8).contains(&reg);
             let byte_rm = op & BYTE_RM != 0 && rm_is_reg && (4..8).contains(&rm);
-            rex |= u64::from(byte_reg || byte_rm) << 6;
+            rex |= u8::from(byte_reg || byte_rm) << 6;
         }
         if rex == 0 {
             return Head { word, bits };
         }
+        let rex = u64::from(rex | 0x40);
+        if op >> PREFIX & 8 == 0 {
+            return Head { word: rex | word << 8, bits: bits + 8 };
+        }
         // Between the prefix and the rest.
-        let before = (op >> PREFIX) as u32 & 8;
-        let prefix = word & ((1 << before) - 1);
-        Head { word: prefix | (rex | 0x40) << before | (word ^ prefix) << 8, bits: bits + 8 }
+        Head { word: word & 0xff | rex << 8 | (word & 0xffff_ff00) << 8, bits: bits + 8 }
     }
 }
 
@@ -147,6 +149,16 @@ impl Head {
     fn push(&mut self, byte: u8) {
         self.word |= u64::from(byte) << self.bits;
         self.bits += 8;
+    }
+
+    /// ModRM of `field` with base register `base`, and the displacement, which fits one byte; it may be left out, but not
+    /// with RBP and R13.
+    #[inline]
+    fn base(&mut self, field: u8, base: Gpr, disp: i32) {
+        let left_out = disp == 0 && base.0 & 7 != 5;
+        self.push(if left_out { field } else { 0x40 | field });
+        self.word |= u64::from(disp as u8) << self.bits;
+        self.bits += if left_out { 0 } else { 8 };
     }
 
     #[inline]
@@ -310,6 +322,12 @@ impl Encoder {
 
     // ---- labels -------------------------------------------------------------------------------------------------
 
+    /// Makes the first `count` labels; nobody made one before.
+    pub(crate) fn first_labels(&mut self, count: usize) {
+        debug_assert!(self.labels.is_empty(), "others are first");
+        self.labels.resize(count, UNBOUND);
+    }
+
     pub(crate) fn label(&mut self) -> Label {
         self.labels.push(UNBOUND);
         Label(self.labels.len() as u32 - 1)
@@ -409,8 +427,9 @@ impl Encoder {
     /// The same with an immediate of four bytes.
     #[inline]
     pub(crate) fn rr_i32(&mut self, op: Op, reg: u8, rm: u8, imm: i32) {
-        self.rr(op, reg, rm);
-        self.code.put(u64::from(imm as u32), 4);
+        let mut out = op.head(reg, 0, rm, true);
+        out.push(0xc0 | (reg & 7) << 3 | rm & 7);
+        self.put_with(out, u64::from(imm as u32), 4);
     }
 
     /// With an immediate of `imm_bytes` bytes, at most four.
@@ -419,31 +438,45 @@ impl Encoder {
         if let Mem { base: Base::Reg(base), index: None, disp } = *mem
             && base.0 & 7 != 4
         {
-            self.based(op, reg, base, disp, imm, imm_bytes);
+            self.based_imm(op, reg, base, disp, imm, imm_bytes);
         } else {
             self.other_memory(op, reg, mem, imm, imm_bytes);
         }
     }
 
     /// Of a register and a displacement, which most places are.
-    fn based(&mut self, op: Op, reg: u8, base: Gpr, disp: i32, imm: u32, imm_bytes: usize) {
+    fn based(&mut self, op: Op, reg: u8, base: Gpr, disp: i32) {
+        let head = op.head(reg, 0, base.0, false);
+        let field = u64::from((reg & 7) << 3 | base.0 & 7);
+        let bytes = head.bytes();
+        if i32::from(disp as i8) != disp {
+            let word = head.word | (0x80 | field) << head.bits;
+            self.code.put_two(word, bytes + 1, u64::from(disp as u32), 4);
+        } else if disp == 0 && base.0 & 7 != 5 {
+            self.code.put(head.word | field << head.bits, bytes + 1);
+        } else {
+            self.code.put(head.word | (0x40 | field | u64::from(disp as u8) << 8) << head.bits, bytes + 2);
+        }
+    }
+
+    /// The same with an immediate.
+    fn based_imm(&mut self, op: Op, reg: u8, base: Gpr, disp: i32, imm: u32, imm_bytes: usize) {
         let mut out = op.head(reg, 0, base.0, false);
         let field = (reg & 7) << 3 | base.0 & 7;
-        if let Ok(short) = i8::try_from(disp) {
-            // The displacement may be left out, but not with RBP and R13.
-            let left_out = disp == 0 && base.0 & 7 != 5;
-            out.push(if left_out { field } else { 0x40 | field });
-            out.word |= u64::from(short as u8) << out.bits;
-            out.bits += if left_out { 0 } else { 8 };
-            self.put(out);
-            if imm_bytes > 0 {
-                self.code.put(u64::from(imm), imm_bytes);
-            }
+        if i32::from(disp as i8) == disp {
+            out.base(field, base, disp);
+            self.put_with(out, u64::from(imm), imm_bytes);
         } else {
             out.push(0x80 | field);
-            self.put(out);
-            self.code.put(u64::from(disp as u32) | u64::from(imm) << 32, 4 + imm_bytes);
+            self.put_with(out, u64::from(disp as u32) | u64::from(imm) << 32, 4 + imm_bytes);
         }
+    }
+
+    /// A head, which is shorter than a word here, and what follows it.
+    #[inline]
+    fn put_with(&mut self, head: Head, rest: u64, bytes: usize) {
+        debug_assert!(head.bytes() < 8, "no room for a byte more");
+        self.code.put_two(head.word, head.bytes(), rest, bytes);
     }
 
     fn other_memory(&mut self, op: Op, reg: u8, mem: &Mem, imm: u32, imm_bytes: usize) {
@@ -493,14 +526,19 @@ impl Encoder {
                 (disp, disp_bytes) = (mem.disp as u32, 4);
             }
         }
-        self.put(out);
-        self.code.put(u64::from(disp) | u64::from(imm) << (8 * disp_bytes), disp_bytes + imm_bytes);
+        self.put_with(out, u64::from(disp) | u64::from(imm) << (8 * disp_bytes), disp_bytes + imm_bytes);
     }
 
     /// `op reg, [mem]` or `op [mem], reg`, as the opcode says.
     #[inline]
     pub(crate) fn rm(&mut self, op: Op, reg: u8, mem: &Mem) {
-        self.memory(op, reg, mem, 0, 0);
+        if let Mem { base: Base::Reg(base), index: None, disp } = *mem
+            && base.0 & 7 != 4
+        {
+            self.based(op, reg, base, disp);
+        } else {
+            self.other_memory(op, reg, mem, 0, 0);
+        }
     }
 
     pub(crate) fn rm_i8(&mut self, op: Op, reg: u8, mem: &Mem, imm: u8) {

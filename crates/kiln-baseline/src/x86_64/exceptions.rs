@@ -58,7 +58,7 @@ impl Generator<'_> {
             return Ok(());
         }
         let body = self.body;
-        let sites = std::mem::take(self.sites);
+        let sites = std::mem::take(&mut self.sites);
         // Each landing pad's action is made once.
         let mut actions: Vec<(u32, u32)> = Vec::new();
         for site in &sites {
@@ -81,7 +81,7 @@ impl Generator<'_> {
             };
             self.exceptions.site(site.start - start, site.end - start, pad);
         }
-        *self.sites = sites;
+        self.sites = sites;
         Ok(())
     }
 }

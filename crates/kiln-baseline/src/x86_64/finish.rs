@@ -1,17 +1,17 @@
 //! The function's ends: prologue, epilogue, tables, and the graph.
 
-use kiln_abi::symbol::{self, Id};
+use kiln_abi::symbol::Id;
 use kiln_bitcode::{
     Attribute, AttributeKind, AttributeList, AttributePlace, Constant, FunctionId, GlobalId, Module, ThreadLocal,
 };
-use kiln_link::{Binding, Content, Graph, RelocationKind, SectionKind, Symbol, SymbolId};
+use kiln_link::{Binding, Content, Graph, RelocationKind, SectionKind, Symbol};
 
 use super::eh::{self, FrameRows};
 use super::encoder::{Alu, Cond, Gpr, Mem, RBP, RSP, Reference, Target};
 use super::frame::{saved, saved_at};
-use super::generator::{Generator, Result};
+use super::generator::{Generator, Result, label_at};
 use super::memory::PROBE_BYTES;
-use super::registers::SCRATCH;
+use super::registers::{CALLEE_SAVED, SCRATCH};
 use super::symbols::Name;
 use crate::analysis::NONE;
 use crate::compiler::Unsupported;
@@ -112,24 +112,14 @@ impl Generator<'_> {
     /// made.
     pub(crate) fn finish(&mut self) -> Result<Graph<'static>> {
         let used = self.registers.used;
-        let mut leaves = [(0u32, 0u32); 8];
-        let mut leave_count = 0;
-        let mut many = Vec::new();
-        let mut leave = |from: u32, to: u32| {
-            if leave_count < leaves.len() {
-                leaves[leave_count] = (from, to);
-                leave_count += 1;
-            } else {
-                many.push((from, to));
-            }
-        };
+        self.ends.clear();
         let epilogue = self.epilogue;
         self.asm.bind(epilogue);
         self.restore(used);
-        self.asm.raw(&[0xc9]);
-        let from = self.asm.position();
-        self.asm.raw(&[0xc3]);
-        leave(from, self.asm.position());
+        // leave, ret
+        self.asm.raw(&[0xc9, 0xc3]);
+        let end = self.asm.position();
+        self.ends.push((end - 1, end));
         for at in 0..self.tails.len() {
             let tail = self.tails[at];
             self.asm.bind(tail.label);
@@ -140,7 +130,7 @@ impl Generator<'_> {
                 Some(target) => self.asm.branch(0xe9, target, RelocationKind::PLT32),
                 None => self.jump_register(SCRATCH),
             }
-            leave(from, self.asm.position());
+            self.ends.push((from, self.asm.position()));
         }
         let code_end = self.asm.position();
         self.emit_tables();
@@ -153,16 +143,22 @@ impl Generator<'_> {
         *self.start = start;
         self.fill_sites(start)?;
 
-        let kept: Vec<(u8, i32)> = saved(used).map(|reg| (reg.0, saved_at(reg.0))).collect();
-        let mut epilogues: Vec<(u32, u32)> = leaves[..leave_count].to_vec();
-        epilogues.extend(many);
-        for (from, to) in &mut epilogues {
+        let mut kept = [(0, 0); CALLEE_SAVED.count_ones() as usize];
+        let mut count = 0;
+        for reg in saved(used) {
+            kept[count] = (reg.0, saved_at(reg.0));
+            count += 1;
+        }
+        let mut ends = std::mem::take(self.ends);
+        for (from, to) in &mut ends {
             *from -= start;
             *to -= start;
         }
-        let rows =
-            FrameRows { code_bytes: code_end - start, pushed, framed, saved_from, saved: &kept, epilogues: &epilogues };
-        self.graph(start, &rows)
+        let code_bytes = code_end - start;
+        let rows = FrameRows { code_bytes, pushed, framed, saved_from, saved: &kept[..count], epilogues: &ends };
+        let graph = self.graph(start, &rows);
+        *self.ends = ends;
+        graph
     }
 
     fn restore(&mut self, used: u32) {
@@ -245,7 +241,7 @@ impl Generator<'_> {
                 let offset = leaf.offset;
                 let at = |block: u32| match self.flow.position.get(block as usize) {
                     Some(&NONE) | None => None,
-                    Some(position) => Some(self.asm.offset_of(self.labels[*position as usize])),
+                    Some(position) => Some(self.asm.offset_of(label_at(*position))),
                 };
                 match leaf.value {
                     Value::Label { function, block } if function == self.function && leaf.bytes == 8 => {
@@ -296,10 +292,12 @@ impl Generator<'_> {
             self.asm.code[*offset as usize..*offset as usize + 4].copy_from_slice(&distance.to_le_bytes());
         }
         let mut graph = Graph::new("");
+        let references_out = references.iter().filter(|reference| matches!(reference.target, Target::Symbol(_)));
+        // The function, a local name of it, and what it refers to, which may be itself; one edge is the unwind table's.
+        graph.reserve(self.symbols.names.len() + 2, references_out.clone().count() + 1);
         let text = graph.add_section(".text", SectionKind::Code);
         let block = graph.add_block(text, Content::from(self.asm.code[start as usize..].to_vec()), 16);
-        let name = symbol::name(Id::Function(self.function));
-        let mut own = Symbol::function(name, block, 0);
+        let mut own = Symbol::function(Id::Function(self.function), block, 0);
         own.size = u64::from(rows.code_bytes);
         let own = graph.add_symbol(own);
         let personality = match self.module.function(self.function).personality {
@@ -315,27 +313,17 @@ impl Generator<'_> {
             }
             _ => None,
         };
-        let mut symbols_of_owned: Vec<(GlobalId, SymbolId)> = Vec::new();
-        let symbols: Vec<SymbolId> = self
-            .symbols
-            .names
-            .iter()
-            .map(|name| match name {
-                Name::Module(Id::Function(function)) if *function == self.function => own,
-                Name::Module(id) => {
-                    let made = graph.add_symbol(Symbol::undefined(symbol::name(*id)));
-                    if let Id::Global(global) = id {
-                        symbols_of_owned.push((*global, made));
-                    }
-                    made
-                }
-                Name::Weak(id) => graph.add_symbol(Symbol::undefined(symbol::name(*id)).with_binding(Binding::Weak)),
-                Name::Library(name) => graph.add_symbol(Symbol::undefined(*name)),
-            })
-            .collect();
-        for Reference { offset, target, kind, addend } in &references {
+        let mut ids = std::mem::take(self.ids);
+        ids.clear();
+        ids.extend(self.symbols.names.iter().map(|name| match name {
+            Name::Module(Id::Function(function)) if *function == self.function => own,
+            Name::Module(id) => graph.add_symbol(Symbol::undefined(*id)),
+            Name::Weak(id) => graph.add_symbol(Symbol::undefined(*id).with_binding(Binding::Weak)),
+            Name::Library(name) => graph.add_symbol(Symbol::undefined(*name)),
+        }));
+        for Reference { offset, target, kind, addend } in references_out {
             if let Target::Symbol(index) = target {
-                graph.add_edge(block, u64::from(offset - start), *kind, symbols[*index as usize], *addend);
+                graph.add_edge(block, u64::from(offset - start), *kind, ids[*index as usize], *addend);
             }
         }
         self.asm.references = references;
@@ -346,8 +334,9 @@ impl Generator<'_> {
             let section = graph.add_section(name, kind);
             let size = bytes.len() as u64;
             let data = graph.add_block(section, Content::from(bytes), align);
-            let own = symbols_of_owned.iter().find(|(known, _)| *known == global).map(|(_, symbol)| *symbol);
-            let mut made = Symbol::data(symbol::name(Id::Global(global)), data, 0, size);
+            let known = self.symbols.names.iter().position(|name| *name == Name::Module(Id::Global(global)));
+            let own = known.map(|at| ids[at]);
+            let mut made = Symbol::data(Id::Global(global), data, 0, size);
             made.binding = Binding::Global;
             match own {
                 // The function refers to it.
@@ -360,13 +349,14 @@ impl Generator<'_> {
                         graph.add_edge(data, offset, RelocationKind::ABS64, code, i64::from(to - start));
                     }
                     OwnedLeaf::Symbol { offset, symbol, addend } => {
-                        graph.add_edge(data, offset, RelocationKind::ABS64, symbols[symbol as usize], addend);
+                        graph.add_edge(data, offset, RelocationKind::ABS64, ids[symbol as usize], addend);
                     }
                 }
             }
         }
-        let exceptions = personality.map(|index| (&*self.exceptions, symbols[index as usize]));
-        eh::attach(&mut graph, code, rows, exceptions, &|ty| symbols[ty as usize]);
+        let exceptions = personality.map(|index| (&*self.exceptions, ids[index as usize]));
+        eh::attach(&mut graph, code, rows, exceptions, &|ty| ids[ty as usize]);
+        *self.ids = ids;
         Ok(graph)
     }
 }

@@ -15,7 +15,7 @@
 use kiln_bitcode::{Opcode, ValueId};
 
 use super::generator::{Generator, Place};
-use super::parts::{Bank, PartType};
+use super::parts::{Bank, PartType, Parts};
 use super::registers::{CALLEE_SAVED, NO_REG, Part, XMM0, bit};
 use crate::analysis::{Life, NONE, Object};
 
@@ -29,7 +29,7 @@ const SCRATCH_XMMS: u32 = 0x7f00 << 16;
 /// What must come together on one register before saving and restoring it is worth while.
 const SAVED_WEIGHT_MIN: u32 = 6;
 /// Less is not worth a register at all.
-const WEIGHT_MIN: u32 = 3;
+pub(crate) const WEIGHT_MIN: u32 = 3;
 
 /// A value that may have a register of its own.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +66,9 @@ impl Generator<'_> {
 
     fn collect_candidates(&mut self, candidates: &mut Vec<Candidate>) {
         let flow = self.flow;
-        for (value, life) in (0u32..).zip(&flow.lives) {
-            let is_variable = matches!(life.object(), Object::Variable(_));
-            if life.weight < WEIGHT_MIN || life.uses == 0 || !(is_variable || life.crosses()) {
+        for value in self.wishes.iter().copied() {
+            let life = &flow.lives[value as usize];
+            if life.uses == 0 {
                 continue;
             }
             let id = ValueId(self.first_value + value);
@@ -77,8 +77,7 @@ impl Generator<'_> {
                 _ if self.stays_elsewhere(id, life) => continue,
                 _ => self.ty(id),
             };
-            let Ok((part, 1)) = self.type_parts(ty) else { continue };
-            let ty = self.known.types.get(part);
+            let Ok(Parts { count: 1, only: ty, .. }) = self.known.types.of(self.module, ty) else { continue };
             let calls = flow.has_calls(life.first, life.last);
             let allowed = match (ty.bank, calls) {
                 (Bank::Gpr, true) => CALLEE_SAVED,
@@ -208,38 +207,57 @@ impl Generator<'_> {
 
 /// Hands out registers in one sweep over the intervals, which are sorted by their starts.
 fn assign(candidates: &mut [Candidate]) {
-    // Which candidate has each register.
-    let mut active = [usize::MAX; 32];
+    // Which candidate has each register, and how long.
+    let mut active = [0usize; 32];
+    let mut ends = [0u32; 32];
+    let mut taken = 0u32;
+    // No register becomes free before.
+    let mut next_end = u32::MAX;
     let mut ever_used = 0u32;
     for at in 0..candidates.len() {
-        let Candidate { first, weight, allowed, .. } = candidates[at];
-        let mut free = 0;
-        let mut cheapest = (weight, NO_REG);
-        let mut left = allowed;
-        while left != 0 {
-            let reg = left.trailing_zeros() as u8;
-            left &= left - 1;
-            match candidates.get(active[usize::from(reg)]) {
-                Some(other) if other.last >= first => {
-                    if other.weight < cheapest.0 {
-                        cheapest = (other.weight, reg);
-                    }
+        let Candidate { first, last, weight, allowed, .. } = candidates[at];
+        if next_end < first {
+            next_end = u32::MAX;
+            let mut left = taken;
+            while left != 0 {
+                let reg = left.trailing_zeros() as u8;
+                left &= left - 1;
+                let end = ends[usize::from(reg & 31)];
+                if end < first {
+                    taken &= !bit(reg);
+                } else {
+                    next_end = next_end.min(end);
                 }
-                _ => free |= bit(reg),
             }
         }
+        let free = allowed & !taken;
         // Those that need not be saved come first, then those that are saved already.
         let wishes = [free & !CALLEE_SAVED, free & ever_used, free];
         let reg = match wishes.into_iter().find(|mask| *mask != 0) {
             Some(mask) => mask.trailing_zeros() as u8,
-            None if cheapest.1 != NO_REG => {
-                candidates[active[usize::from(cheapest.1)]].reg = NO_REG;
+            None => {
+                let mut cheapest = (weight, NO_REG);
+                let mut left = allowed;
+                while left != 0 {
+                    let reg = left.trailing_zeros() as u8;
+                    left &= left - 1;
+                    let other = candidates[active[usize::from(reg & 31)]].weight;
+                    if other < cheapest.0 {
+                        cheapest = (other, reg);
+                    }
+                }
+                if cheapest.1 == NO_REG {
+                    continue;
+                }
+                candidates[active[usize::from(cheapest.1 & 31)]].reg = NO_REG;
                 cheapest.1
             }
-            None => continue,
         };
         candidates[at].reg = reg;
-        active[usize::from(reg)] = at;
+        active[usize::from(reg & 31)] = at;
+        ends[usize::from(reg & 31)] = last;
+        next_end = next_end.min(last);
+        taken |= bit(reg);
         ever_used |= bit(reg);
     }
 }

@@ -67,18 +67,29 @@ impl Generator<'_> {
         }
         let bytes = self.float_bytes(instruction.ty)?;
         let result = self.result(instruction)?;
-        let reg = self.float_op(sse(opcode, bytes), left, right, bytes)?;
+        let reg = self.float_op(Some(result), sse(opcode, bytes), left, right, bytes)?;
         self.bind_xmm(result, 0, reg);
         Ok(())
     }
 
-    /// `op left, right`
-    pub(crate) fn float_op(&mut self, op: Op, left: ValueId, right: ValueId, bytes: u8) -> Result<Xmm> {
+    /// `op left, right`, in the register that `result` keeps if it does.
+    pub(crate) fn float_op(
+        &mut self,
+        result: Option<ValueId>,
+        op: Op,
+        left: ValueId,
+        right: ValueId,
+        bytes: u8,
+    ) -> Result<Xmm> {
+        let left_register = |this: &mut Self| match result {
+            Some(result) => Ok(Xmm(this.take_for(result, left)? - XMM0)),
+            None => this.take_xmm(left, 0),
+        };
         if let Some(part) = self.part_of(right, 0) {
             let known = self.parts[part as usize];
             if known.reg == super::registers::NO_REG && known.stored && right != left {
                 let mem = self.slot_mem(part);
-                let to = self.take_xmm(left, 0)?;
+                let to = left_register(self)?;
                 self.asm.rm(op, to.0, &mem);
                 return Ok(to);
             }
@@ -87,13 +98,13 @@ impl Generator<'_> {
             let part = self.scalar(ty)?;
             if let super::operands::Bits::Number(number) = self.constant_bits(right, part)? {
                 let mem = self.pool_mem(number, bytes);
-                let to = self.take_xmm(left, 0)?;
+                let to = left_register(self)?;
                 self.asm.rm(op, to.0, &mem);
                 return Ok(to);
             }
         }
         let from = self.read_xmm(right, 0)?;
-        let to = self.take_xmm(left, 0)?;
+        let to = left_register(self)?;
         self.asm.rr(op, to.0, from.0);
         Ok(to)
     }
@@ -264,7 +275,7 @@ impl Generator<'_> {
                 if known.reg == super::registers::NO_REG && known.stored {
                     let part = self.part_of(value, 0).expect("it has parts");
                     let mem = self.slot_mem(part);
-                    let reg = self.alloc_gpr()?;
+                    let reg = Gpr(self.target(result, Bank::Gpr)?);
                     match (signed, bytes) {
                         (false, _) => self.asm.load(reg, &mem, bytes),
                         (true, 4) => self.asm.rm(Op::one(0x63).w(), reg.0, &mem),
@@ -275,7 +286,11 @@ impl Generator<'_> {
                 } else {
                     let source = self.read_gpr(value, 0)?;
                     let last = self.values[self.value_index(value) as usize].uses == 1;
-                    let reg = if last { self.take_gpr(value, 0)? } else { self.alloc_gpr()? };
+                    let reg = match self.kept_register(result) {
+                        Some(reg) => Gpr(reg),
+                        None if last => self.take_gpr(value, 0)?,
+                        None => self.alloc_gpr()?,
+                    };
                     if signed {
                         self.asm.movsx(reg, source, bytes, to > 32);
                     } else {

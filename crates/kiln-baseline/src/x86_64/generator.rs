@@ -4,17 +4,19 @@ use std::collections::HashMap;
 
 use kiln_bitcode::{BlockId, Body, ConstantId, FunctionId, Instruction, Module, Opcode, Type, TypeId, ValueId};
 
+use kiln_link::SymbolId;
+
 use super::abi::{Signature, Vectors};
 use super::calls::Tail;
 use super::eh::Exceptions;
 use super::encoder::{Encoder, Label, Mem};
 use super::fixed::Candidate;
 use super::frame::Frame;
-use super::known::Known;
-use super::parts::{Bank, PartType};
+use super::known::{Known, SignatureId, SignatureKey};
+use super::parts::{Bank, PartType, Parts};
 use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Object};
 use crate::compiler::Unsupported;
 use crate::lines::{LineTable, Marks};
 
@@ -43,15 +45,30 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value {
     pub(crate) place: Place,
-    /// How many parts it has.
-    pub(crate) parts: u32,
     /// Operands that are still to be read.
     pub(crate) uses: u32,
+    /// How many parts it has.
+    pub(crate) parts: u16,
     /// [`crate::analysis::Life::crosses`]
     pub(crate) crosses: bool,
-    /// Scratch of parallel moves: how many pending ones read this phi, and which one writes it.
+}
+
+/// A phi while moves are ordered: how many pending ones read it, and which one writes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
     pub(crate) readers: u32,
     pub(crate) pending: u32,
+}
+
+/// What is to be done after an instruction was translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Its operands have been read.
+    Operands,
+    /// Nothing: it said itself that they have been read.
+    Nothing,
+    /// It has left the function, and so has the block.
+    Leave,
 }
 
 /// A call for the table of call sites.
@@ -70,21 +87,20 @@ pub(crate) struct Memory {
     pub(crate) prologue: Encoder,
     pub(crate) known: Known,
     pub(crate) values: Vec<Value>,
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) parts: Vec<Part>,
     pub(crate) ending: Vec<u32>,
-    pub(crate) labels: Vec<Label>,
     pub(crate) frame: Frame,
     pub(crate) pool: Pool,
     pub(crate) symbols: Symbols,
     pub(crate) sites: Vec<Site>,
     pub(crate) incoming: HashMap<u32, i32>,
-    pub(crate) own: Signature,
     pub(crate) extra: Vec<TypeId>,
-    pub(crate) numbers: Vec<u32>,
     pub(crate) cases: Vec<(u64, BlockId)>,
     pub(crate) stubs: Vec<(Label, BlockId)>,
     pub(crate) tables: Vec<(Label, Vec<Label>)>,
     pub(crate) edges: Vec<u32>,
+    pub(crate) wishes: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) reserved: Vec<u32>,
     pub(crate) tails: Vec<Tail>,
@@ -92,12 +108,34 @@ pub(crate) struct Memory {
     pub(crate) marks: Marks,
     /// Where the function begins in `asm`.
     pub(crate) start: u32,
+    pub(crate) ends: Vec<(u32, u32)>,
+    pub(crate) ids: Vec<SymbolId>,
+}
+
+/// Those of the arrays that a generator owns while it works.
+pub(crate) struct Owned {
+    asm: Encoder,
+    values: Vec<Value>,
+    parts: Vec<Part>,
+    ending: Vec<u32>,
+    frame: Frame,
+    symbols: Symbols,
+    sites: Vec<Site>,
+    reserved: Vec<u32>,
 }
 
 impl Memory {
     /// The line table of the function that was just compiled.
     pub(crate) fn lines(&self, body: &Body) -> Option<LineTable> {
         self.marks.table(body, self.start)
+    }
+
+    /// Takes back what a generator owned.
+    pub(crate) fn keep(&mut self, owned: Owned) {
+        let Owned { asm, values, parts, ending, frame, symbols, sites, reserved } = owned;
+        (self.asm, self.values, self.parts, self.ending) = (asm, values, parts, ending);
+        (self.frame, self.symbols, self.sites) = (frame, symbols, sites);
+        self.reserved = reserved;
     }
 }
 
@@ -108,37 +146,42 @@ pub(crate) struct Generator<'a> {
     pub(crate) flow: &'a Analysis,
     pub(crate) function: FunctionId,
     pub(crate) first_value: u32,
-    pub(crate) asm: &'a mut Encoder,
+    pub(crate) asm: Encoder,
     pub(crate) prologue: &'a mut Encoder,
     pub(crate) known: &'a mut Known,
-    pub(crate) values: &'a mut Vec<Value>,
-    pub(crate) parts: &'a mut Vec<Part>,
-    pub(crate) ending: &'a mut Vec<u32>,
-    pub(crate) labels: &'a mut Vec<Label>,
-    pub(crate) frame: &'a mut Frame,
+    pub(crate) values: Vec<Value>,
+    /// Scratch of [`Generator::flow_into`].
+    pub(crate) waiting: &'a mut Vec<Waiting>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) ending: Vec<u32>,
+    pub(crate) frame: Frame,
     pub(crate) pool: &'a mut Pool,
-    pub(crate) symbols: &'a mut Symbols,
-    pub(crate) sites: &'a mut Vec<Site>,
+    pub(crate) symbols: Symbols,
+    pub(crate) sites: Vec<Site>,
     /// Where phis of blocks that indirect jumps enter are written, by value.
     pub(crate) incoming: &'a mut HashMap<u32, i32>,
     /// The function's own signature.
-    pub(crate) own: &'a mut Signature,
+    pub(crate) own: Box<Signature>,
+    own_id: SignatureId,
     pub(crate) extra: &'a mut Vec<TypeId>,
-    pub(crate) numbers: &'a mut Vec<u32>,
     pub(crate) cases: &'a mut Vec<(u64, BlockId)>,
     pub(crate) stubs: &'a mut Vec<(Label, BlockId)>,
     pub(crate) tables: &'a mut Vec<(Label, Vec<Label>)>,
     /// Labels of edges from the block at hand, by the target's position.
     pub(crate) edges: &'a mut Vec<u32>,
-    /// Scratch of [`Generator::fix_registers`].
+    /// Values that a register of their own may be worth while for, and scratch of [`Generator::fix_registers`].
+    pub(crate) wishes: &'a mut Vec<u32>,
     pub(crate) candidates: &'a mut Vec<Candidate>,
     /// Registers that values keep, by position; empty where none do.
-    pub(crate) reserved: &'a mut Vec<u32>,
+    pub(crate) reserved: Vec<u32>,
     pub(crate) tails: &'a mut Vec<Tail>,
     pub(crate) exceptions: &'a mut Exceptions,
     pub(crate) marks: &'a mut Marks,
     /// Where the function begins in `asm`, once that is known.
     pub(crate) start: &'a mut u32,
+    /// Scratch of [`Generator::finish`]: where the frame is left, and the symbols' numbers in the graph.
+    pub(crate) ends: &'a mut Vec<(u32, u32)>,
+    pub(crate) ids: &'a mut Vec<SymbolId>,
     /// Values may keep registers.
     pub(crate) may_fix: bool,
     /// One of these was destroyed.
@@ -150,8 +193,8 @@ pub(crate) struct Generator<'a> {
     pub(crate) may_tail_call: bool,
     /// Bytes that the last call had on the stack.
     pub(crate) outgoing: u32,
-    /// The block has left the function.
-    pub(crate) ended: bool,
+    /// What the instruction at hand leaves to do.
+    pub(crate) rest: Rest,
     pub(crate) registers: Registers,
     pub(crate) vectors: Vectors,
     /// Position of the block that is being translated.
@@ -171,45 +214,53 @@ impl<'a> Generator<'a> {
             prologue,
             known,
             values,
+            waiting,
             parts,
             ending,
-            labels,
             frame,
             pool,
             symbols,
             sites,
             incoming,
-            own,
             extra,
-            numbers,
             cases,
             stubs,
             tables,
             edges,
+            wishes,
             candidates,
             reserved,
             tails,
             exceptions,
             marks,
             start,
+            ends,
+            ids,
         } = memory;
+        let function = body.function();
+        let record = module.function(function);
+        let attributes = module.attributes(record.attributes);
+        let properties = known.properties(attributes)?;
+        let key = SignatureKey::of_function(module, function, properties.vectors);
+        let (own_id, own) = known.take_own(key, |own| {
+            let (ty, convention) = (record.symbol.value_type, record.calling_convention);
+            own.classify(module, ty, &[], convention, &[attributes], properties.vectors)
+                .map_err(|what| Box::new(Unsupported::Attribute(what)))
+        })?;
         asm.clear();
         values.clear();
-        values.extend(flow.lives.iter().map(|life| Value {
-            place: Place::Nowhere,
-            parts: 0,
-            uses: life.uses,
-            crosses: life.crosses(),
-            readers: 0,
-            pending: 0,
+        wishes.clear();
+        values.extend((0u32..).zip(&flow.lives).map(|(index, life)| {
+            let crosses = life.crosses();
+            if life.weight >= super::fixed::WEIGHT_MIN && (crosses || matches!(life.object(), Object::Variable(_))) {
+                wishes.push(index);
+            }
+            Value { place: Place::Nowhere, uses: life.uses, parts: 0, crosses }
         }));
         parts.clear();
         ending.clear();
         ending.resize(flow.order.len(), u32::MAX);
-        labels.clear();
-        for _ in &flow.order {
-            labels.push(asm.label());
-        }
+        asm.first_labels(flow.order.len());
         frame.reset();
         pool.clear();
         symbols.clear();
@@ -223,46 +274,47 @@ impl<'a> Generator<'a> {
         marks.restart(body);
         asm.code.fill_to(super::finish::PROLOGUE_MAX, 0);
         let epilogue = asm.label();
-        let function = body.function();
-        let properties = known.properties(module.attributes(module.function(function).attributes))?;
         Ok(Generator {
             module,
             body,
             flow,
             function,
             first_value: body.first_value(),
-            asm,
+            asm: std::mem::take(asm),
             prologue,
             known,
-            values,
-            parts,
-            ending,
-            labels,
-            frame,
+            values: std::mem::take(values),
+            waiting,
+            parts: std::mem::take(parts),
+            ending: std::mem::take(ending),
+            frame: std::mem::take(frame),
             pool,
-            symbols,
-            sites,
+            symbols: std::mem::take(symbols),
+            sites: std::mem::take(sites),
             incoming,
             own,
+            own_id,
             extra,
-            numbers,
             cases,
             stubs,
             tables,
             edges,
+            wishes,
             candidates,
-            reserved,
+            reserved: std::mem::take(reserved),
             tails,
             exceptions,
             marks,
             start,
+            ends,
+            ids,
             may_fix: true,
             in_the_way: false,
             epilogue,
             lane_areas: [0; 3],
             may_tail_call: properties.may_tail_call,
             outgoing: 0,
-            ended: false,
+            rest: Rest::Operands,
             registers: Registers::default(),
             vectors: properties.vectors,
             position: 0,
@@ -270,6 +322,14 @@ impl<'a> Generator<'a> {
             save_area: 0,
             dynamic: false,
         })
+    }
+
+    /// Gives back the arrays that it owns, whatever came of it: they are its own because one step less leads to what is
+    /// in them.
+    pub(crate) fn give_back(self) -> Owned {
+        let Generator { asm, values, parts, ending, frame, symbols, sites, reserved, .. } = self;
+        self.known.give_back_own(self.own_id, self.own);
+        Owned { asm, values, parts, ending, frame, symbols, sites, reserved }
     }
 
     // ---- types --------------------------------------------------------------------------------------------------
@@ -285,15 +345,15 @@ impl<'a> Generator<'a> {
     /// The type of part `at` of values of type `ty`.
     #[inline]
     pub(crate) fn part_type(&mut self, ty: TypeId, at: u32) -> Result<PartType> {
-        let (first, count) = self.type_parts(ty)?;
+        let Parts { first, count, only } = self.known.types.of(self.module, ty)?;
         debug_assert!(at < count);
-        Ok(self.known.types.get(first + at))
+        Ok(if at == 0 { only } else { self.known.types.get(first + at) })
     }
 
     /// The only part of values of type `ty`.
     pub(crate) fn scalar(&mut self, ty: TypeId) -> Result<PartType> {
-        match self.type_parts(ty)? {
-            (first, 1) => Ok(self.known.types.get(first)),
+        match self.known.types.of(self.module, ty)? {
+            Parts { count: 1, only, .. } => Ok(only),
             _ => Err(Box::new(Unsupported::Type("a value of several parts, here"))),
         }
     }
@@ -319,7 +379,12 @@ impl<'a> Generator<'a> {
         if self.values[index as usize].place != Place::Nowhere {
             return Ok(());
         }
-        let (first_type, count) = self.type_parts(self.body.type_of(self.module, value))?;
+        self.add_parts(index, self.body.type_of(self.module, value))
+    }
+
+    /// Gives the value at `index` the parts of `ty`.
+    fn add_parts(&mut self, index: u32, ty: TypeId) -> Result<()> {
+        let Parts { first: first_type, count, only } = self.known.types.of(self.module, ty)?;
         let first = self.parts.len() as u32;
         let part = |ty: PartType| Part {
             value: index,
@@ -331,7 +396,7 @@ impl<'a> Generator<'a> {
             bytes: ty.bytes,
         };
         if count == 1 {
-            self.parts.push(part(self.known.types.get(first_type)));
+            self.parts.push(part(only));
         } else {
             for at in first_type..first_type + count {
                 self.parts.push(part(self.known.types.get(at)));
@@ -339,7 +404,7 @@ impl<'a> Generator<'a> {
         }
         let known = &mut self.values[index as usize];
         known.place = Place::Parts(first);
-        known.parts = count;
+        known.parts = count as u16;
         Ok(())
     }
 
@@ -366,24 +431,29 @@ impl<'a> Generator<'a> {
         if self.flow.has_phis[position as usize] {
             self.define_phis(position, block)?;
         }
-        for index in range {
-            let instruction = self.body.instruction(index);
-            if instruction.opcode == Opcode::Phi {
-                continue;
-            }
-            let operands = self.body.operands(instruction);
-            if self.is_deferred(index, instruction)? {
+        let body = self.body;
+        let first = range.start;
+        for (index, instruction) in (first..).zip(&body.instructions()[first as usize..range.end as usize]) {
+            let operands = body.operands(instruction);
+            if DEFERRABLE >> instruction.opcode as u64 & 1 != 0
+                && (instruction.opcode == Opcode::Phi || self.is_deferred(index, instruction))
+            {
                 continue;
             }
             self.marks.note(self.asm.position(), index);
             self.instruction(index, instruction, operands)?;
-            if self.ended {
-                self.ended = false;
-                self.end_instruction();
-                break;
+            if self.rest != Rest::Operands {
+                if std::mem::replace(&mut self.rest, Rest::Operands) == Rest::Leave {
+                    self.end_instruction();
+                    break;
+                }
+            } else if crate::analysis::are_all_values(instruction) {
+                for value in operands {
+                    self.release(ValueId(*value));
+                }
+            } else {
+                self.release_mixed(instruction, operands);
             }
-            crate::analysis::for_values(instruction, operands, |value| self.release(value));
-            self.release_deferred();
             self.end_instruction();
         }
         for at in self.flow.all_moves(position) {
@@ -391,6 +461,12 @@ impl<'a> Generator<'a> {
         }
         self.end_lives(position);
         Ok(())
+    }
+
+    /// Operands of an instruction that has others than values.
+    #[inline(never)]
+    pub(crate) fn release_mixed(&mut self, instruction: &Instruction, operands: &[u32]) {
+        crate::analysis::for_values(instruction, operands, |value| self.release(value));
     }
 
     fn start_block(&mut self, position: u32) {
@@ -408,8 +484,7 @@ impl<'a> Generator<'a> {
                 self.change_reserved(reserved);
             }
         }
-        let label = self.labels[position as usize];
-        self.asm.bind(label);
+        self.asm.bind(label_at(position));
     }
 
     /// Whether an exception may arrive at the block at `position`: registers are what the unwinder made them then.
@@ -433,7 +508,7 @@ impl<'a> Generator<'a> {
                 unreachable!("phis have parts")
             };
             let count = self.values[self.value_index(instruction.result) as usize].parts;
-            for part in first..first + count {
+            for part in first..first + u32::from(count) {
                 if self.parts[part as usize].fixed {
                     continue;
                 }
@@ -462,36 +537,38 @@ impl<'a> Generator<'a> {
     }
 
     /// Whether the instruction waits for its one user, which makes it part of itself.
-    fn is_deferred(&mut self, index: u32, instruction: &Instruction) -> Result<bool> {
-        if !matches!(instruction.opcode, Opcode::Gep | Opcode::ICmp | Opcode::FCmp) {
-            return Ok(false);
-        }
+    fn is_deferred(&mut self, index: u32, instruction: &Instruction) -> bool {
         let at = self.value_index(instruction.result) as usize;
         let life = &self.flow.lives[at];
         if life.uses != 1 || life.crosses() || life.user == crate::analysis::NONE {
-            return Ok(false);
+            return false;
         }
         let user = self.body.instruction(life.user);
-        let operands = self.body.operands(user);
         let takes = match (instruction.opcode, user.opcode) {
-            (Opcode::Gep, Opcode::Load | Opcode::Store) => true,
+            (Opcode::Gep, Opcode::Load) => true,
+            // It may be what is stored.
+            (Opcode::Gep, Opcode::Store) => self.module.ty(instruction.ty).is_scalar_pointer(),
             (Opcode::Gep, Opcode::Gep) => {
                 // One in another is enough: chains of any length would be walked by recursion.
                 let base = ValueId(self.body.operands(instruction)[0]);
-                let is_first = self.body.is_constant(base)
-                    || !matches!(self.values[self.value_index(base) as usize].place, Place::Deferred(_));
-                is_first && operands[0] == instruction.result.0 && self.module.ty(user.ty).is_scalar_pointer()
+                !matches!(self.place_of(base), Place::Deferred(_))
+                    && self.body.operands(user)[0] == instruction.result.0
+                    && self.module.ty(user.ty).is_scalar_pointer()
+                    && self.module.ty(instruction.ty).is_scalar_pointer()
             }
             (Opcode::Gep, _) => false,
             (_, Opcode::CondBr) => true,
-            (_, Opcode::Select) => operands[0] == instruction.result.0,
+            (_, Opcode::Select) => {
+                self.body.operands(user)[0] == instruction.result.0
+                    && matches!(self.module.ty(instruction.ty), Type::Integer(_))
+            }
             _ => false,
         };
-        let is_scalar = self.module.ty(instruction.ty).is_scalar() && !self.needs_call(instruction);
-        if takes && is_scalar {
+        let takes = takes && !self.needs_call(instruction);
+        if takes {
             self.values[at].place = Place::Deferred(index);
         }
-        Ok(takes && is_scalar)
+        takes
     }
 
     /// Whether a comparison is made by a function of the run-time library.
@@ -500,20 +577,14 @@ impl<'a> Generator<'a> {
             && *self.module.ty(self.ty(ValueId(self.body.operands(instruction)[0]))) == Type::Fp128
     }
 
-    /// Operands of what was put off until now.
-    fn release_deferred(&mut self) {
-        while let Some(value) = self.numbers.pop() {
-            self.release(ValueId(value));
-        }
-    }
-
+    #[inline(always)]
     fn instruction(&mut self, index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let value = |at: usize| ValueId(operands[at]);
-        if instruction.result != ValueId::NONE {
-            let known = self.values[self.value_index(instruction.result) as usize];
-            if known.uses == 0 && is_pure(instruction) {
-                return Ok(());
-            }
+        if let Some(known) = self.values.get(instruction.result.0.wrapping_sub(self.first_value) as usize)
+            && known.uses == 0
+            && is_pure(instruction)
+        {
+            return Ok(());
         }
         match instruction.opcode {
             Opcode::Add
@@ -608,10 +679,17 @@ impl<'a> Generator<'a> {
     /// Makes parts for the result of `instruction` and pins nothing.
     #[inline]
     pub(crate) fn result(&mut self, instruction: &Instruction) -> Result<ValueId> {
-        self.make_parts(instruction.result)?;
+        let index = self.value_index(instruction.result);
+        if self.values[index as usize].place == Place::Nowhere {
+            self.add_parts(index, instruction.ty)?;
+        }
         Ok(instruction.result)
     }
 }
+
+/// Instructions that may wait for their user, one bit each; phis wait for nobody.
+const DEFERRABLE: u64 =
+    1 << Opcode::Gep as u64 | 1 << Opcode::ICmp as u64 | 1 << Opcode::FCmp as u64 | 1 << Opcode::Phi as u64;
 
 /// Whether nobody can tell that the instruction was left out, if nobody uses its result.
 fn is_pure(instruction: &Instruction) -> bool {
@@ -632,16 +710,16 @@ fn is_pure(instruction: &Instruction) -> bool {
     }
 }
 
+/// The label of the block at `position`.
+pub(crate) fn label_at(position: u32) -> Label {
+    Label(position)
+}
+
 trait Scalars {
-    fn is_scalar(&self) -> bool;
     fn is_scalar_pointer(&self) -> bool;
 }
 
 impl Scalars for Type {
-    fn is_scalar(&self) -> bool {
-        matches!(self, Type::Integer(_) | Type::Pointer { .. })
-    }
-
     fn is_scalar_pointer(&self) -> bool {
         matches!(self, Type::Pointer { .. })
     }

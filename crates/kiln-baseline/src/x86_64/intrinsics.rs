@@ -269,7 +269,7 @@ impl Generator<'_> {
                     return Ok(());
                 }
                 let addend = self.read_xmm(value(2), 0)?;
-                let reg = self.float_op(sse(0x59, bytes), value(0), value(1), bytes)?;
+                let reg = self.float_op(None, sse(0x59, bytes), value(0), value(1), bytes)?;
                 self.asm.rr(sse(0x58, bytes), reg.0, addend.0);
                 self.bind_xmm(result, 0, reg);
                 Ok(())

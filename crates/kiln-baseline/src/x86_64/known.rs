@@ -3,6 +3,9 @@
 //! Types, callees and function attributes are the same again and again. What is known of them is found by their ids, in
 //! arrays that are filled when first asked for, and forgotten when a function of another module comes.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
 use kiln_bitcode::{AttributeList, AttributeListId, AttributePlace, Call, FunctionId, Module, TypeId};
 
 use super::abi::{Signature, Vectors};
@@ -25,18 +28,95 @@ pub(crate) enum Callee {
     Intrinsic,
 }
 
-/// What a signature depends on, beside the callee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a signature depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SignatureKey {
     ty: TypeId,
     attributes: AttributeListId,
-    convention: u16,
+    /// Those of the callee, if it is known.
+    callee: Option<AttributeListId>,
+    convention: u32,
     vectors: Vectors,
 }
 
 impl SignatureKey {
-    pub(crate) fn of(call: &Call, vectors: Vectors) -> Self {
-        Self { ty: call.ty, attributes: call.attributes, convention: call.convention, vectors }
+    /// Of a call of `callee` or of an address.
+    pub(crate) fn of_call(module: &Module, call: &Call, callee: Option<FunctionId>, vectors: Vectors) -> Self {
+        let callee = callee.map(|callee| module.function(callee).attributes);
+        let Call { ty, attributes, convention, .. } = *call;
+        Self { ty, attributes, callee, convention: u32::from(convention), vectors }
+    }
+
+    /// Of `function` itself.
+    pub(crate) fn of_function(module: &Module, function: FunctionId, vectors: Vectors) -> Self {
+        let function = module.function(function);
+        let (ty, attributes) = (function.symbol.value_type, function.attributes);
+        Self { ty, attributes, callee: None, convention: function.calling_convention, vectors }
+    }
+}
+
+/// For keys that are a few ids: they are no secret and come from nobody's choice but the module's.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci's multiplier; the table takes its bits from both ends.
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+}
+
+/// Signatures by what they depend on. Whoever works with one takes it out and gives it back.
+#[derive(Debug)]
+struct Table<T> {
+    known: HashMap<SignatureKey, u32, BuildHasherDefault<IdHasher>>,
+    all: Vec<Option<Box<T>>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { known: HashMap::default(), all: Vec::new() }
+    }
+}
+
+/// Which signature of a [`Table`].
+pub(crate) type SignatureId = u32;
+
+impl<T: Default> Table<T> {
+    fn clear(&mut self) {
+        self.known.clear();
+        self.all.clear();
+    }
+
+    fn add(&mut self, key: SignatureKey) -> SignatureId {
+        let id = self.all.len() as u32;
+        self.known.insert(key, id);
+        self.all.push(None);
+        id
     }
 }
 
@@ -47,11 +127,11 @@ pub(crate) struct CallSignature {
     pub(crate) returns_twice: bool,
 }
 
-/// The last signature by which a function, or an address of a function type, was called.
-#[derive(Debug)]
+/// A function, or an address of a function type, with the last signature by which it was called.
+#[derive(Clone, Copy, Debug)]
 struct Site {
     callee: Callee,
-    last: Option<(SignatureKey, Box<CallSignature>)>,
+    last: Option<(SignatureKey, SignatureId)>,
 }
 
 /// What the attributes of a function say about its code.
@@ -71,6 +151,8 @@ pub(crate) struct Known {
     /// By function id, then by the id of the function type for calls of addresses.
     sites: Vec<Site>,
     functions: usize,
+    calls: Table<CallSignature>,
+    own: Table<Signature>,
     /// By the number of the group of attributes, if there is one.
     properties: Option<(Option<u32>, Properties)>,
 }
@@ -90,7 +172,9 @@ impl Known {
         self.functions = module.functions().len();
         self.sites.clear();
         let count = self.functions + module.types().len();
-        self.sites.resize_with(count, || Site { callee: Callee::Unknown, last: None });
+        self.sites.resize(count, Site { callee: Callee::Unknown, last: None });
+        self.calls.clear();
+        self.own.clear();
         self.properties = None;
     }
 
@@ -111,17 +195,53 @@ impl Known {
         })
     }
 
-    /// Takes the signature that calls at `site` had last, which must be given back; whether it is that of `key`.
-    pub(crate) fn take_signature(&mut self, site: SiteId, key: SignatureKey) -> (Box<CallSignature>, bool) {
-        match self.sites[site.0].last.take() {
-            Some((known, signature)) => (signature, known == key),
-            None => (Box::default(), false),
-        }
+    /// The signature by `key` that a call at `site` has, taken out to be given back; `None` if nobody knows it.
+    pub(crate) fn take_signature(
+        &mut self,
+        site: SiteId,
+        key: SignatureKey,
+    ) -> Option<(SignatureId, Box<CallSignature>)> {
+        let last = &mut self.sites[site.0].last;
+        let id = match *last {
+            Some((known, id)) if known == key => id,
+            _ => {
+                let id = *self.calls.known.get(&key)?;
+                *last = Some((key, id));
+                id
+            }
+        };
+        Some((id, self.calls.all[id as usize].take()?))
     }
 
-    /// Keeps a signature that [`Known::take_signature`] gave, now that of `key`.
-    pub(crate) fn keep_signature(&mut self, site: SiteId, key: SignatureKey, signature: Box<CallSignature>) {
-        self.sites[site.0].last = Some((key, signature));
+    /// Gives back a signature that [`Known::take_signature`] gave.
+    pub(crate) fn give_back_signature(&mut self, id: SignatureId, signature: Box<CallSignature>) {
+        self.calls.all[id as usize] = Some(signature);
+    }
+
+    /// Keeps a signature that nobody knew; it is taken out already.
+    pub(crate) fn add_signature(&mut self, key: SignatureKey) -> SignatureId {
+        self.calls.add(key)
+    }
+
+    /// A function's own signature, taken out to be given back: what `classify` makes of it where nobody knows it.
+    pub(crate) fn take_own<E>(
+        &mut self,
+        key: SignatureKey,
+        classify: impl FnOnce(&mut Signature) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(SignatureId, Box<Signature>), E> {
+        if let Some(id) = self.own.known.get(&key)
+            && let Some(signature) = self.own.all[*id as usize].take()
+        {
+            return Ok((*id, signature));
+        }
+        let mut signature = Box::default();
+        classify(&mut signature)?;
+        Ok((self.own.add(key), signature))
+    }
+
+    /// Gives back a signature that [`Known::take_own`] gave.
+    pub(crate) fn give_back_own(&mut self, id: SignatureId, signature: Box<Signature>) {
+        self.own.all[id as usize] = Some(signature);
     }
 
     /// What the attributes of a function say; an error if they ask for what this compiler does not do.

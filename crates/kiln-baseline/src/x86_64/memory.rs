@@ -6,7 +6,7 @@ use super::arithmetic::Test;
 use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RAX, RBP, RSP, Shift, Xmm};
 use super::generator::{Generator, Place, Result};
 use super::operands::Bits;
-use super::parts::{Bank, PartType};
+use super::parts::{Bank, PartType, Parts};
 use super::registers::{Part, SCRATCH, XMM0, bit};
 use crate::compiler::Unsupported;
 
@@ -99,22 +99,28 @@ impl Generator<'_> {
     }
 
     pub(crate) fn load(&mut self, index: u32, instruction: &Instruction, address: ValueId) -> Result<()> {
-        if let Some(variable) = self.variable(address) {
+        if let Place::Variable(variable) = self.place_of(address) {
             return self.load_variable(index, instruction, address, variable);
         }
         if instruction.ordering != Ordering::NotAtomic {
             self.check_atomic(instruction, instruction.ty)?;
         }
-        let result = self.result(instruction)?;
-        let (first, count) = self.type_parts(instruction.ty)?;
+        let Parts { first, count, only } = self.known.types.of(self.module, instruction.ty)?;
         let mem = self.address(address)?;
         if count == 1 {
             // What most loads are.
-            let part = self.known.types.get(first);
-            let reg = self.load_memory(&mem, part)?;
-            self.bind_or_drop(result, 0, reg);
+            let reg = match (only.bank, only.store) {
+                (Bank::Gpr, 1 | 2 | 4 | 8) => {
+                    let to = self.target(instruction.result, Bank::Gpr)?;
+                    self.asm.load(Gpr(to), &mem, only.store);
+                    to
+                }
+                _ => self.load_memory(&mem, only)?,
+            };
+            self.define(instruction.result, only, reg);
             return Ok(());
         }
+        let result = self.result(instruction)?;
         let mem = self.part_memory(mem, count)?;
         for at in 0..count {
             let part = self.known.types.get(first + at);
@@ -132,11 +138,11 @@ impl Generator<'_> {
             self.values[at].parts = 1;
             return Ok(());
         }
-        let result = self.result(instruction)?;
+        let only = self.scalar(instruction.ty)?;
         let Part { reg, bank, bytes, .. } = self.parts[variable as usize];
-        let to = self.target(result, bank)?;
+        let to = self.target(instruction.result, bank)?;
         self.copy_register(to, reg, bytes);
-        self.bind(result, 0, to);
+        self.define(instruction.result, only, to);
         Ok(())
     }
 
@@ -150,14 +156,14 @@ impl Generator<'_> {
     }
 
     pub(crate) fn store(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
-        if let Some(variable) = self.variable(address) {
+        if let Place::Variable(variable) = self.place_of(address) {
             return self.load_into(self.parts[variable as usize].reg, value, 0);
         }
         let ty = self.ty(value);
         if instruction.ordering != Ordering::NotAtomic {
             self.check_atomic(instruction, ty)?;
         }
-        let (_, count) = self.type_parts(ty)?;
+        let Parts { count, only, .. } = self.known.types.of(self.module, ty)?;
         let mem = self.address(address)?;
         let mem = self.part_memory(mem, count)?;
         if instruction.ordering == Ordering::SequentiallyConsistent {
@@ -173,6 +179,9 @@ impl Generator<'_> {
             self.clean_padding(reg, part);
             self.asm.rm(Op::sized(0x87, part.store), reg.0, &mem);
             return Ok(());
+        }
+        if count == 1 {
+            return self.store_part_memory(&mem, value, 0, only);
         }
         for at in 0..count {
             self.store_memory(&mem, value, at)?;
@@ -191,8 +200,20 @@ impl Generator<'_> {
     pub(crate) fn store_memory(&mut self, mem: &Mem, value: ValueId, at: u32) -> Result<()> {
         let ty = self.ty(value);
         let part = self.part_type(ty, at)?;
+        self.store_part_memory(mem, value, at, part)
+    }
+
+    fn store_part_memory(&mut self, mem: &Mem, value: ValueId, at: u32, part: PartType) -> Result<()> {
         let place = mem.plus(part.offset as i32);
-        if self.body.is_constant(value)
+        if let Place::Parts(first) = self.place_of(value) {
+            // What most stores are.
+            if part.bank == Bank::Gpr && matches!(part.bits, 8 | 16 | 32 | 64) {
+                let reg = self.part_register(first + at)?;
+                self.asm.store(&place, Gpr(reg), part.store);
+                self.registers.pinned &= !bit(reg);
+                return Ok(());
+            }
+        } else if self.body.is_constant(value)
             && part.store.is_power_of_two()
             && part.store <= 8
             && let Bits::Number(number) = self.constant_bits(value, part)?
@@ -253,13 +274,13 @@ impl Generator<'_> {
             self.values[index].place = Place::Frame(mem.disp);
             return Ok(());
         }
-        let result = self.result(instruction)?;
-        let to = self.alloc_gpr()?;
+        let to = Gpr(self.target(instruction.result, Bank::Gpr)?);
         match mem {
-            Mem { base: Base::Reg(base), index: None, disp: 0 } => self.asm.mov(to, base),
+            Mem { base: Base::Reg(base), index: None, disp: 0 } => self.copy_register(to.0, base.0, 8),
             _ => self.asm.lea(to, &mem),
         }
-        self.bind(result, 0, to.0);
+        let only = self.scalar(instruction.ty)?;
+        self.define(instruction.result, only, to.0);
         Ok(())
     }
 

@@ -103,6 +103,8 @@ fn attempt(
     let mut generator = generator::Generator::new(module, body, flow, memory)?;
     generator.frame.keep_slots = manner.keep_slots;
     generator.may_fix = manner.may_fix;
-    generator.run()?;
-    generator.finish()
+    let result = generator.run().and_then(|()| generator.finish());
+    let owned = generator.give_back();
+    memory.keep(owned);
+    result
 }

@@ -8,9 +8,9 @@ use kiln_bitcode::{
 use kiln_link::RelocationKind;
 
 use super::encoder::{Alu, Base, Gpr, Mem, Op, Shift, Target, Xmm};
-use super::generator::{Generator, Place, Result};
+use super::generator::{Generator, Place, Result, label_at};
 use super::parts::{Bank, PartType};
-use super::registers::XMM0;
+use super::registers::{NO_REG, Part, XMM0};
 use super::symbols::Name;
 use crate::compiler::Unsupported;
 use crate::evaluate::{self, Value};
@@ -254,7 +254,7 @@ impl Generator<'_> {
                 // LLVM's address of a block that is not there.
                 crate::analysis::NONE => self.asm.mov_imm(Gpr(to), 1),
                 position => {
-                    let target = Target::Label(self.labels[position as usize]);
+                    let target = Target::Label(label_at(position));
                     self.asm.lea(Gpr(to), &Mem::rip(target, RelocationKind::PC32, 0));
                 }
             },
@@ -264,32 +264,54 @@ impl Generator<'_> {
     }
 
     /// Puts part `at` of `value` into the temporary `to`, which must not hold anything else.
+    #[inline]
     pub(crate) fn load_into(&mut self, to: u8, value: ValueId, at: u32) -> Result<()> {
-        let ty = self.ty(value);
-        if self.body.is_constant(value) {
-            let part = self.part_type(ty, at)?;
-            let bits = self.constant_bits(value, part)?;
-            return self.load_bits(to, bits, part);
+        if let Place::Parts(first) = self.place_of(value)
+            && let Part { reg, bytes, .. } = self.parts[(first + at) as usize]
+            && reg != NO_REG
+        {
+            self.copy_register(to, reg, bytes);
+            return Ok(());
         }
-        match self.values[self.value_index(value) as usize].place {
+        self.load_other(to, value, at)
+    }
+
+    /// The same of what is in no register.
+    fn load_other(&mut self, to: u8, value: ValueId, at: u32) -> Result<()> {
+        match self.place_of(value) {
             Place::Parts(first) => {
                 let part = first + at;
                 let known = self.parts[part as usize];
-                if known.reg != super::registers::NO_REG {
-                    self.copy_register(to, known.reg, known.bytes);
-                } else if known.stored {
-                    let mem = self.slot_mem(part);
-                    self.load_part(to, &mem, known.bytes);
-                } else {
+                if !known.stored {
                     return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
                 }
+                let mem = self.slot_mem(part);
+                self.load_part(to, &mem, known.bytes);
             }
+            Place::Nowhere => return self.load_constant(to, value, at),
             Place::Frame(disp) => self.asm.lea(Gpr(to), &Mem::frame(disp)),
             Place::Deferred(index) => self.load_deferred(Gpr(to), index)?,
-            Place::Nowhere => return Err(Box::new(Unsupported::Instruction("a use of a value before its definition"))),
             Place::Variable(_) => return Err(Box::new(Unsupported::Instruction("the address of a register"))),
         }
         Ok(())
+    }
+
+    /// The same of a constant.
+    fn load_constant(&mut self, to: u8, value: ValueId, at: u32) -> Result<()> {
+        if !self.body.is_constant(value) {
+            return Err(Box::new(Unsupported::Instruction("a use of a value before its definition")));
+        }
+        if to < XMM0
+            && at == 0
+            && let Some(number) = self.number(value)
+        {
+            self.asm.mov_imm(Gpr(to), number);
+            return Ok(());
+        }
+        let ty = self.ty(value);
+        let part = self.part_type(ty, at)?;
+        let bits = self.constant_bits(value, part)?;
+        self.load_bits(to, bits, part)
     }
 
     fn load_deferred(&mut self, to: Gpr, index: u32) -> Result<()> {
@@ -311,56 +333,80 @@ impl Generator<'_> {
     }
 
     /// A register that holds part `at` of `value`, not to be changed.
+    #[inline(always)]
     pub(crate) fn read(&mut self, value: ValueId, at: u32) -> Result<u8> {
+        self.read_raw(value, at).map(|reg| reg as u8)
+    }
+
+    fn read_raw(&mut self, value: ValueId, at: u32) -> Result<usize> {
         if let Some(part) = self.part_of(value, at) {
-            return self.part_register(part);
+            return self.part_register(part).map(usize::from);
         }
         let bank = self.bank_of(value, at)?;
         let reg = self.alloc(bank)?;
         self.load_into(reg, value, at)?;
-        Ok(reg)
+        Ok(usize::from(reg))
     }
 
     /// A temporary that holds part `at` of `value`, to be changed.
+    #[inline(always)]
     pub(crate) fn take(&mut self, value: ValueId, at: u32) -> Result<u8> {
-        if let Some(part) = self.part_of(value, at) {
-            return self.take_part(part);
-        }
-        self.read(value, at)
+        self.take_raw(value, at).map(|reg| reg as u8)
     }
 
+    fn take_raw(&mut self, value: ValueId, at: u32) -> Result<usize> {
+        if let Some(part) = self.part_of(value, at) {
+            return self.take_part_raw(part);
+        }
+        self.read_raw(value, at)
+    }
+
+    #[inline(always)]
     pub(crate) fn read_gpr(&mut self, value: ValueId, at: u32) -> Result<Gpr> {
         Ok(Gpr(self.read(value, at)?))
     }
 
+    #[inline(always)]
     pub(crate) fn read_xmm(&mut self, value: ValueId, at: u32) -> Result<Xmm> {
         Ok(Xmm(self.read(value, at)? - XMM0))
     }
 
+    #[inline(always)]
     pub(crate) fn take_gpr(&mut self, value: ValueId, at: u32) -> Result<Gpr> {
         Ok(Gpr(self.take(value, at)?))
     }
 
+    #[inline(always)]
     pub(crate) fn take_xmm(&mut self, value: ValueId, at: u32) -> Result<Xmm> {
         Ok(Xmm(self.take(value, at)? - XMM0))
     }
 
     /// The right operand of integer arithmetic on `bytes` bytes: an immediate if it is one, its slot if it is there only.
     pub(crate) fn right(&mut self, value: ValueId, at: u32, bytes: u8) -> Result<Right> {
-        let ty = self.ty(value);
-        if self.body.is_constant(value) {
-            let part = self.part_type(ty, at)?;
-            if let Bits::Number(number) = self.constant_bits(value, part)? {
-                let number = sign_extend(number as u64, u32::from(part.bits).min(u32::from(bytes) * 8));
-                if let Ok(small) = i32::try_from(number) {
-                    return Ok(Right::Imm(small));
+        match self.place_of(value) {
+            Place::Parts(first) => {
+                let part = first + at;
+                let known = self.parts[part as usize];
+                if known.reg == NO_REG && known.stored && known.bytes >= bytes {
+                    return Ok(Right::Mem(self.slot_mem(part)));
+                }
+                return Ok(Right::Reg(Gpr(self.part_register(part)?)));
+            }
+            Place::Nowhere if self.body.is_constant(value) => {
+                let ty = self.ty(value);
+                let part = self.part_type(ty, at)?;
+                let number = match self.number(value) {
+                    Some(number) if at == 0 => Bits::Number(u128::from(number)),
+                    _ => self.constant_bits(value, part)?,
+                };
+                if let Bits::Number(number) = number {
+                    let number = sign_extend(number as u64, u32::from(part.bits).min(u32::from(bytes) * 8));
+                    if let Ok(small) = i32::try_from(number) {
+                        return Ok(Right::Imm(small));
+                    }
                 }
             }
-        } else if let Some(part) = self.part_of(value, at) {
-            let known = self.parts[part as usize];
-            if known.reg == super::registers::NO_REG && known.stored && known.bytes >= bytes {
-                return Ok(Right::Mem(self.slot_mem(part)));
-            }
+            _ => {}
         }
         Ok(Right::Reg(self.read_gpr(value, at)?))
     }
@@ -439,7 +485,20 @@ impl Generator<'_> {
     // ---- addresses ----------------------------------------------------------------------------------------------
 
     /// The place that pointer `value` leads to.
+    #[inline]
     pub(crate) fn address(&mut self, value: ValueId) -> Result<Mem> {
+        match self.place_of(value) {
+            Place::Frame(disp) => Ok(Mem::frame(disp)),
+            Place::Parts(part) => Ok(Mem::reg(Gpr(self.part_register(part)?), 0)),
+            Place::Deferred(index) => {
+                let body = self.body;
+                self.gep_address(body.instruction(index))
+            }
+            Place::Nowhere | Place::Variable(_) => self.other_address(value),
+        }
+    }
+
+    fn other_address(&mut self, value: ValueId) -> Result<Mem> {
         if self.body.is_constant(value) {
             let ty = self.ty(value);
             let part = self.scalar(ty)?;
@@ -452,14 +511,7 @@ impl Generator<'_> {
                 Bits::Label(_) => Ok(Mem::reg(self.read_gpr(value, 0)?, 0)),
             };
         }
-        match self.values[self.value_index(value) as usize].place {
-            Place::Frame(disp) => Ok(Mem::frame(disp)),
-            Place::Deferred(index) => {
-                let instruction = self.body.instruction(index);
-                self.gep_address(instruction)
-            }
-            _ => Ok(Mem::reg(self.read_gpr(value, 0)?, 0)),
-        }
+        Ok(Mem::reg(self.read_gpr(value, 0)?, 0))
     }
 
     /// The place that a `getelementptr` computes (language reference, "getelementptr").
@@ -471,15 +523,18 @@ impl Generator<'_> {
         let mut offset = 0i64;
         for (at, index) in operands[1..].iter().enumerate() {
             let index = ValueId(*index);
+            let number = self.number(index);
             let stride;
             if at == 0 {
+                if number == Some(0) {
+                    continue;
+                }
                 stride = self.size_of(ty)?;
             } else {
                 match self.module.ty(ty) {
                     Type::Struct { fields, .. } => {
-                        let field = self
-                            .number(index)
-                            .ok_or_else(|| Box::new(Unsupported::Instruction("a damaged getelementptr")))?;
+                        let field =
+                            number.ok_or_else(|| Box::new(Unsupported::Instruction("a damaged getelementptr")))?;
                         let start = self.module.field_offsets(ty).get(field as usize);
                         offset = offset.wrapping_add(
                             *start.ok_or_else(|| Box::new(Unsupported::Instruction("a damaged getelementptr")))? as i64,
@@ -488,8 +543,11 @@ impl Generator<'_> {
                         continue;
                     }
                     Type::Array { element, .. } => {
-                        stride = self.size_of(*element)?;
                         ty = *element;
+                        if number == Some(0) {
+                            continue;
+                        }
+                        stride = self.size_of(ty)?;
                     }
                     Type::Vector { element, scalable: false, .. } => {
                         let layout = self
@@ -505,15 +563,18 @@ impl Generator<'_> {
                     _ => return Err(Box::new(Unsupported::Instruction("a damaged getelementptr"))),
                 }
             }
-            match self.module.ty(self.ty(index)) {
-                Type::Integer(1..=64) => {}
+            let bits = match self.module.ty(self.ty(index)) {
+                Type::Integer(bits @ 1..=64) => *bits,
                 _ => return Err(Box::new(Unsupported::Instruction("getelementptr with an unusual index"))),
-            }
-            if let Some(number) = self.signed_number(index) {
-                offset = offset.wrapping_add(number.wrapping_mul(stride as i64));
+            };
+            if let Some(number) = number {
+                offset = offset.wrapping_add(sign_extend(number, bits).wrapping_mul(stride as i64));
             } else {
-                mem = self.add_index(mem, index, stride)?;
+                mem = self.add_index(mem, index, bits, stride)?;
             }
+        }
+        if offset == 0 {
+            return Ok(mem);
         }
         self.add_offset(mem, offset)
     }
@@ -533,11 +594,10 @@ impl Generator<'_> {
         Ok(Mem { base: Base::Reg(base), index: Some((far, 0)), disp: 0 })
     }
 
-    fn add_index(&mut self, mem: Mem, index: ValueId, stride: u64) -> Result<Mem> {
+    fn add_index(&mut self, mem: Mem, index: ValueId, bits: u32, stride: u64) -> Result<Mem> {
         if stride == 0 {
             return Ok(mem);
         }
-        let bits = self.integer_bits(self.ty(index)).unwrap_or(64);
         let fits = matches!(stride, 1 | 2 | 4 | 8);
         let reg = if bits == 64 && fits {
             self.read_gpr(index, 0)?

@@ -50,11 +50,20 @@ const PARTS_MAX: usize = 40;
 #[derive(Debug, Default)]
 pub(crate) struct PartTable {
     parts: Vec<PartType>,
-    /// By type: the first part, their number, or [`UNKNOWN`].
-    known: Vec<(u32, u32)>,
+    known: Vec<Parts>,
 }
 
-const UNKNOWN: (u32, u32) = (u32::MAX, 0);
+/// The parts of one type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    /// The first in the table, or [`UNKNOWN`].
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// The first one itself: nearly all types have no other.
+    pub(crate) only: PartType,
+}
+
+const UNKNOWN: u32 = u32::MAX;
 
 /// Integers wider than this take several parts.
 const WORD_BITS: u32 = 64;
@@ -64,28 +73,38 @@ impl PartTable {
     pub(crate) fn reset(&mut self, module: &Module) {
         self.parts.clear();
         self.known.clear();
-        self.known.resize(module.types().len(), UNKNOWN);
+        let unknown = Parts { first: UNKNOWN, count: 0, only: integer(0, 0) };
+        self.known.resize(module.types().len(), unknown);
+    }
+
+    /// The parts of the type.
+    #[inline]
+    pub(crate) fn of(&mut self, module: &Module, ty: TypeId) -> Result<Parts, Box<Unsupported>> {
+        match self.known[ty.0 as usize] {
+            Parts { first: UNKNOWN, .. } => self.find(module, ty),
+            parts => Ok(parts),
+        }
     }
 
     /// First part of the type and their number.
     #[inline]
     pub(crate) fn range(&mut self, module: &Module, ty: TypeId) -> Result<(u32, u32), Box<Unsupported>> {
-        match self.known[ty.0 as usize] {
-            UNKNOWN => self.find(module, ty),
-            range => Ok(range),
-        }
+        let Parts { first, count, .. } = self.of(module, ty)?;
+        Ok((first, count))
     }
 
     #[cold]
-    fn find(&mut self, module: &Module, ty: TypeId) -> Result<(u32, u32), Box<Unsupported>> {
+    fn find(&mut self, module: &Module, ty: TypeId) -> Result<Parts, Box<Unsupported>> {
         let first = self.parts.len();
         if let Err(error) = self.add(module, ty, 0, first) {
             self.parts.truncate(first);
             return Err(error);
         }
-        let count = self.parts.len() - first;
-        self.known[ty.0 as usize] = (first as u32, count as u32);
-        Ok((first as u32, count as u32))
+        let count = (self.parts.len() - first) as u32;
+        let only = self.parts.get(first).copied().unwrap_or(integer(0, 0));
+        let parts = Parts { first: first as u32, count, only };
+        self.known[ty.0 as usize] = parts;
+        Ok(parts)
     }
 
     #[inline]

@@ -13,8 +13,8 @@
 use kiln_bitcode::ValueId;
 
 use super::encoder::{Gpr, Mem, Xmm};
-use super::generator::{Generator, Place, Result};
-use super::parts::Bank;
+use super::generator::{Generator, Place, Result, Value};
+use super::parts::{Bank, PartType};
 use crate::compiler::Unsupported;
 
 /// No register.
@@ -75,8 +75,9 @@ impl Default for Registers {
     }
 }
 
+#[inline]
 pub(crate) fn bit(reg: u8) -> u32 {
-    1 << reg
+    1 << (reg & 31)
 }
 
 const fn bank_mask(bank: Bank) -> u32 {
@@ -85,6 +86,9 @@ const fn bank_mask(bank: Bank) -> u32 {
         Bank::Xmm => XMMS,
     }
 }
+
+// Where a function says which register, or that it fails, that comes back in two machine registers only if both are as
+// wide: hence `..._raw`, which callers see through a function that is always inlined.
 
 impl Generator<'_> {
     // ---- slots --------------------------------------------------------------------------------------------------
@@ -107,6 +111,7 @@ impl Generator<'_> {
         slot
     }
 
+    #[inline(never)]
     fn give_back_slot(&mut self, part: u32) {
         let Part { slot, bytes, .. } = self.parts[part as usize];
         self.parts[part as usize].slot = 0;
@@ -142,7 +147,7 @@ impl Generator<'_> {
         let reg = known.reg;
         if reg != NO_REG && !known.fixed {
             known.reg = NO_REG;
-            self.registers.owners[reg as usize] = NO_PART;
+            self.registers.owners[usize::from(reg & 31)] = NO_PART;
             self.registers.free |= bit(reg);
         }
     }
@@ -192,7 +197,7 @@ impl Generator<'_> {
     }
 
     fn evict(&mut self, reg: u8) {
-        let part = self.registers.owners[reg as usize];
+        let part = self.registers.owners[usize::from(reg & 31)];
         if self.is_wanted(part) {
             self.spill(part);
         }
@@ -214,15 +219,21 @@ impl Generator<'_> {
     }
 
     /// Frees a register of `bank`, none of which is free.
-    #[cold]
+    #[inline(always)]
     fn make_free(&mut self, bank: Bank) -> Result<u8> {
+        self.make_free_raw(bank).map(|reg| reg as u8)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_free_raw(&mut self, bank: Bank) -> Result<usize> {
         let candidates = bank_mask(bank) & !self.registers.pinned & !self.registers.temps;
         let mut best = NO_REG;
         let mut left = candidates;
         while left != 0 {
             let reg = left.trailing_zeros() as u8;
             left &= left - 1;
-            let owner = self.registers.owners[reg as usize];
+            let owner = self.registers.owners[usize::from(reg & 31)];
             if owner == NO_PART {
                 continue;
             }
@@ -239,18 +250,48 @@ impl Generator<'_> {
             return Err(Box::new(Unsupported::Instruction(what)));
         }
         self.evict(best);
-        Ok(best)
+        Ok(usize::from(best))
     }
 
     /// Where to make the only part of `result`: the register that it keeps, or a temporary.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn target(&mut self, result: ValueId, bank: Bank) -> Result<u8> {
-        match self.part_of(result, 0).map(|part| self.parts[part as usize]) {
-            Some(Part { reg, fixed: true, .. }) => Ok(reg),
-            _ => self.alloc(bank),
+        self.target_raw(result, bank).map(|reg| reg as u8)
+    }
+
+    fn target_raw(&mut self, result: ValueId, bank: Bank) -> Result<usize> {
+        if let Place::Parts(part) = self.place_of(result)
+            && let Part { reg, fixed: true, .. } = self.parts[part as usize]
+        {
+            return Ok(usize::from(reg));
+        }
+        self.alloc(bank).map(usize::from)
+    }
+
+    /// The register that `result` keeps, if it keeps one. Nothing else that is live here is in it.
+    #[inline]
+    pub(crate) fn kept_register(&self, result: ValueId) -> Option<u8> {
+        if let Place::Parts(part) = self.place_of(result)
+            && let Part { reg, fixed: true, .. } = self.parts[part as usize]
+        {
+            return Some(reg);
+        }
+        None
+    }
+
+    /// The only part of `value` where it may be changed into `result`: in the register that that keeps, or in a temporary.
+    #[inline]
+    pub(crate) fn take_for(&mut self, result: ValueId, value: ValueId) -> Result<u8> {
+        match self.kept_register(result) {
+            Some(reg) => {
+                self.load_into(reg, value, 0)?;
+                Ok(reg)
+            }
+            None => self.take(value, 0),
         }
     }
 
+    #[inline]
     fn hold(&mut self, reg: u8) {
         self.registers.free &= !bit(reg);
         self.registers.pinned |= bit(reg);
@@ -258,10 +299,12 @@ impl Generator<'_> {
         self.registers.used |= bit(reg);
     }
 
+    #[inline(always)]
     pub(crate) fn alloc_gpr(&mut self) -> Result<Gpr> {
         Ok(Gpr(self.alloc(Bank::Gpr)?))
     }
 
+    #[inline(always)]
     pub(crate) fn alloc_xmm(&mut self) -> Result<Xmm> {
         Ok(Xmm(self.alloc(Bank::Xmm)? - XMM0))
     }
@@ -269,7 +312,7 @@ impl Generator<'_> {
     /// Makes `reg` a temporary; what it holds moves elsewhere.
     pub(crate) fn claim(&mut self, reg: u8) -> Result<()> {
         if self.registers.free & bit(reg) == 0 {
-            let part = self.registers.owners[reg as usize];
+            let part = self.registers.owners[usize::from(reg & 31)];
             if self.registers.reserved & bit(reg) != 0 {
                 return Err(Box::new(Unsupported::Instruction(super::fixed::IN_THE_WAY)));
             }
@@ -285,9 +328,9 @@ impl Generator<'_> {
                 self.copy_register(to, reg, self.parts[part as usize].bytes);
                 self.registers.free &= !bit(to);
                 self.registers.used |= bit(to);
-                self.registers.owners[to as usize] = part;
+                self.registers.owners[usize::from(to & 31)] = part;
                 self.parts[part as usize].reg = to;
-                self.registers.owners[reg as usize] = NO_PART;
+                self.registers.owners[usize::from(reg & 31)] = NO_PART;
             } else {
                 self.evict(reg);
             }
@@ -310,7 +353,7 @@ impl Generator<'_> {
         while left != 0 {
             let reg = left.trailing_zeros() as u8;
             left &= left - 1;
-            let part = std::mem::replace(&mut self.registers.owners[reg as usize], NO_PART);
+            let part = std::mem::replace(&mut self.registers.owners[usize::from(reg & 31)], NO_PART);
             if part != NO_PART {
                 self.parts[part as usize].reg = NO_REG;
             }
@@ -324,12 +367,12 @@ impl Generator<'_> {
         while left != 0 {
             let reg = left.trailing_zeros() as u8;
             left &= left - 1;
-            let part = self.registers.owners[reg as usize];
+            let part = self.registers.owners[usize::from(reg & 31)];
             if part == NO_PART || !self.parts[part as usize].stored || !self.is_wanted(part) {
                 if part != NO_PART {
                     self.parts[part as usize].reg = NO_REG;
                 }
-                self.registers.owners[reg as usize] = NO_PART;
+                self.registers.owners[usize::from(reg & 31)] = NO_PART;
                 self.registers.free |= bit(reg);
             }
         }
@@ -358,7 +401,7 @@ impl Generator<'_> {
         while left != 0 {
             let reg = left.trailing_zeros() as u8;
             left &= left - 1;
-            if self.registers.owners[reg as usize] != NO_PART {
+            if self.registers.owners[usize::from(reg & 31)] != NO_PART {
                 self.evict(reg);
             }
         }
@@ -370,21 +413,45 @@ impl Generator<'_> {
         value.0 - self.first_value
     }
 
+    /// How `value` is had; constants are nowhere.
+    #[inline]
+    pub(crate) fn place_of(&self, value: ValueId) -> Place {
+        // What belongs to the module comes before the first value, and so wraps to beyond the last.
+        match self.values.get(value.0.wrapping_sub(self.first_value) as usize) {
+            Some(known) => known.place,
+            None => Place::Nowhere,
+        }
+    }
+
     /// The part `at` of `value`, if it is one that lives in registers and slots.
+    #[inline]
     pub(crate) fn part_of(&self, value: ValueId, at: u32) -> Option<u32> {
-        match self.values.get(value.0.checked_sub(self.first_value)? as usize)?.place {
+        match self.place_of(value) {
             Place::Parts(first) => Some(first + at),
             _ => None,
         }
     }
 
     /// The register that holds `part`, loaded if it is not in one; pinned.
+    #[inline]
     pub(crate) fn part_register(&mut self, part: u32) -> Result<u8> {
-        let Part { reg, bank, stored, bytes, .. } = self.parts[part as usize];
+        let reg = self.parts[part as usize].reg;
         if reg != NO_REG {
             self.registers.pinned |= bit(reg);
             return Ok(reg);
         }
+        self.load_register(part)
+    }
+
+    /// Loads `part`, which has no register, from its slot.
+    #[inline(always)]
+    fn load_register(&mut self, part: u32) -> Result<u8> {
+        self.load_register_raw(part).map(|reg| reg as u8)
+    }
+
+    #[inline(never)]
+    fn load_register_raw(&mut self, part: u32) -> Result<usize> {
+        let Part { bank, stored, bytes, .. } = self.parts[part as usize];
         if !stored {
             return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
@@ -393,34 +460,34 @@ impl Generator<'_> {
         self.load_part(reg, &mem, bytes);
         self.own(part, reg);
         self.registers.pinned |= bit(reg);
-        Ok(reg)
+        Ok(usize::from(reg))
     }
 
     /// Makes temporary `reg` the register of `part`.
     fn own(&mut self, part: u32, reg: u8) {
-        debug_assert_eq!(self.registers.owners[reg as usize], NO_PART);
-        self.registers.owners[reg as usize] = part;
+        debug_assert_eq!(self.registers.owners[usize::from(reg & 31)], NO_PART);
+        self.registers.owners[usize::from(reg & 31)] = part;
         self.registers.temps &= !bit(reg);
         self.parts[part as usize].reg = reg;
     }
 
     /// The part in a temporary that may be changed: its own register if nobody needs it there any more.
-    pub(crate) fn take_part(&mut self, part: u32) -> Result<u8> {
+    pub(crate) fn take_part_raw(&mut self, part: u32) -> Result<usize> {
         let Part { reg, bank, stored, bytes, value, fixed, .. } = self.parts[part as usize];
         let last = self.values[value as usize].uses == 1;
         if reg != NO_REG {
             if !fixed && last && (stored || !self.values[value as usize].crosses) {
-                self.registers.owners[reg as usize] = NO_PART;
+                self.registers.owners[usize::from(reg & 31)] = NO_PART;
                 self.parts[part as usize].reg = NO_REG;
                 self.hold(reg);
-                return Ok(reg);
+                return Ok(usize::from(reg));
             }
             let before = self.registers.pinned;
             self.registers.pinned |= bit(reg);
             let to = self.alloc(bank)?;
             self.copy_register(to, reg, bytes);
             self.registers.pinned = before | bit(to);
-            return Ok(to);
+            return Ok(usize::from(to));
         }
         if !stored {
             return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
@@ -428,7 +495,42 @@ impl Generator<'_> {
         let to = self.alloc(bank)?;
         let mem = self.slot_mem(part);
         self.load_part(to, &mem, bytes);
-        Ok(to)
+        Ok(usize::from(to))
+    }
+
+    /// Makes temporary `reg` the result of an instruction, of one part of type `ty`.
+    #[inline]
+    pub(crate) fn define(&mut self, result: ValueId, ty: PartType, reg: u8) {
+        let index = self.value_index(result);
+        let part = self.parts.len() as u32;
+        let known = &mut self.values[index as usize];
+        if known.uses == 0 {
+            return;
+        }
+        if known.place != Place::Nowhere {
+            return self.bind(result, 0, reg);
+        }
+        known.place = Place::Parts(part);
+        known.parts = 1;
+        let crosses = known.crosses;
+        debug_assert_eq!(self.registers.owners[usize::from(reg & 31)], NO_PART);
+        self.registers.owners[usize::from(reg & 31)] = part;
+        self.registers.temps &= !bit(reg);
+        self.registers.pinned |= bit(reg);
+        let PartType { bank, bytes, .. } = ty;
+        let made = Part { value: index, slot: 0, reg, stored: false, fixed: false, bank, bytes };
+        if crosses || self.parts.len() == self.parts.capacity() {
+            return self.add_part(made, crosses);
+        }
+        self.parts.push(made);
+    }
+
+    #[inline(never)]
+    fn add_part(&mut self, made: Part, crosses: bool) {
+        self.parts.push(made);
+        if crosses {
+            self.spill(self.parts.len() as u32 - 1);
+        }
     }
 
     /// Makes temporary `reg` the part `at` of a result.
@@ -455,34 +557,64 @@ impl Generator<'_> {
     }
 
     /// One operand has been read. Values that are not live beyond their block and not wanted any more free their places.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&mut self, value: ValueId) {
-        let Some(index) = value.0.checked_sub(self.first_value) else { return };
-        let known = &mut self.values[index as usize];
-        known.uses = known.uses.saturating_sub(1);
-        if known.uses == 0 {
-            self.release_last(index);
+        let index = value.0.wrapping_sub(self.first_value);
+        let Some(known) = self.values.get_mut(index as usize) else { return };
+        let left = known.uses.saturating_sub(1);
+        known.uses = left;
+        if left == 0 {
+            let Value { place, parts, crosses, .. } = *known;
+            match place {
+                Place::Parts(part) if parts == 1 => self.release_part(part, crosses),
+                Place::Nowhere | Place::Frame(_) | Place::Variable(_) => {}
+                Place::Parts(_) | Place::Deferred(_) => self.release_unusual(index),
+            }
         }
     }
 
-    /// Nobody will read the value of this index again.
-    fn release_last(&mut self, index: u32) {
-        let known = self.values[index as usize];
-        if let Place::Deferred(deferred) = known.place {
-            // Now its own operands have been read too.
-            let body = self.body;
-            let instruction = body.instruction(deferred);
-            let numbers = &mut *self.numbers;
-            crate::analysis::for_values(instruction, body.operands(instruction), |value| numbers.push(value.0));
+    /// Nobody will read a value of one part again. What is rare is apart, so that the usual way saves no registers for it.
+    fn release_part(&mut self, part: u32, crosses: bool) {
+        let Some(known) = self.parts.get_mut(part as usize) else { return };
+        if known.fixed {
             return;
         }
-        if let Place::Parts(first) = known.place {
-            for part in first..first + known.parts {
-                self.drop_register(part);
-                if !known.crosses && self.parts[part as usize].slot != 0 {
-                    self.give_back_slot(part);
+        let reg = known.reg;
+        let has_slot = !crosses && known.slot != 0;
+        if reg != NO_REG {
+            known.reg = NO_REG;
+            self.registers.owners[usize::from(reg & 31)] = NO_PART;
+            self.registers.free |= bit(reg);
+        }
+        if has_slot {
+            self.give_back_slot(part);
+        }
+    }
+
+    #[inline(never)]
+    fn release_unusual(&mut self, index: u32) {
+        let known = self.values[index as usize];
+        match known.place {
+            Place::Parts(first) => {
+                for part in first..first + u32::from(known.parts) {
+                    self.drop_register(part);
+                    if !known.crosses && self.parts[part as usize].slot != 0 {
+                        self.give_back_slot(part);
+                    }
                 }
             }
+            Place::Deferred(deferred) => self.read_deferred(deferred),
+            Place::Nowhere | Place::Frame(_) | Place::Variable(_) => {}
+        }
+    }
+
+    /// What was put off has been made part of its user: now its own operands have been read too. One of them may have
+    /// been put off as well, none of that one's.
+    fn read_deferred(&mut self, deferred: u32) {
+        let body = self.body;
+        let instruction = body.instruction(deferred);
+        for value in body.operands(instruction) {
+            self.release(ValueId(*value));
         }
     }
 
