@@ -39,6 +39,7 @@ fn main() {
     add("limits_of_file_size".to_owned(), limits_of_file_size, 0);
     add("limits_of_descriptors".to_owned(), limits_of_descriptors, 0);
     add("limits_of_code".to_owned(), limits_of_code, 0);
+    add("program_file_is_overwritten".to_owned(), program_file_is_overwritten, 0);
     add("unused_functions_get_no_body".to_owned(), unused_functions_get_no_body, 0);
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -214,6 +215,20 @@ fn limits_of_code(shop: &Workshop, _: u64) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Functions are compiled from the file as it was, though the program itself makes it another one before it calls them.
+fn program_file_is_overwritten(shop: &Workshop, _: u64) -> Result<(), Failed> {
+    let built = real::named("lua").ok_or("no lua")?.build(shop, Level::O0)?;
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("copy.bc");
+    let script = shop.source("programs/lua/overwrite.lua").display().to_string();
+    let run = Run { args: vec![script, copy.display().to_string()], ..Run::default() };
+    let expected = native(&built, &run, LIMIT)?;
+    fs::copy(real::whole(&built), &copy)?;
+    let ours = under_kiln(&built, std::slice::from_ref(&copy), &run)?;
+    same(&expected, &ours, Compare::default())?;
+    if fs::read(&copy)? == b"no program any more" { Ok(()) } else { Err("the file was not written".into()) }
 }
 
 fn unused_functions_get_no_body(shop: &Workshop, _: u64) -> Result<(), Failed> {

@@ -398,6 +398,7 @@ thread_local! {
 
 impl Forking for Inner {
     fn before(&self) {
+        crate::process::lease::copy_all();
         let inner: &'static Inner = FIRST.get().expect("only the first engine is registered");
         // In the order in which a compile takes them.
         let guards = Guards {

@@ -46,9 +46,14 @@ pub(crate) enum Language {
 
 const EI_NIDENT: usize = 16;
 
+/// Whether a file that begins with `head` is bitcode, perhaps in its wrapper (LLVM's "Bitcode File Format").
+pub(crate) fn is_bitcode(head: &[u8]) -> bool {
+    head.starts_with(b"BC\xc0\xde") || head.starts_with(&0x0b17_c0de_u32.to_le_bytes())
+}
+
 /// The kind of `bytes`, which messages call `name`; `None` if it is nothing that Kiln knows.
 pub(crate) fn kind(name: &Path, bytes: &[u8]) -> Option<Kind> {
-    if bytes.starts_with(b"BC\xc0\xde") || bytes.starts_with(&0x0b17_c0de_u32.to_le_bytes()) {
+    if is_bitcode(bytes) {
         return Some(Kind::Bitcode);
     }
     if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {

@@ -101,9 +101,18 @@ pub(crate) fn open_all(inner: &Inner, inputs: &[Input]) -> Result<Vec<Opened>, E
 }
 
 fn open_file(inner: &Inner, path: &Path, whole: bool, opened: &mut Vec<Opened>) -> Result<(), Error> {
-    let bytes = timed(inner, |phases| &mut phases.read, || files::map(path))
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    open_bytes(inner, path, bytes, whole, opened)
+    let bytes = timed(
+        inner,
+        |phases| &mut phases.read,
+        || {
+            // Bodies are read when they are first called, however late: from memory that no other process can change.
+            match input::is_bitcode(&files::head(path)?) {
+                true => files::keep(path),
+                false => files::map(path),
+            }
+        },
+    );
+    open_bytes(inner, path, bytes.map_err(|source| Error::Read { path: path.to_owned(), source })?, whole, opened)
 }
 
 fn open_bytes(
@@ -121,11 +130,7 @@ fn open_bytes(
         inner.compiler.start();
     }
     match kind {
-        // Bodies are read when they are first called, however late: from memory that no other process can change.
-        Kind::Bitcode => {
-            let copy = timed(inner, |phases| &mut phases.read, || bytes.to_vec().leak());
-            open_bitcode(inner, name, copy, opened)
-        }
+        Kind::Bitcode => open_bitcode(inner, name, bytes, opened),
         Kind::TextualIr => normalize(inner, name, bytes, opened),
         Kind::Source(language) => {
             let compiled = input::compile_source(path, language)?;

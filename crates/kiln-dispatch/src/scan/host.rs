@@ -5,9 +5,11 @@
 use super::sys::{self, Errno, File};
 use super::{procfs, signal};
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+/// A `fn()`, or null.
+static OTHER: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 static RESTORER: AtomicU64 = AtomicU64::new(0);
 static MAIN_STACK_END: AtomicU64 = AtomicU64::new(0);
 static COROUTINES: AtomicBool = AtomicBool::new(false);
@@ -95,6 +97,21 @@ pub fn prepare() -> Result<i32, PrepareError> {
 #[must_use]
 pub fn reserved_signal() -> Option<i32> {
     Some(SIGNAL.load(Ordering::Acquire)).filter(|&number| number != 0)
+}
+
+/// Has `handler` called when the reserved signal comes and is no question of a scan. It must be async-signal-safe.
+pub fn on_other_signal(handler: fn()) {
+    OTHER.store(handler as *mut (), Ordering::Release);
+}
+
+/// The reserved signal came, and not from a scan.
+pub(super) fn pass_on() {
+    let handler = OTHER.load(Ordering::Acquire);
+    if !handler.is_null() {
+        // SAFETY: only `on_other_signal` stores here, and what it stores is a `fn()`.
+        let handler = unsafe { std::mem::transmute::<*mut (), fn()>(handler) };
+        handler();
+    }
 }
 
 /// Whether the reserved signal still does what it should.

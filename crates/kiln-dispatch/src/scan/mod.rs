@@ -27,7 +27,7 @@ mod sys;
 mod threads;
 mod x86_64;
 
-pub use host::{PrepareError, note_coroutines, prepare, reserved_signal};
+pub use host::{PrepareError, note_coroutines, on_other_signal, prepare, reserved_signal};
 pub use progress::Scan;
 pub use ranges::{Ranges, RangesError};
 pub use report::{Counts, Obstacle, Reason, Report, Tid};

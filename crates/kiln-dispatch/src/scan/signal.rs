@@ -156,6 +156,7 @@ pub(super) extern "C" fn answer(_: c_int, info: *mut libc::siginfo_t, context: *
     // SAFETY: the kernel hands a handler with SA_SIGINFO a valid `siginfo_t` and a valid `ucontext_t`.
     let (info, context) = unsafe { (&*info, &*context.cast::<libc::ucontext_t>()) };
     if info.si_code != libc::SI_TIMER {
+        host::pass_on();
         return;
     }
     // SAFETY: signals of timers carry a value.

@@ -1,10 +1,13 @@
 //! Input files in memory.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use rustix::mm::{MapFlags, ProtFlags};
+
+/// As many bytes tell what a file is.
+pub(crate) const HEAD_BYTES: usize = 4;
 
 /// The content of the file at `path`, mapped for the rest of the process's life.
 ///
@@ -31,6 +34,43 @@ pub(crate) fn map(path: &Path) -> io::Result<&'static [u8]> {
         let start = rustix::mm::mmap(std::ptr::null_mut(), size, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)?;
         Ok(std::slice::from_raw_parts(start.cast::<u8>(), size))
     }
+}
+
+/// The content of the bitcode file at `path`, for the rest of the process's life and whatever becomes of the file.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub(crate) fn keep(path: &Path) -> io::Result<&'static [u8]> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let size = usize::try_from(metadata.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    if metadata.is_file()
+        && let Some(bytes) = super::lease::map(&file, size)
+    {
+        return Ok(bytes);
+    }
+    let mut bytes = Vec::with_capacity(size);
+    (&file).read_to_end(&mut bytes)?;
+    Ok(bytes.leak())
+}
+
+/// The first bytes of the file at `path`, by which its kind is told.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub(crate) fn head(path: &Path) -> io::Result<[u8; HEAD_BYTES]> {
+    let mut head = [0; HEAD_BYTES];
+    let mut file = File::open(path)?;
+    let mut done = 0;
+    while done < HEAD_BYTES {
+        match file.read(&mut head[done..])? {
+            0 => break,
+            read => done += read,
+        }
+    }
+    Ok(head)
 }
 
 #[cfg(test)]

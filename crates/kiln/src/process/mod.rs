@@ -6,6 +6,7 @@ pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod host;
 pub(crate) mod interpose;
+pub(crate) mod lease;
 pub(crate) mod libraries;
 pub(crate) mod signals;
 pub(crate) mod start;
