@@ -5,8 +5,8 @@ use crate::Machine;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{Frame, Inbox, Outbox, Transmit};
 use crate::message::{
-    Compile, Compiled, Covered, Failed, MAGIC, Normalize, Normalized, OpenModule, PROTOCOL_VERSION, RequestId, Welcome,
-    kind,
+    Compile, Compiled, Covered, Failed, MAGIC, ModuleId, Normalize, Normalized, OpenModule, PROTOCOL_VERSION,
+    RequestId, Welcome, kind,
 };
 use crate::wire::{Reader, Writer};
 
@@ -81,6 +81,13 @@ impl Client {
     /// Names a module. There is no reply: what is wrong with a module is the answer to requests that use it.
     pub fn open_module(&mut self, module: OpenModule) -> Result<(), Error> {
         self.outbox.push(kind::OPEN_MODULE, module.encode())
+    }
+
+    /// Gives up a module's number, and what the server keeps of the module. No request for it may be under way.
+    pub fn close_module(&mut self, module: ModuleId) -> Result<(), Error> {
+        let mut body = Writer::default();
+        body.u32(module.0);
+        self.outbox.push(kind::CLOSE_MODULE, body)
     }
 
     /// Requests a compile.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::wire::{Reader, Writer};
 
 /// Version of the protocol. Both sides must have the same: they are built together.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// Payloads up to this size travel inside the message; a memory file costs about as much as copying this many bytes.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
@@ -260,6 +260,7 @@ pub(crate) mod kind {
     pub(crate) const OPEN_MODULE: u16 = 2;
     pub(crate) const COMPILE: u16 = 3;
     pub(crate) const NORMALIZE: u16 = 4;
+    pub(crate) const CLOSE_MODULE: u16 = 5;
     pub(crate) const WELCOME: u16 = 0x8001;
     pub(crate) const REFUSED: u16 = 0x8002;
     pub(crate) const COMPILED: u16 = 0x8003;

@@ -5,8 +5,8 @@ use crate::Machine;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{Frame, Inbox, Outbox, Transmit};
 use crate::message::{
-    Compile, Compiled, Covered, Failed, FailureKind, MAGIC, Normalize, Normalized, OpenModule, PROTOCOL_VERSION,
-    RequestId, Welcome, kind,
+    Compile, Compiled, Covered, Failed, FailureKind, MAGIC, ModuleId, Normalize, Normalized, OpenModule,
+    PROTOCOL_VERSION, RequestId, Welcome, kind,
 };
 use crate::wire::{Reader, Writer};
 
@@ -16,6 +16,8 @@ use crate::wire::{Reader, Writer};
 pub enum Request {
     /// From now on a module has a number.
     OpenModule(OpenModule),
+    /// A module's number is not used any more.
+    CloseModule(ModuleId),
     /// Compile functions.
     Compile {
         /// To be named in the reply.
@@ -84,6 +86,13 @@ impl Server {
             kind::OPEN_MODULE => {
                 let module = OpenModule::decode(reader("OpenModule"))?;
                 self.requests.push_back(Request::OpenModule(module));
+                Ok(())
+            }
+            kind::CLOSE_MODULE => {
+                let mut reader = reader("CloseModule");
+                let module = ModuleId(reader.u32()?);
+                reader.finish()?;
+                self.requests.push_back(Request::CloseModule(module));
                 Ok(())
             }
             kind::COMPILE => {

@@ -67,7 +67,7 @@ impl Baseline {
     fn compile(&self, module: &LoadedModule, function: FunctionId) -> Result<Code, CompileError> {
         let mut compiler = self.lock().idle.pop().unwrap_or_default();
         let begin = Instant::now();
-        let code = compiler.compile(&module.bitcode, module.bytes, function);
+        let code = compiler.compile(&module.bitcode, &module.bytes, function);
         let time = begin.elapsed();
         let mut state = self.lock();
         state.idle.push(compiler);
@@ -162,7 +162,7 @@ impl Inner {
     /// of them is the optimizer's.
     pub(crate) fn redefine_by_baseline(
         &'static self,
-        module: &'static LoadedModule,
+        module: &LoadedModule,
         functions: &[FunctionId],
     ) -> Result<Option<Redefined>, Failure> {
         let allowed = |function: &FunctionId| {

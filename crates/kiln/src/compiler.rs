@@ -25,6 +25,7 @@ use kiln_remote::{
 };
 
 use crate::history::CompiledBy;
+use crate::module::Bytes;
 
 /// How often one request is made before it fails with the optimizer's death.
 const ATTEMPTS_MAX: u32 = 4;
@@ -137,17 +138,19 @@ pub(crate) struct CompilerOptions {
 }
 
 /// A module's bytes, which outlive every connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Module {
     /// Computed when an optimizer first hears of the module.
     digest: Option<ModuleDigest>,
-    bitcode: &'static [u8],
+    bitcode: Bytes,
+    /// Functions that are there.
+    have: FunctionSet,
 }
 
 #[derive(Debug)]
 enum Work {
     Compile(Job),
-    Normalize { name: String, input: &'static [u8] },
+    Normalize { name: String, input: Bytes },
 }
 
 #[derive(Debug)]
@@ -168,8 +171,8 @@ pub(crate) struct State {
     /// The optimizer at the other end of the connection.
     optimizer_pid: i32,
     next_request: u32,
-    modules: Vec<Module>,
-    have: Vec<FunctionSet>,
+    modules: BTreeMap<ModuleId, Module>,
+    next_module: u32,
     tickets: BTreeMap<u64, Ticket>,
     next_ticket: u64,
     reading: bool,
@@ -219,15 +222,41 @@ impl Compiler {
     }
 
     /// Makes a module known. Its bytes are sent at once if the optimizer is there.
-    pub(crate) fn add_module(&self, bitcode: &'static [u8]) -> ModuleId {
+    pub(crate) fn add_module(&self, bitcode: Bytes) -> ModuleId {
         let mut state = self.lock();
-        let module = ModuleId(state.modules.len() as u32);
-        state.modules.push(Module { digest: None, bitcode });
-        state.have.push(FunctionSet::default());
+        let module = ModuleId(state.next_module);
+        state.next_module += 1;
+        state.modules.insert(module, Module { digest: None, bitcode, have: FunctionSet::default() });
         if state.connection.is_some() && open_module(&mut state, module).is_err() {
             state.connection = None;
         }
         module
+    }
+
+    /// Forgets modules that nobody asks for any more; an optimizer that is there too. Those stay that requests are under way
+    /// for; which they were is returned.
+    pub(crate) fn remove_modules(&self, modules: &[ModuleId]) -> Vec<ModuleId> {
+        let mut state = self.lock();
+        let is_asked_for = |module: &ModuleId| {
+            state.tickets.values().any(|ticket| matches!(&ticket.work, Work::Compile(job) if job.module == *module))
+        };
+        let (stay, go): (Vec<_>, Vec<_>) = modules.iter().copied().partition(is_asked_for);
+        for module in go {
+            state.modules.remove(&module);
+            let closed = state.connection.as_mut().map(|connection| {
+                connection.machine().close_module(module)?;
+                connection.flush().map(drop)
+            });
+            if matches!(closed, Some(Err(_))) {
+                state.connection = None;
+            }
+        }
+        stay
+    }
+
+    /// How many modules are known here.
+    pub(crate) fn module_count(&self) -> usize {
+        self.lock().modules.len()
     }
 
     /// Compiles `function` for its first call and installs it, and what came along, through `install`.
@@ -245,12 +274,7 @@ impl Compiler {
     }
 
     /// Rewrites `input` as bitcode that our reader takes.
-    pub(crate) fn normalize(
-        &self,
-        name: &str,
-        input: &'static [u8],
-        install: &dyn Install,
-    ) -> Result<Normalized, Failure> {
+    pub(crate) fn normalize(&self, name: &str, input: Bytes, install: &dyn Install) -> Result<Normalized, Failure> {
         let work = Work::Normalize { name: name.to_owned(), input };
         Ok(self.finish(work, install)?.expect("a normalize request is answered by its result"))
     }
@@ -323,6 +347,14 @@ impl Compiler {
     fn send(&self, state: &mut State, number: u64, install: &dyn Install) -> Result<(), String> {
         let connection = state.connection.as_mut().expect("connected by the caller");
         let ticket = state.tickets.get_mut(&number).expect("the caller took the number from the table");
+        if let Work::Compile(job) = &ticket.work
+            && !state.modules.contains_key(&job.module)
+        {
+            // Nothing is compiled from it any more.
+            ticket.outcome = Some(Err(Failure::Stale));
+            self.changed.notify_all();
+            return Ok(());
+        }
         let request = match &ticket.work {
             Work::Compile(job) => {
                 // The epoch first: what is redefined from here on makes the result stale.
@@ -454,8 +486,8 @@ impl Compiler {
         state.optimizer_pid = spawned.pid;
         let client = Client::numbered_from(RequestId(state.next_request));
         state.connection = Some(Connection::new(spawned.transport, client));
-        for module in 0..state.modules.len() {
-            if let Err(error) = open_module(state, ModuleId(module as u32)) {
+        for module in state.modules.keys().copied().collect::<Vec<_>>() {
+            if let Err(error) = open_module(state, module) {
                 state.connection = None;
                 return Err(Failure::NoOptimizer(format!("cannot reach the optimizer {}: {error}", path.display())));
             }
@@ -502,17 +534,16 @@ fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -
     statistics.extract += compiled.timings.extract;
     statistics.passes += compiled.timings.passes;
     statistics.codegen += compiled.timings.codegen;
-    for function in &compiled.functions {
-        state.have[module.0 as usize].insert(*function);
+    if let Some(module) = state.modules.get_mut(&module) {
+        compiled.functions.iter().for_each(|function| _ = module.have.insert(*function));
     }
     install.install(module, compiled, &begun)
 }
 
 fn open_module(state: &mut State, module: ModuleId) -> Result<(), String> {
-    let index = module.0 as usize;
-    let Module { digest, bitcode } = &mut state.modules[index];
-    let (digest, bitcode) = (*digest.get_or_insert_with(|| ModuleDigest(*blake3::hash(bitcode).as_bytes())), *bitcode);
-    let have = state.have[index].clone();
+    let Some(Module { digest, bitcode, have }) = state.modules.get_mut(&module) else { return Ok(()) };
+    let digest = *digest.get_or_insert_with(|| ModuleDigest(*blake3::hash(bitcode).as_bytes()));
+    let have = have.clone();
     let connection = state.connection.as_mut().expect("connected by the caller");
     let bitcode = payload(bitcode).map_err(|error| error.to_string())?;
     connection

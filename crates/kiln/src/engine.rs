@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
 use kiln_abi::{ExecutorAddr, FunctionId};
@@ -75,7 +75,8 @@ pub(crate) struct Inner {
     session: Mutex<Session>,
     /// By the first generation; there is one once a second generation was compared.
     lineages: Mutex<HashMap<ModuleId, Lineage>>,
-    modules: RwLock<Vec<&'static LoadedModule>>,
+    /// In the order of [`LoadedModule::place`].
+    modules: RwLock<Vec<Arc<LoadedModule>>>,
     table: OnceLock<&'static FunctionTable>,
     versions: OnceLock<Versions>,
 }
@@ -212,12 +213,11 @@ impl Engine {
     #[must_use]
     pub fn function_names(&self) -> Vec<String> {
         let modules = self.inner.modules();
-        let numbers = modules.iter().map(|module| module.first.0 + module.defined.len() as u32);
-        let mut names = vec![String::new(); numbers.max().unwrap_or(0) as usize];
-        for module in modules.iter() {
-            for (number, function) in (module.first.0 as usize..).zip(&module.defined) {
-                names[number] = module.function_name(*function);
-            }
+        let mut names = Vec::new();
+        for (index, function, module) in modules.iter().flat_map(|m| m.own().map(move |(index, f)| (index, f, m))) {
+            let number = index.0 as usize;
+            names.resize(names.len().max(number + 1), String::new());
+            names[number] = module.function_name(function);
         }
         names
     }
@@ -295,25 +295,34 @@ impl Inner {
         self.start.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn modules(&self) -> RwLockWriteGuard<'_, Vec<&'static LoadedModule>> {
+    pub(crate) fn modules(&self) -> RwLockWriteGuard<'_, Vec<Arc<LoadedModule>>> {
         self.modules.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn module(&self, id: ModuleId) -> Option<&'static LoadedModule> {
+    pub(crate) fn module(&self, id: ModuleId) -> Option<Arc<LoadedModule>> {
         let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner);
-        modules.iter().find(|module| module.id == id).copied()
+        modules.iter().find(|module| module.id == id).cloned()
+    }
+
+    /// Makes modules part of the session. They lie in the order of their functions in the table, whoever comes first.
+    pub(crate) fn admit_modules(&self, new: impl IntoIterator<Item = Arc<LoadedModule>>) {
+        let mut modules = self.modules();
+        for module in new {
+            let at = modules.partition_point(|other| other.place() < module.place());
+            modules.insert(at, module);
+        }
     }
 
     /// The function behind a stub.
-    pub(crate) fn function_at(&self, index: FunctionIndex) -> Option<(&'static LoadedModule, FunctionId)> {
+    pub(crate) fn function_at(&self, index: FunctionIndex) -> Option<(Arc<LoadedModule>, FunctionId)> {
         let source = self.history().source(index);
         if let Some((module, function)) = source {
             return Some((self.module(module)?, function));
         }
         let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner);
         let at = modules.partition_point(|module| module.first <= index).checked_sub(1)?;
-        let module = modules[at];
-        Some((module, module.function_at(index)?))
+        let module = &modules[at];
+        Some((module.clone(), module.function_at(index)?))
     }
 
     /// What people call the function behind a stub.
@@ -369,7 +378,7 @@ fn describe(address: ExecutorAddr) -> Option<String> {
     let found = inner.code.try_find(address)?;
     let module = inner.module(found.module)?;
     let name = module.function_name(found.function);
-    Some(match inner.code.try_line(module, found, address) {
+    Some(match inner.code.try_line(&module, found, address) {
         Some(line) => format!("{name} at {line}"),
         None => format!("{name} ({}+{:#x})", module.name, address.offset_from(found.body)),
     })
@@ -377,7 +386,7 @@ fn describe(address: ExecutorAddr) -> Option<String> {
 
 /// Every lock of the engine, held by a thread that forks.
 struct Guards {
-    _modules: RwLockWriteGuard<'static, Vec<&'static LoadedModule>>,
+    _modules: RwLockWriteGuard<'static, Vec<Arc<LoadedModule>>>,
     _lineages: MutexGuard<'static, HashMap<ModuleId, Lineage>>,
     _session: MutexGuard<'static, Session>,
     _baseline: MutexGuard<'static, baseline::State>,

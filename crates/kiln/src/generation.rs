@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_abi::{FunctionId, GlobalId};
 use kiln_bitcode::Linkage;
@@ -21,7 +22,7 @@ use crate::error::Error;
 use crate::input::Input;
 use crate::labels;
 use crate::lineage::Lineage;
-use crate::load::{self, LoadScope, Opened};
+use crate::load::{self, LoadScope};
 use crate::migration::{self, Migration, Moved};
 use crate::module::LoadedModule;
 use crate::place::{self, Observed};
@@ -96,11 +97,17 @@ impl Engine {
 
 #[inline(never)]
 fn redefine(inner: &'static Inner, names: &[&str], input: &Input) -> Result<Redefined, Error> {
+    let result = redefine_keeping(inner, names, input);
+    inner.drop_generations();
+    result
+}
+
+fn redefine_keeping(inner: &'static Inner, names: &[&str], input: &Input) -> Result<Redefined, Error> {
     let not_found = |name: &str| Error::NotFound { name: name.to_owned() };
     let first = names.first().ok_or_else(|| not_found(""))?;
     let index = inner.stub_named(first).ok_or_else(|| not_found(first))?;
     let (parent, _) = inner.function_at(index).ok_or_else(|| not_found(first))?;
-    let generation = Generation::load(inner, parent, input)?;
+    let generation = Generation::load(inner, &parent, input)?;
     generation.migrate(&mut |_| false)?;
     let named = |name: &&str| {
         let function = generation.module.function_named(name).ok_or_else(|| not_found(name))?;
@@ -108,9 +115,9 @@ fn redefine(inner: &'static Inner, names: &[&str], input: &Input) -> Result<Rede
         if is_known { Ok(function) } else { Err(not_found(name)) }
     };
     let functions: Vec<_> = names.iter().map(named).collect::<Result<_, _>>()?;
-    check_labels(inner, generation.module, &functions)?;
+    check_labels(inner, &generation.module, &functions)?;
     generation.admit(inner);
-    inner.redefine_functions(generation.module, &functions)
+    inner.redefine_functions(&generation.module, &functions)
 }
 
 #[inline(never)]
@@ -120,17 +127,28 @@ fn update(
     input: &Input,
     migrate: &mut dyn FnMut(&Migration) -> bool,
 ) -> Result<Update, Error> {
+    let result = update_keeping(inner, name, input, migrate);
+    inner.drop_generations();
+    result
+}
+
+fn update_keeping(
+    inner: &'static Inner,
+    name: &str,
+    input: &Input,
+    migrate: &mut dyn FnMut(&Migration) -> bool,
+) -> Result<Update, Error> {
     let parent = inner.newest(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
-    let generation = Generation::load(inner, parent, input)?;
-    let module = generation.module;
+    let generation = Generation::load(inner, &parent, input)?;
+    let module = &*generation.module;
     let moved = generation.migrate(migrate)?;
     let broken = |source| Error::Bitcode { name: module.name.clone(), source };
-    if let Some(older) = generation.same_tables {
+    if let Some(older) = &generation.same_tables {
         module.learn_from(older).map_err(broken)?;
     }
     let mut opaque: HashMap<u32, HashSet<FunctionId>> = HashMap::new();
     let mut changed = Vec::new();
-    let mut unchanged = 0;
+    let mut unchanged = Vec::new();
     for (function, index) in &generation.known {
         let Some((before, id)) = inner.function_at(*index) else { continue };
         let opaque =
@@ -139,7 +157,7 @@ fn update(
             && (moved.is_empty() || !migration::names_any(module, *function, &moved))
             && before.digest(id).map_err(broken)? == module.digest(*function).map_err(broken)?;
         if same {
-            unchanged += 1;
+            unchanged.push((*function, *index, (before.id, id)));
         } else {
             changed.push(*function);
         }
@@ -152,9 +170,10 @@ fn update(
     let removed = parent.defined.iter().map(|function| parent.function_name(*function));
     let removed = removed.filter(|name| !names.contains(name)).collect();
     generation.admit(inner);
+    inner.move_sources(module, &unchanged);
     let redefined = inner.redefine_functions(module, &changed)?;
     generation.rebind(inner, &moved);
-    Ok(Update { redefined, added, removed, unchanged })
+    Ok(Update { redefined, added, removed, unchanged: unchanged.len() })
 }
 
 /// Refuses if old code of one of `functions` may have left addresses of its labels behind.
@@ -168,7 +187,7 @@ impl Inner {
         if let Some(module) = self.newest(name) {
             // What is wrong with it shows when there is something to compare.
             let _ = module.digests();
-            let _ = self.lineage_of(module);
+            let _ = self.lineage_of(&module);
         }
     }
 
@@ -179,28 +198,71 @@ impl Inner {
         }
         let Some(root) = self.module(module.root) else { return Ok(()) };
         let tables = root.tables()?;
-        self.lineages().entry(root.id).or_default().add(root, tables);
+        self.lineages().entry(root.id).or_default().add(&root, tables);
         Ok(())
     }
 
     /// The newest generation of the module that was loaded from `name`.
-    fn newest(&self, name: &str) -> Option<&'static LoadedModule> {
+    fn newest(&self, name: &str) -> Option<Arc<LoadedModule>> {
         let modules = self.modules();
         let root = modules.iter().find(|module| module.name == name)?.root;
-        modules.iter().rfind(|module| module.root == root).copied()
+        modules.iter().filter(|module| module.root == root).max_by_key(|module| module.id).cloned()
     }
 
     /// The newest generation of the source that `module` came from.
-    fn newest_of(&self, module: &'static LoadedModule) -> &'static LoadedModule {
-        self.modules().iter().rfind(|other| other.root == module.root).copied().unwrap_or(module)
+    fn newest_of(&self, module: &Arc<LoadedModule>) -> Arc<LoadedModule> {
+        let modules = self.modules();
+        modules.iter().filter(|other| other.root == module.root).max_by_key(|other| other.id).unwrap_or(module).clone()
+    }
+
+    /// Has functions that mean in `module` what they mean where they are compiled from now be compiled from there, so that
+    /// the other generation is not needed for them.
+    fn move_sources(&self, module: &LoadedModule, functions: &[(FunctionId, FunctionIndex, (ModuleId, FunctionId))]) {
+        // Tables of labels belong to the code of the generation that made them.
+        if module.bitcode.block_address_globals().next().is_some() {
+            return;
+        }
+        let mut history = self.history();
+        for (function, index, before) in functions {
+            history.move_source(*index, *before, (module.id, *function));
+        }
+    }
+
+    /// Forgets generations that nothing can be compiled from any more: no function's source is theirs, and no version that can
+    /// be rolled back to. The first and the newest of each source stay.
+    fn drop_generations(&self) {
+        let _blocked = Blocked::all();
+        let mut old: Vec<ModuleId> = {
+            let modules = self.modules();
+            let mut newest: HashMap<ModuleId, ModuleId> = HashMap::new();
+            for module in modules.iter() {
+                let known = newest.entry(module.root).or_insert(module.id);
+                *known = module.id.max(*known);
+            }
+            let history = self.history();
+            let used = history.modules();
+            let is_old = |module: &&Arc<LoadedModule>| {
+                module.root != module.id
+                    && newest[&module.root] != module.id
+                    && !used.contains(&module.id)
+                    && module.ifuncs.is_empty()
+                    && module.own().all(|(index, _)| history.source(index).is_some())
+            };
+            modules.iter().filter(is_old).map(|module| module.id).collect()
+        };
+        if old.is_empty() {
+            return;
+        }
+        let asked_for = self.compiler.remove_modules(&old);
+        old.retain(|module| !asked_for.contains(module));
+        // Freed once the locks are.
+        let gone: Vec<_> = self.modules().extract_if(.., |module| old.contains(&module.id)).collect();
+        let mut history = self.history();
+        gone.iter().for_each(|module| history.forget(module.id));
     }
 
     /// Compiles `functions` of `module` and makes the result their current versions, all together.
-    fn redefine_functions(
-        &'static self,
-        module: &'static LoadedModule,
-        functions: &[FunctionId],
-    ) -> Result<Redefined, Error> {
+    fn redefine_functions(&'static self, module: &LoadedModule, functions: &[FunctionId]) -> Result<Redefined, Error> {
         if functions.is_empty() {
             return Ok(Redefined::nothing(self));
         }
@@ -222,54 +284,64 @@ impl Inner {
 
 /// A module that joins earlier generations of itself.
 struct Generation {
-    module: &'static LoadedModule,
+    module: Arc<LoadedModule>,
+    /// The compiler knows it from here on; not for longer, if it does not become part of the session.
+    announced: Announced,
     /// Its functions that earlier generations or other modules know.
     known: HashMap<FunctionId, FunctionIndex>,
     /// Its variables that have another type than they had.
     moved: Vec<Moved>,
     /// The generation before it, if numbers mean the same in both. Otherwise what they mean was found out.
-    same_tables: Option<&'static LoadedModule>,
+    same_tables: Option<Arc<LoadedModule>>,
+}
+
+/// A module that the compiler knows and the session does not, yet.
+struct Announced {
+    inner: &'static Inner,
+    id: ModuleId,
+    is_admitted: AtomicBool,
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        if !*self.is_admitted.get_mut() {
+            let _blocked = Blocked::all();
+            self.inner.compiler.remove_modules(&[self.id]);
+        }
+    }
 }
 
 /// What the numbers of a new module mean.
 enum Numbers<'n> {
     /// What they mean in the generation before it.
-    As(&'static LoadedModule),
+    As(&'n LoadedModule),
     /// Something else.
     Mean(&'n Tables, &'n Lineage),
 }
 
 impl Generation {
     /// Reads `input`, joins it to the generations of `parent`, and lays out what is new of its data.
-    fn load(inner: &'static Inner, parent: &'static LoadedModule, input: &Input) -> Result<Self, Error> {
-        let mut opened = load::open_all(inner, std::slice::from_ref(input))?;
-        let single = match opened.pop() {
-            Some(Opened::Bitcode { bytes, mut modules, .. }) if opened.is_empty() && modules.len() == 1 => {
-                modules.pop().map(|bitcode| (bytes, bitcode))
-            }
-            _ => None,
-        };
-        let (bytes, bitcode) = single.ok_or_else(|| {
-            Error::Replace("functions are redefined by one bitcode module, IR file or source file at a time".to_owned())
-        })?;
+    fn load(inner: &'static Inner, parent: &Arc<LoadedModule>, input: &Input) -> Result<Self, Error> {
+        let (bytes, bitcode) = load::open_generation(inner, input)?;
         let broken = |source| Error::Bitcode { name: parent.name.clone(), source };
         let older = inner.newest_of(parent);
         let same_tables = bitcode.has_tables_of(&older.bitcode).then_some(older);
-        let tables = match same_tables {
+        let tables = match &same_tables {
             Some(_) => None,
             None => {
                 inner.lineage_of(parent).map_err(broken)?;
-                Some(Arc::new(Tables::new(&bitcode, bytes).map_err(broken)?))
+                Some(Arc::new(Tables::new(&bitcode, &bytes).map_err(broken)?))
             }
         };
         let _blocked = Blocked::all();
         let mut lineages = inner.lineages();
-        let numbers = match (same_tables, &tables) {
+        let numbers = match (&same_tables, &tables) {
             (None, Some(tables)) => Numbers::Mean(tables, lineages.entry(parent.root).or_default()),
-            (older, _) => Numbers::As(older.unwrap_or(parent)),
+            (older, _) => Numbers::As(older.as_ref().unwrap_or(parent)),
         };
         let known = join_functions(inner, &numbers, &bitcode)?;
-        let id = inner.compiler.add_module(bytes);
+        let id = inner.compiler.add_module(bytes.clone());
+        let announced = Announced { inner, id, is_admitted: AtomicBool::new(false) };
         let module = LoadedModule::new(
             parent.name.clone(),
             bytes,
@@ -288,9 +360,8 @@ impl Generation {
         if let Some(tables) = tables {
             module.know(tables);
         }
-        let module: &'static LoadedModule = Box::leak(Box::new(module));
-        lay_out(inner, module)?;
-        Ok(Self { module, known, moved, same_tables })
+        lay_out(inner, &module)?;
+        Ok(Self { module: Arc::new(module), announced, known, moved, same_tables })
     }
 
     /// Has the client move the values of variables whose types differ, and says which they are.
@@ -323,9 +394,11 @@ impl Generation {
 
     /// Makes the module part of the session: its new functions can be called.
     fn admit(&self, inner: &Inner) {
-        inner.modules().push(self.module);
-        if let (None, Ok(tables)) = (self.same_tables, self.module.tables()) {
-            inner.lineages().entry(self.module.root).or_default().add(self.module, tables);
+        inner.admit_modules([self.module.clone()]);
+        // Relaxed: one thread at a time has the generation.
+        self.announced.is_admitted.store(true, Ordering::Relaxed);
+        if let (None, Ok(tables)) = (&self.same_tables, self.module.tables()) {
+            inner.lineages().entry(self.module.root).or_default().add(&self.module, tables);
         }
         let mut session = inner.session();
         let bitcode = &self.module.bitcode;
@@ -432,7 +505,7 @@ fn join_globals(inner: &Inner, numbers: &Numbers<'_>, module: &LoadedModule) -> 
 }
 
 /// Lays out and initialises the globals of `module` that are new, and binds its ids. Constructors do not run again.
-fn lay_out(inner: &'static Inner, module: &'static LoadedModule) -> Result<(), Error> {
+fn lay_out(inner: &'static Inner, module: &LoadedModule) -> Result<(), Error> {
     let data = load::module_graph(inner, module)?;
     let mut link = Link::new(kiln_link::Options { single_threaded: true, ..kiln_link::Options::default() });
     let input = link.add_graph(&data.graph);

@@ -1,6 +1,6 @@
 //! What happened to each function: its last versions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ pub(crate) enum Source {
 pub(crate) struct History {
     functions: HashMap<FunctionIndex, VecDeque<VersionRecord>>,
     /// Functions of modules whose bodies were replaced by others.
-    opaque: HashMap<ModuleId, Vec<FunctionId>>,
+    opaque: HashMap<ModuleId, BTreeSet<FunctionId>>,
     /// Functions into whose bodies no compile of another function may look.
     closed: HashMap<ModuleId, Vec<FunctionId>>,
     /// What functions are compiled from that were redefined by IR.
@@ -110,7 +110,7 @@ impl History {
 
     /// Functions of `module` whose bodies mean nothing any more.
     pub(crate) fn opaque(&self, module: ModuleId) -> Vec<FunctionId> {
-        self.opaque.get(&module).cloned().unwrap_or_default()
+        self.opaque.get(&module).into_iter().flatten().copied().collect()
     }
 
     /// Functions of `module` whose bodies a compile of `roots` may not look into: the opaque ones, and those that are to be
@@ -145,12 +145,45 @@ impl History {
         self.set_opaque(module, id, false);
     }
 
+    /// Says that `function`, compiled from `before` so far, is compiled from `now` from now on, which means the same. Not if it
+    /// was redefined meanwhile.
+    pub(crate) fn move_source(
+        &mut self,
+        function: FunctionIndex,
+        before: (ModuleId, FunctionId),
+        now: (ModuleId, FunctionId),
+    ) {
+        let is_opaque = self.opaque.get(&before.0).is_some_and(|functions| functions.contains(&before.1));
+        if self.source(function).unwrap_or(before) != before || is_opaque {
+            return;
+        }
+        self.sources.insert(function, now);
+        if self.is_closed(before.0, before.1) {
+            self.close(now.0, now.1);
+        }
+    }
+
+    /// The modules that functions are compiled from, or can be rolled back to, as far as it was redefined.
+    pub(crate) fn modules(&self) -> HashSet<ModuleId> {
+        let records = self.functions.values().flatten().filter_map(|record| match record.source {
+            Source::Module(module, _) => Some(module),
+            Source::Object(_) => None,
+        });
+        records.chain(self.sources.values().map(|(module, _)| *module)).collect()
+    }
+
+    /// Forgets what it knows of a module that is gone.
+    pub(crate) fn forget(&mut self, module: ModuleId) {
+        self.opaque.remove(&module);
+        self.closed.remove(&module);
+    }
+
     /// Says that the body of a module's function means nothing any more, or means something again.
     pub(crate) fn set_opaque(&mut self, module: ModuleId, function: FunctionId, opaque: bool) {
-        let functions = self.opaque.entry(module).or_default();
-        functions.retain(|other| *other != function);
         if opaque {
-            functions.push(function);
+            self.opaque.entry(module).or_default().insert(function);
+        } else if let Some(functions) = self.opaque.get_mut(&module) {
+            functions.remove(&function);
         }
     }
 }

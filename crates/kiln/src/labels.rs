@@ -20,7 +20,7 @@ use crate::process::signals::Blocked;
 /// first one's pointer counts, as its function does.
 pub(crate) fn fill_pointers<'p>(
     inner: &Inner,
-    modules: impl IntoIterator<Item = (&'static LoadedModule, &'p Vec<TablePointer>)>,
+    modules: impl IntoIterator<Item = (&'p LoadedModule, &'p Vec<TablePointer>)>,
 ) -> Result<(), Error> {
     let mut filled = HashSet::new();
     for (module, pointers) in modules {
@@ -41,7 +41,7 @@ pub(crate) fn fill_pointers<'p>(
 }
 
 /// Where a table lies; compiles its function if that has not been done.
-fn table_address(inner: &Inner, module: &'static LoadedModule, pointer: &TablePointer) -> Result<ExecutorAddr, Error> {
+fn table_address(inner: &Inner, module: &LoadedModule, pointer: &TablePointer) -> Result<ExecutorAddr, Error> {
     let cell = &module.globals[pointer.table.0 as usize];
     let owner = module.bitcode.block_address_owner(pointer.table).expect("the pointer leads to a table of labels");
     let describe =
@@ -58,7 +58,7 @@ impl Inner {
     /// Refuses to give the function at `index` other code, if addresses of its labels may be kept somewhere.
     pub(crate) fn check_labels(&self, index: FunctionIndex) -> Result<(), Error> {
         match self.function_at(index) {
-            Some((module, function)) if escape(module, function) => {
+            Some((module, function)) if escape(&module, function) => {
                 Err(Error::LabelsEscape { name: module.function_name(function) })
             }
             _ => Ok(()),
@@ -79,7 +79,7 @@ pub(crate) fn escape(module: &LoadedModule, function: FunctionId) -> bool {
         return true;
     }
     let mut body = Body::new();
-    if module.bitcode.read_body(module.bytes, function, &mut body).is_err() {
+    if module.bitcode.read_body(&module.bytes, function, &mut body).is_err() {
         return true;
     }
     Flow::new(&module.bitcode, &body, tables).escapes()

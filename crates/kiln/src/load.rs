@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Permission, Segment};
@@ -15,7 +16,7 @@ use crate::engine::Inner;
 use crate::error::Error;
 use crate::input::{self, Input, Kind};
 use crate::labels;
-use crate::module::{Bound, LoadedModule};
+use crate::module::{Bound, Bytes, LoadedModule};
 use crate::place::{self, Observed};
 use crate::process::exports::{self, Exports};
 use crate::process::signals::Blocked;
@@ -186,7 +187,8 @@ fn parse(inner: &Inner, name: &str, bytes: &'static [u8]) -> Result<Vec<kiln_bit
 fn normalize(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut Vec<Opened>) -> Result<(), Error> {
     let failed = |message: String| Error::Normalize { name: name.clone(), message };
     let _blocked = Blocked::all();
-    let normalized = inner.compiler.normalize(&name, bytes, inner).map_err(|failure| failed(failure.to_string()))?;
+    let normalized =
+        inner.compiler.normalize(&name, Bytes::Static(bytes), inner).map_err(|failure| failed(failure.to_string()))?;
     let bitcode = normalized.bitcode.into_bytes().map_err(|error| failed(error.to_string()))?;
     if let Some(assembly) = normalized.assembly {
         let object = assembly.into_bytes().map_err(|error| failed(error.to_string()))?;
@@ -198,18 +200,69 @@ fn normalize(inner: &Inner, name: String, bytes: &'static [u8], opened: &mut Vec
     Ok(())
 }
 
+/// Another generation of a source, for as long as somebody refers to it.
+pub(crate) fn open_generation(inner: &Inner, input: &Input) -> Result<(Bytes, kiln_bitcode::Module), Error> {
+    let not_one =
+        || Error::Replace("functions are redefined by one bitcode module, IR file or source file at a time".to_owned());
+    let (path, bytes) = match input {
+        // Not mapped: the next one may be written while this is read.
+        Input::File(path) => {
+            let read = timed(inner, |phases| &mut phases.read, || std::fs::read(path));
+            (path.as_path(), read.map_err(|source| Error::Read { path: path.clone(), source })?)
+        }
+        Input::Bytes { name, bytes } => (Path::new(name), bytes.clone()),
+        _ => return Err(not_one()),
+    };
+    let name = path.display().to_string();
+    let parse = |bytes: &[u8]| {
+        let modules = timed(inner, |phases| &mut phases.parse, || kiln_bitcode::parse(bytes));
+        modules.map_err(|source| Error::Bitcode { name: name.clone(), source })
+    };
+    let bytes = match input::kind(path, &bytes).ok_or_else(|| Error::UnknownKind { path: path.to_owned() })? {
+        Kind::Bitcode | Kind::TextualIr => bytes,
+        Kind::Source(language) => input::compile_source(path, language)?,
+        _ => return Err(not_one()),
+    };
+    let is_ours = match kiln_bitcode::identify(&bytes) {
+        kiln_bitcode::Input::Bitcode { newer: true, producer, .. } => {
+            return Err(Error::NewerProducer { name, producer });
+        }
+        kiln_bitcode::Input::Bitcode { current, .. } => current,
+        _ => false,
+    };
+    let mut modules = if is_ours { parse(&bytes)? } else { Vec::new() };
+    let is_whole = |module: &kiln_bitcode::Module| module.module_asm().is_empty() && !module.triple().is_empty();
+    let mut bytes: Arc<[u8]> = bytes.into();
+    if !is_ours || !modules.iter().all(is_whole) {
+        let failed = |message: String| Error::Normalize { name: name.clone(), message };
+        let _blocked = Blocked::all();
+        let normalized = inner.compiler.normalize(&name, Bytes::Shared(bytes), inner);
+        let normalized = normalized.map_err(|failure| failed(failure.to_string()))?;
+        if normalized.assembly.is_some() {
+            return Err(not_one());
+        }
+        bytes = normalized.bitcode.into_bytes().map_err(|error| failed(error.to_string()))?.into();
+        modules = parse(&bytes)?;
+    }
+    match (modules.pop(), modules.is_empty()) {
+        (Some(module), true) => Ok((Bytes::Shared(bytes), module)),
+        _ => Err(not_one()),
+    }
+}
+
 // ---- 2. modules ----------------------------------------------------------------------------------------------------
 
 /// Gives every module's functions stubs. An optimizer that runs already opens the module meanwhile.
-fn admit_all(inner: &'static Inner, opened: &mut [Opened]) -> Result<Vec<&'static LoadedModule>, Error> {
+fn admit_all(inner: &'static Inner, opened: &mut [Opened]) -> Result<Vec<Arc<LoadedModule>>, Error> {
     let mut parsed = Vec::new();
     for input in opened {
         let Opened::Bitcode { name, bytes, modules } = input else { continue };
         for bitcode in modules.drain(..) {
-            let id = inner.compiler.add_module(bytes);
+            let bytes = Bytes::Static(bytes);
+            let id = inner.compiler.add_module(bytes.clone());
             let module =
                 LoadedModule::new(name.clone(), bytes, bitcode, id, |_| None, |count| inner.table().allocate(count));
-            parsed.push(&*Box::leak(Box::new(module.map_err(Error::Stubs)?)));
+            parsed.push(Arc::new(module.map_err(Error::Stubs)?));
         }
     }
     Ok(parsed)
@@ -306,7 +359,7 @@ struct LinkedAll {
     wants_exports: bool,
 }
 
-fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static LoadedModule]) -> Result<LinkedAll, Error> {
+fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[Arc<LoadedModule>]) -> Result<LinkedAll, Error> {
     let data = timed(
         inner,
         |phases| &mut phases.data,
@@ -326,7 +379,7 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
     for input in opened {
         match input {
             Opened::Bitcode { bytes, .. } => {
-                let graphs = modules.iter().zip(&data).filter(|(module, _)| std::ptr::eq(module.bytes, *bytes));
+                let graphs = modules.iter().zip(&data).filter(|(module, _)| std::ptr::eq(&*module.bytes, *bytes));
                 graph_inputs.extend(graphs.map(|(_, data)| link.add_graph(&data.graph)));
             }
             Opened::Object { name, bytes } => {
@@ -361,7 +414,7 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[&'static Loaded
         for ((module, data), input) in modules.iter().zip(&data).zip(&graph_inputs) {
             bind_module(module, data, linked, *input, tls);
         }
-        inner.modules().extend(modules);
+        inner.admit_modules(modules.iter().cloned());
         let all = LinkedAll {
             constructors: linked.preinit().iter().chain(linked.init()).copied().collect(),
             destructors: linked.fini().to_vec(),
@@ -457,7 +510,7 @@ impl data::Stubs for ModuleStubs<'_> {
     }
 }
 
-pub(crate) fn module_graph(inner: &Inner, module: &'static LoadedModule) -> Result<ModuleData<'static>, Error> {
+pub(crate) fn module_graph<'m>(inner: &Inner, module: &'m LoadedModule) -> Result<ModuleData<'m>, Error> {
     data::module_data(&module.bitcode, &ModuleStubs { inner, module })
         .map_err(|source| Error::Data { name: module.name.clone(), source })
 }
@@ -493,7 +546,7 @@ pub(crate) fn bind_module(
 }
 
 /// Names that a module's functions may ask the process for.
-pub(crate) fn declared_names(module: &'static LoadedModule) -> impl Iterator<Item = &'static [u8]> {
+pub(crate) fn declared_names(module: &LoadedModule) -> impl Iterator<Item = &[u8]> {
     let bitcode = &module.bitcode;
     let functions = bitcode.functions().iter().filter(|f| f.is_declaration()).map(|f| &f.symbol);
     let globals = bitcode.globals().iter().filter(|g| g.is_declaration()).map(|g| &g.symbol);
@@ -567,8 +620,8 @@ fn bound(definition: &kiln_link::Definition, tls: TlsPlacement) -> Option<Extern
 
 // ---- 6. start ------------------------------------------------------------------------------------------------------
 
-fn finish(inner: &'static Inner, modules: &[&'static LoadedModule], linked: &LinkedAll) -> Result<(), Error> {
-    labels::fill_pointers(inner, modules.iter().copied().zip(&linked.table_pointers))?;
+fn finish(inner: &'static Inner, modules: &[Arc<LoadedModule>], linked: &LinkedAll) -> Result<(), Error> {
+    labels::fill_pointers(inner, modules.iter().map(|module| &**module).zip(&linked.table_pointers))?;
     for slot in &linked.ifunc_slots {
         crate::ifunc::fill_slot(slot.resolver, slot.slot);
     }

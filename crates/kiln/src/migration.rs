@@ -102,7 +102,7 @@ fn is_one_of(globals: &HashSet<GlobalId>) -> impl Fn(&Constant<'_>) -> bool {
 /// Whether the body of `function` names one of `globals`; so it is said to if it cannot be read.
 pub(crate) fn names_any(module: &LoadedModule, function: FunctionId, globals: &HashSet<GlobalId>) -> bool {
     let mut body = Body::new();
-    if module.bitcode.read_body(module.bytes, function, &mut body).is_err() {
+    if module.bitcode.read_body(&module.bytes, function, &mut body).is_err() {
         return true;
     }
     let is_one = is_one_of(globals);

@@ -15,11 +15,31 @@ use crate::digest::{Digest, Tables, digests};
 /// it is installed (constants that hold label addresses).
 pub(crate) type Bound = OnceLock<Option<External>>;
 
+/// The bytes of a module.
+#[derive(Clone, Debug)]
+pub(crate) enum Bytes {
+    /// Of one that was loaded: they stay.
+    Static(&'static [u8]),
+    /// Of another generation: they go with what refers to them.
+    Shared(Arc<[u8]>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Static(bytes) => bytes,
+            Bytes::Shared(bytes) => bytes,
+        }
+    }
+}
+
 /// A loaded module. Nothing in it changes once it is loaded, except that unset bindings get set.
 #[derive(Debug)]
 pub(crate) struct LoadedModule {
     pub(crate) name: String,
-    pub(crate) bytes: &'static [u8],
+    pub(crate) bytes: Bytes,
     pub(crate) bitcode: kiln_bitcode::Module,
     /// The number by which the optimizer knows it.
     pub(crate) id: ModuleId,
@@ -55,7 +75,7 @@ impl LoadedModule {
     /// bound yet.
     pub(crate) fn new<E>(
         name: String,
-        bytes: &'static [u8],
+        bytes: Bytes,
         bitcode: kiln_bitcode::Module,
         id: ModuleId,
         known: impl Fn(FunctionId) -> Option<FunctionIndex>,
@@ -110,7 +130,7 @@ impl LoadedModule {
         if let Some(tables) = self.tables.get() {
             return Ok(tables);
         }
-        let made = Tables::new(&self.bitcode, self.bytes)?;
+        let made = Tables::new(&self.bitcode, &self.bytes)?;
         Ok(self.tables.get_or_init(|| Arc::new(made)))
     }
 
@@ -119,8 +139,12 @@ impl LoadedModule {
         if let Some(digests) = self.digests.get() {
             return Ok(digests);
         }
-        let made = digests(self.tables()?, &self.bitcode, self.bytes, &self.defined)?;
+        let made = digests(self.tables()?, &self.bitcode, &self.bytes, &self.defined)?;
         Ok(self.digests.get_or_init(|| made))
+    }
+
+    fn body_bits(&self, function: FunctionId) -> Option<&[u8]> {
+        self.bytes.get(self.bitcode.body_range(&self.bytes, function)?)
     }
 
     /// What a function with a body means.
@@ -134,12 +158,11 @@ impl LoadedModule {
     pub(crate) fn learn_from(&self, older: &LoadedModule) -> Result<(), kiln_bitcode::Error> {
         let tables = older.tables()?;
         let mut meanings = older.digests()?.to_vec();
-        let bits =
-            |module: &LoadedModule, function| module.bytes.get(module.bitcode.body_range(module.bytes, function)?);
-        let differs = |function: FunctionId| bits(self, function).is_none_or(|own| bits(older, function) != Some(own));
+        let differs =
+            |function: FunctionId| self.body_bits(function).is_none_or(|own| older.body_bits(function) != Some(own));
         let positions: Vec<_> = (0..self.defined.len()).filter(|at| differs(self.defined[*at])).collect();
         let functions: Vec<_> = positions.iter().map(|at| self.defined[*at]).collect();
-        for (at, digest) in positions.into_iter().zip(digests(tables, &self.bitcode, self.bytes, &functions)?) {
+        for (at, digest) in positions.into_iter().zip(digests(tables, &self.bitcode, &self.bytes, &functions)?) {
             meanings[at] = digest;
         }
         let _ = self.tables.set(tables.clone());
@@ -150,6 +173,23 @@ impl LoadedModule {
     /// The function at `index` of the function table, if it is one of this module's with a body.
     pub(crate) fn function_at(&self, index: FunctionIndex) -> Option<FunctionId> {
         self.own.get(index.0.checked_sub(self.first.0)? as usize).copied()
+    }
+
+    /// The function with a body whose index in the function table is `index`, whichever generation had it first.
+    pub(crate) fn function_with(&self, index: FunctionIndex) -> Option<FunctionId> {
+        let joined = || self.indices.iter().position(|other| *other == index).map(|position| self.defined[position]);
+        self.function_at(index).or_else(joined)
+    }
+
+    /// Its place among the modules of the session: where the table has its own functions. One that has none comes before the
+    /// one that has those.
+    pub(crate) fn place(&self) -> (FunctionIndex, bool, ModuleId) {
+        (self.first, !self.own.is_empty() || !self.ifuncs.is_empty(), self.id)
+    }
+
+    /// Those of its functions that no earlier generation had, with their indices in the function table.
+    pub(crate) fn own(&self) -> impl Iterator<Item = (FunctionIndex, FunctionId)> {
+        (self.first.0..).map(FunctionIndex).zip(self.own.iter().copied())
     }
 
     /// The index in the function table of a function with a body.

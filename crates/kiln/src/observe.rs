@@ -6,7 +6,7 @@ use kiln_codecache::{Line, Records, Symbol};
 
 use crate::debugger::{self, PlacedFunction};
 use crate::engine::Inner;
-use crate::module::LoadedModule;
+use crate::module::{Bytes, LoadedModule};
 use crate::resolve::MadeBodies;
 use crate::source::{SourceLines, SourceRow};
 
@@ -79,21 +79,29 @@ impl Inner {
 
 impl LoadedModule {
     /// Where code of the first tier comes from.
-    pub(crate) fn source_lines(&self, function: FunctionId, table: &LineTable) -> Option<SourceLines<'static>> {
-        let debug = self.debug_info.get_or_init(|| kiln_bitcode::DebugInfo::read(&self.bitcode, self.bytes).ok());
-        SourceLines::of(debug.as_ref()?, &self.bitcode, self.bytes, function, table)
+    pub(crate) fn source_lines(&self, function: FunctionId, table: &LineTable) -> Option<SourceLines<'_>> {
+        self.source_lines_by(function, table, true)
     }
 
     /// The same for who must not wait for another thread.
-    pub(crate) fn try_source_lines(&self, function: FunctionId, table: &LineTable) -> Option<SourceLines<'static>> {
-        let made;
-        let debug = match self.debug_info.get() {
-            Some(known) => known.as_ref()?,
-            None => {
-                made = kiln_bitcode::DebugInfo::read(&self.bitcode, self.bytes).ok()?;
-                &made
+    pub(crate) fn try_source_lines(&self, function: FunctionId, table: &LineTable) -> Option<SourceLines<'_>> {
+        self.source_lines_by(function, table, false)
+    }
+
+    /// `keep`: what is read is remembered, where the bytes stay for ever.
+    fn source_lines_by(&self, function: FunctionId, table: &LineTable, keep: bool) -> Option<SourceLines<'_>> {
+        if let Bytes::Static(bytes) = self.bytes {
+            let known = match self.debug_info.get() {
+                None if keep => {
+                    Some(self.debug_info.get_or_init(|| kiln_bitcode::DebugInfo::read(&self.bitcode, bytes).ok()))
+                }
+                known => known,
+            };
+            if let Some(known) = known {
+                return SourceLines::of(known.as_ref()?, &self.bitcode, bytes, function, table);
             }
-        };
-        SourceLines::of(debug, &self.bitcode, self.bytes, function, table)
+        }
+        let made = kiln_bitcode::DebugInfo::read(&self.bitcode, &self.bytes).ok()?;
+        SourceLines::of(&made, &self.bitcode, &self.bytes, function, table)
     }
 }

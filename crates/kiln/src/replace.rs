@@ -232,7 +232,7 @@ impl Inner {
     /// Whether the code of a function can be taken away, because the next call makes it again.
     pub(crate) fn can_be_made_again(&self, function: FunctionIndex) -> bool {
         let Some((module, id)) = self.function_at(function) else { return false };
-        !self.history().opaque(module.id).contains(&id) && !labels::escape(module, id)
+        !self.history().opaque(module.id).contains(&id) && !labels::escape(&module, id)
     }
 
     fn rollback(&'static self, name: &str, number: u32) -> Result<Redefined, Error> {
@@ -255,20 +255,34 @@ impl Inner {
         let sink = Sink::default();
         job.installed = Some(sink.clone());
         let (module_id, roots, mode) = (job.module, job.roots.clone(), job.mode);
-        let module = self.module(module_id).expect("a job names a loaded module");
         loop {
+            let gone = || Error::Replace("the source of this version is gone".to_owned());
+            let module = self.module(module_id).ok_or_else(gone)?;
             match self.compiler.run(job.clone(), self) {
                 Ok(()) => break,
                 Err(Failure::Stale) => {}
-                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, 0).map_err(replace_error)?,
+                Err(Failure::NeedsOwner(owner)) => self.compile_owner(&module, owner, 0).map_err(replace_error)?,
                 Err(failure) => return Err(replace_error(failure)),
             }
         }
         let installed = std::mem::take(&mut *sink.lock().unwrap_or_else(PoisonError::into_inner));
         if mode == Mode::Redefine {
-            self.adopt_sources(module, &roots);
+            self.module(module_id).inspect(|module| self.adopt_sources(module, &roots));
         }
         Ok(self.redefined(installed))
+    }
+
+    /// Functions of `module` that are compiled from other modules' bodies: the ones here may mean something else.
+    pub(crate) fn superseded(&self, module: &LoadedModule) -> Vec<FunctionId> {
+        let history = self.history();
+        let is_other = |function: &FunctionId| {
+            let Some(index) = module.index_of(*function) else { return false };
+            match history.source(index) {
+                Some(source) => source != (module.id, *function),
+                None => module.function_at(index) != Some(*function),
+            }
+        };
+        module.defined.iter().copied().filter(is_other).collect()
     }
 
     /// Says that `functions` of `module` are compiled from its bodies from now on.
@@ -355,7 +369,7 @@ impl Inner {
     /// Remembers what a compile installed.
     pub(crate) fn note_installed(&self, module: &LoadedModule, installed: &Installed, bodies: &[Body], begun: &Begun) {
         for (function, number) in &installed.versions {
-            let Some(id) = module.function_at(*function) else { continue };
+            let Some(id) = module.function_with(*function) else { continue };
             let bytes = bodies.iter().find(|body| body.function == *function).map_or(0, |body| body.bytes);
             let record = VersionRecord {
                 number: *number,

@@ -57,12 +57,13 @@ impl Resolve for Inner {
 impl Inner {
     /// Compiles and installs the function at `index`, which the calling thread has claimed.
     pub(crate) fn compile(&self, index: FunctionIndex) -> Result<(), Failure> {
-        let Some((module, function)) = self.function_at(index) else {
-            return Err(Failure::Link(format!("stub {} belongs to no function", index.0)));
-        };
         loop {
+            // Again each time: a generation that it was compiled from may be gone.
+            let Some((module, function)) = self.function_at(index) else {
+                return Err(Failure::Link(format!("stub {} belongs to no function", index.0)));
+            };
             let takings = self.versions().takings();
-            match self.compile_function(module, function, 0) {
+            match self.compile_function(&module, function, 0) {
                 // A function whose body the compile saw was redefined meanwhile.
                 Err(Failure::Stale) => {}
                 Err(failure) => return Err(failure),
@@ -132,7 +133,13 @@ impl Install for Inner {
     }
 
     fn closed_to(&self, module: ModuleId, roots: &[FunctionId]) -> Vec<FunctionId> {
-        self.history().closed_to(module, roots)
+        let mut closed = self.history().closed_to(module, roots);
+        if let Some(module) = self.module(module) {
+            closed.extend(self.superseded(&module).into_iter().filter(|function| !roots.contains(function)));
+            closed.sort_unstable();
+            closed.dedup();
+        }
+        closed
     }
 
     fn install(&self, module: ModuleId, compiled: Compiled, begun: &Begun) -> Result<(), Failure> {
@@ -146,7 +153,8 @@ impl Install for Inner {
 impl Inner {
     fn link_and_install(&self, module: ModuleId, compiled: Compiled, begun: &Begun) -> Result<(), Failure> {
         let link_failure = |error: &dyn std::fmt::Display| Failure::Link(error.to_string());
-        let module = self.module(module).ok_or_else(|| Failure::Link(format!("module {} is not loaded", module.0)))?;
+        // Nothing is compiled from it any more.
+        let module = &*self.module(module).ok_or(Failure::Stale)?;
         let object = compiled.object.into_bytes().map_err(|error| link_failure(&error))?;
         let mut link = versions::link();
         link.add_object(module.name.as_str(), &object);

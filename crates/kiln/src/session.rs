@@ -15,6 +15,8 @@ use crate::process::libraries::{Libraries, LibrarySymbol};
 #[derive(Debug, Default)]
 struct Definitions {
     names: Vec<u8>,
+    /// How many bytes of `names` are of names that were removed.
+    unused: usize,
     table: HashTable<Definition>,
 }
 
@@ -66,10 +68,19 @@ impl Definitions {
         let hash = name_hash(name);
         let names = &self.names;
         let same = |known: &Definition| known.hash == hash && known.name(names) == name;
-        self.table.find_entry(Definition::spread(hash), same).is_ok_and(|found| {
-            found.remove();
-            true
-        })
+        let Ok(found) = self.table.find_entry(Definition::spread(hash), same) else { return false };
+        let (removed, _) = found.remove();
+        self.unused += removed.len as usize;
+        if self.unused > (self.names.len() / 2).max(4096) {
+            let mut names = Vec::with_capacity(self.names.len() - self.unused);
+            for known in &mut self.table {
+                let start = names.len();
+                names.extend_from_slice(known.name(&self.names));
+                known.start = start;
+            }
+            (self.names, self.unused) = (names, 0);
+        }
+        true
     }
 
     fn iter(&self) -> impl Iterator<Item = (&[u8], External)> {
@@ -223,6 +234,19 @@ mod tests {
         session.define(b"name7", address(9));
         assert_eq!((session.definition(b"name7"), session.definition(b"name8")), (Some(address(9)), Some(address(8))));
         assert_eq!(session.definition(b"nobody"), None);
+    }
+
+    #[test]
+    fn names_that_come_and_go_take_no_memory() {
+        let mut session = Session::default();
+        let address = |n: u64| External::Data(ExecutorAddr::new(n));
+        session.define(b"stays", address(5));
+        for n in 0..10_000 {
+            let name = format!("a name of some length {n}");
+            session.define(name.as_bytes(), address(n));
+            assert!(session.undefine(name.as_bytes()) && session.definition(b"stays") == Some(address(5)));
+        }
+        assert!(session.program.names.len() < 20_000);
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub struct RegionUse {
 pub struct Statistics {
     /// Functions with bodies in loaded bitcode modules.
     pub functions_defined: u64,
+    /// Bitcode modules in memory: those that were loaded, and generations that something may be compiled from.
+    pub modules: u64,
+    /// Modules that the optimizer knows, or will when it is started.
+    pub modules_for_optimizer: u64,
     /// Functions that were compiled, by whichever tier.
     pub functions_compiled: u64,
     /// Of those, how many the first tier compiled.
@@ -88,9 +92,14 @@ impl Statistics {
         let baseline = inner.baseline.statistics();
         let cache = inner.cache.stats();
         let versions = inner.versions().stats();
-        let functions_defined = inner.modules().iter().map(|module| module.defined.len() as u64).sum();
+        let (modules, functions_defined) = {
+            let modules = inner.modules();
+            (modules.len() as u64, modules.iter().map(|module| module.own().count() as u64).sum())
+        };
         Self {
             functions_defined,
+            modules,
+            modules_for_optimizer: inner.compiler.module_count() as u64,
             functions_compiled: baseline.functions + compiler.functions,
             functions_baseline: baseline.functions,
             instructions_compiled: baseline.instructions + compiler.instructions,
@@ -226,6 +235,9 @@ impl fmt::Display for Statistics {
             versions.scans,
             versions.scan_nanoseconds as f64 / 1e6
         )?;
+        if self.modules > 1 {
+            writeln!(f, "  modules     {} in memory, earlier generations included", self.modules)?;
+        }
         for waiting in &self.waiting {
             writeln!(f, "              {waiting}")?;
         }

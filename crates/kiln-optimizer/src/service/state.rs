@@ -27,11 +27,24 @@ pub(super) type Bitcode = Result<Arc<Mapping>, (FailureKind, String)>;
 pub(super) enum Job {
     /// Open a module that is about to be used.
     Open(ModuleId, Arc<Mapping>),
+    /// Forget a module. It comes beside jobs, and takes nobody's turn.
+    Close(ModuleId),
     Compile(CompileJob),
     Normalize {
         request: RequestId,
         normalize: Normalize,
     },
+}
+
+impl Job {
+    /// The module that a worker opens for it.
+    fn module(&self) -> Option<ModuleId> {
+        match self {
+            Job::Open(module, _) => Some(*module),
+            Job::Compile(job) => Some(job.compile.module),
+            Job::Close(_) | Job::Normalize { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -95,8 +108,9 @@ impl State {
     /// The next job of a worker that is done with one; `None`: it will get one through its channel.
     pub(super) fn next_job(&mut self, worker: usize) -> Option<Job> {
         let job = self.queue.pop_front();
-        if job.is_none() {
-            self.idle.push(worker);
+        match &job {
+            Some(job) => self.workers[worker].open.extend(job.module()),
+            None => self.idle.push(worker),
         }
         job
     }
@@ -124,6 +138,19 @@ impl State {
     pub(super) fn avoid(&mut self, module: ModuleId, function: FunctionId) {
         if let Some(module) = self.modules.get_mut(&module) {
             module.have.insert(function);
+        }
+    }
+
+    /// Forgets a module, and has the workers do so that opened it.
+    fn close_module(&mut self, module: ModuleId) {
+        self.modules.remove(&module);
+        self.claims.retain(|(of, _, _), _| *of != module);
+        self.queue.retain(|job| !matches!(job, Job::Open(of, _) if *of == module));
+        for worker in &mut self.workers {
+            if worker.open.remove(&module) {
+                // A worker lives as long as the process.
+                let _ = worker.sender.send(Job::Close(module));
+            }
         }
     }
 
@@ -176,6 +203,7 @@ pub(super) fn take_requests(service: &Arc<Service>) {
         match request {
             None => return,
             Some(Request::OpenModule(module)) => open_module(service, module),
+            Some(Request::CloseModule(module)) => service.lock().close_module(module),
             Some(Request::Compile { request, seen, compile }) => {
                 let mut state = service.lock();
                 match state.modules.get(&compile.module).map(|module| module.bitcode.clone()) {
@@ -238,11 +266,7 @@ fn consider(service: &Arc<Service>, state: &mut State, job: CompileJob) {
 }
 
 fn dispatch(service: &Arc<Service>, state: &mut State, job: Job) {
-    let module = match &job {
-        Job::Open(module, _) => Some(*module),
-        Job::Compile(job) => Some(job.compile.module),
-        Job::Normalize { .. } => None,
-    };
+    let module = job.module();
     let knows = |worker: &usize| module.is_some_and(|module| state.workers[*worker].open.contains(&module));
     let idle = state.idle.iter().rposition(knows).or_else(|| state.idle.len().checked_sub(1));
     if let Some(position) = idle {

@@ -57,6 +57,10 @@ fn run(service: &Arc<Service>, index: usize, jobs: &Receiver<Job>) {
             match job {
                 // What is wrong with it is the answer to the first request.
                 Job::Open(id, bitcode) => drop(module(&context, &mut modules, id, &bitcode)),
+                Job::Close(id) => {
+                    modules.remove(&id);
+                    break;
+                }
                 Job::Compile(job) => {
                     CURRENT.set(Some(job.request));
                     let result = compile(service, &context, &mut modules, &job);

@@ -48,6 +48,19 @@ fn neighbours_come_along_once() {
 }
 
 #[test]
+fn a_closed_module_is_forgotten() {
+    let bitcode = harness::c(CHAIN, &[]);
+    let top = function(&bitcode, "top");
+    let mut session = Session::start();
+    let (closed, other) = (session.open(&bitcode), session.open(&bitcode));
+    session.compile(closed, &[top], Pipeline::Quick, Neighbours::NONE).unwrap();
+    session.connection.machine().close_module(closed).unwrap();
+    let failed = session.compile(closed, &[top], Pipeline::Quick, Neighbours::NONE).unwrap_err();
+    assert_eq!(failed.kind, FailureKind::InvalidRequest);
+    session.compile(other, &[top], Pipeline::Quick, Neighbours::NONE).unwrap();
+}
+
+#[test]
 fn limits_and_have_are_kept() {
     let bitcode = harness::c(CHAIN, &[]);
     let [top, middle, leaf] = ["top", "middle", "leaf"].map(|name| function(&bitcode, name));

@@ -1,5 +1,7 @@
 //! Sixteen threads call a thousand functions in every way there is while two others replace them.
 //!
+//! Others load modules and objects meanwhile, take their names away and add them again, and take and drop handles.
+//!
 //! Every function tells its version. A caller reads which version's `redefine` has returned, calls, and must meet that
 //! version or a later one. Afterwards the process holds as much as in the middle. `KILN_STRESS_SECONDS` says how long
 //! each test runs.
@@ -18,6 +20,13 @@ use support::alone;
 
 const CALLERS: usize = 16;
 const REPLACERS: usize = 2;
+const LOADERS: usize = 2;
+/// How often each of them loads in a run: what is loaded stays.
+const LOADS: usize = 16;
+/// Most code and data that a module and an object leave.
+const BYTES_PER_LOAD: u64 = 2 << 10;
+/// Most memory that their tables take.
+const HEAP_PER_LOAD: u64 = 32 << 10;
 const FUNCTIONS: usize = 1000;
 /// From here on two functions at a time are replaced together.
 const FIRST_PAIR: usize = 900;
@@ -52,6 +61,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// A function that tells its version.
+type Stamp = unsafe extern "C" fn(i32) -> i32;
+
 /// `version_met(function, how, way)` of `program.cc`.
 type VersionMet = unsafe extern "C" fn(i32, i32, i32) -> i32;
 
@@ -77,8 +89,14 @@ struct Template {
 }
 
 impl Template {
+    /// An object, with a version number.
     fn new(source: &str, names: &[&str]) -> Template {
-        let file = compile(source, "o", &["-O1"]);
+        let template = Self::of(compile(source, "o", &["-O1"]), names);
+        assert!(!template.versions.is_empty());
+        template
+    }
+
+    fn of(file: PathBuf, names: &[&str]) -> Template {
         let bytes = std::fs::read(&file).unwrap();
         std::fs::remove_file(file).unwrap();
         let places = |mark: &[u8]| -> Vec<usize> {
@@ -86,7 +104,7 @@ impl Template {
         };
         let names: Vec<_> = names.iter().map(|name| places(name.as_bytes())).collect();
         let versions = places(&0x1234_5678_i32.to_le_bytes());
-        assert!(!versions.is_empty() && names.iter().all(|places| !places.is_empty()));
+        assert!(names.iter().all(|places| !places.is_empty()));
         Template { names, versions, bytes }
     }
 
@@ -118,11 +136,14 @@ struct World {
     version_met: VersionMet,
     one: Template,
     two: Template,
+    module: Template,
+    object: Template,
     /// The last version of each function whose redefinition returned.
     returned: Vec<AtomicI32>,
     stop: AtomicBool,
     calls: AtomicU64,
     redefinitions: AtomicU64,
+    loads: AtomicU64,
 }
 
 impl World {
@@ -141,15 +162,18 @@ impl World {
             version_met,
             one: Template::new("version.cc", &["NNN"]),
             two: Template::new("pair.cc", &["NNN", "MMM"]),
+            module: Template::of(compile("loaded.cc", "bc", &["-O1", "-emit-llvm"]), &["NNN"]),
+            object: Template::new("object.cc", &["NNN"]),
             returned: (0..FUNCTIONS).map(|_| AtomicI32::new(0)).collect(),
             stop: AtomicBool::new(false),
             calls: AtomicU64::new(0),
             redefinitions: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
         };
-        // From now on all versions are of one size.
+        // From now on all versions are of one size, and as many are remembered as will be.
         let (mut one, mut two, mut random) = (world.one.clone(), world.two.clone(), Random(0));
         aside(|| {
-            for first in (0..FUNCTIONS).step_by(2) {
+            for first in (0..FUNCTIONS).step_by(2).chain((0..FUNCTIONS).step_by(2)) {
                 world.redefine(first, &mut one, &mut two, &mut random);
             }
         });
@@ -203,6 +227,63 @@ impl World {
         self.redefinitions.fetch_add(redefinitions, Ordering::Relaxed);
     }
 
+    /// Loads, removes, adds again, holds and drops until told to stop.
+    fn load_all_the_time(&self, loader: usize) {
+        let (mut module, mut object) = (self.module.clone(), self.object.clone());
+        let mut random = Random(1000 + loader as u64);
+        let mut loads = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            // Each has names of its own.
+            let function = random.below(FUNCTIONS / LOADERS) * LOADERS + loader;
+            if loads < LOADS {
+                loads += 1;
+                self.load_and_remove(function, loads as i32, &mut module, &mut object);
+            }
+            let name = format!("stamp{function:03}");
+            let at_least = self.returned[function].load(Ordering::Acquire);
+            let handle = self.engine.hold(&name).unwrap();
+            // SAFETY: a version of this function, which the handle keeps.
+            let held = unsafe { std::mem::transmute::<*const (), Stamp>(handle.address().get() as *const ()) };
+            // SAFETY: it returns its version.
+            let met = unsafe { held(0) };
+            assert!(met >= at_least, "function {function}: {met} is held after {at_least}");
+            self.call(function, random.below(HOWS), random.below(WAYS));
+            // SAFETY: as above.
+            assert_eq!(unsafe { held(0) }, met, "function {function}: what is held stays what it is");
+            assert!(self.engine.lookup(&name).is_some() && self.engine.lookup("nobody").is_none());
+        }
+        self.loads.fetch_add(loads as u64, Ordering::Relaxed);
+    }
+
+    /// A module that calls `function`, and an object that says `version`: their names come, go, and come back as others.
+    fn load_and_remove(&self, function: usize, version: i32, module: &mut Template, object: &mut Template) {
+        let (loaded, in_object) = (format!("loaded{function:03}"), format!("object{function:03}"));
+        let mut inputs = vec![
+            Input::Bytes { name: format!("{loaded}.bc"), bytes: module.version(0, &[function]).to_vec() },
+            Input::Bytes { name: format!("{in_object}.o"), bytes: object.version(version, &[function]).to_vec() },
+        ];
+        // Together or one after the other.
+        let last = if version % 2 == 0 { inputs.split_off(1) } else { Vec::new() };
+        self.engine.load(&inputs).unwrap();
+        if !last.is_empty() {
+            self.engine.load(&last).unwrap();
+        }
+        let at_least = self.returned[function].load(Ordering::Acquire);
+        let call = self.engine.function::<Stamp>(&loaded).unwrap().pointer();
+        let tell = self.engine.lookup(&in_object).unwrap();
+        // SAFETY: the object's function of that name.
+        let tell = unsafe { std::mem::transmute::<*const (), Stamp>(tell.get() as *const ()) };
+        for _ in 0..2 {
+            // SAFETY: both take and return a number.
+            let (met, told) = unsafe { (call(0), tell(1)) };
+            assert!(met >= at_least, "function {function}, from another module: {met} after {at_least}");
+            assert_eq!(told, version + 1);
+            // Code stays when its name goes.
+            self.engine.remove(&[&loaded, &in_object]);
+            assert_eq!((self.engine.lookup(&loaded), self.engine.lookup(&in_object)), (None, None));
+        }
+    }
+
     /// Gives `first` and the next function their next versions; how many redefinitions that took.
     fn redefine(&self, first: usize, one: &mut Template, two: &mut Template, random: &mut Random) -> u64 {
         let pair = [first, first + 1];
@@ -245,6 +326,9 @@ impl World {
         std::thread::scope(|scope| {
             for thread in 0..CALLERS {
                 scope.spawn(move || self.call_all_the_time(thread));
+            }
+            for loader in 0..LOADERS {
+                scope.spawn(move || self.load_all_the_time(loader));
             }
             let replacers: Vec<_> =
                 (0..REPLACERS).map(|n| scope.spawn(move || self.redefine_all_the_time(n, deadline))).collect();
@@ -308,15 +392,20 @@ fn stress(change: impl FnOnce(&mut Options)) {
     });
     let length = Duration::from_secs_f64(seconds() / 2.0);
     let before = world.run(length);
-    let warm_up = world.redefinitions.load(Ordering::Relaxed);
+    let (warm_up, loads_before) = (world.redefinitions.load(Ordering::Relaxed), world.loads.load(Ordering::Relaxed));
     let after = world.run(length);
     let redefinitions = world.redefinitions.load(Ordering::Relaxed);
-    eprintln!("{} calls, {redefinitions} redefinitions", world.calls.load(Ordering::Relaxed));
+    let (calls, loads) = (world.calls.load(Ordering::Relaxed), world.loads.load(Ordering::Relaxed));
+    eprintln!("{calls} calls, {redefinitions} redefinitions, {loads} loads");
     eprintln!("after {warm_up}: {before:?}\nat the end: {after:?}\n{}", world.engine.statistics());
-    assert_eq!((after.retired_bytes, after.call_sites), (0, before.call_sites));
+    // What was loaded and calls something stays, with that call.
+    let loaded = loads - loads_before;
+    assert_eq!(after.retired_bytes, 0);
+    assert!(after.call_sites <= before.call_sites + loaded, "call sites leak");
     let apart = Permission::ALL.len() as u64 * quarantine;
-    assert!(after.code_bytes <= before.code_bytes + apart, "code or its data leaks");
-    assert!(after.heap_bytes <= before.heap_bytes + (1 << 20), "the engine's memory leaks");
+    assert!(after.code_bytes <= before.code_bytes + apart + loaded * BYTES_PER_LOAD, "code or its data leaks");
+    let tables = (loaded * HEAP_PER_LOAD) as i64;
+    assert!(after.heap_bytes <= before.heap_bytes + (1 << 20) + tables, "the engine's memory leaks");
     if cfg!(kiln_tsan) {
         // The sanitizer has memory and mappings of its own.
         return;
