@@ -166,6 +166,13 @@ attribute_kinds! {
     NO_CREATE_UNDEF_OR_POISON = 105, "nocreateundeforpoison";
 }
 
+impl AttributeKind {
+    /// Its code in bitcode.
+    pub(crate) fn code(self) -> u64 {
+        u64::from(self.0)
+    }
+}
+
 /// What a group of attributes is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttributePlace {

@@ -13,14 +13,13 @@ use crate::body::{Body, Instruction, Location, ValueId};
 use crate::classes::Classes;
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
+use crate::instructions::{DECLAREBLOCKS, OPERAND_BUNDLE};
 use crate::module::Module;
 use crate::types::{Type, TypeId};
 use crate::usual::{Scope, read_usual};
 
-const DECLAREBLOCKS: u32 = 1;
 pub(crate) const DEBUG_LOC_AGAIN: u32 = 33;
 pub(crate) const DEBUG_LOC: u32 = 35;
-const OPERAND_BUNDLE: u32 = 55;
 const BLOCKADDR_USERS: u32 = 60;
 const DEBUG_RECORD_VALUE: u32 = 61;
 const DEBUG_RECORD_DECLARE_VALUE: u32 = 66;

@@ -11,10 +11,10 @@ use crate::bitstream::{Block, Budget, Entry, Record};
 use crate::body::Location;
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
+use crate::instructions::DECLAREBLOCKS;
 use crate::metadata::Nodes;
 use crate::module::Module;
 
-const DECLAREBLOCKS: u32 = 1;
 const BLOCKADDR_USERS: u32 = 60;
 
 const LOCATION: u32 = 7;

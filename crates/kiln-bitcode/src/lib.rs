@@ -43,6 +43,7 @@ mod rows;
 mod shape;
 mod types;
 mod usual;
+mod writer;
 
 pub use attributes::{
     Attribute, AttributeGroup, AttributeKind, AttributeList, AttributeListId, AttributePlace, IntRange,
@@ -62,3 +63,4 @@ pub use layout::{DataLayout, Mangling, PointerLayout, TypeLayout};
 pub use module::{MetadataKind, Module};
 pub use rows::rows;
 pub use types::{Type, TypeId};
+pub use writer::{NotWritten, write_function};

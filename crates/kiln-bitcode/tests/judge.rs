@@ -9,7 +9,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kiln_bitcode::{Body, DebugInfo, Frame, FunctionId, Module};
+use kiln_bitcode::{Body, DebugInfo, Frame, FunctionId, GlobalRef, Module};
 use support::{compile_modules, run, scratch};
 
 /// Builds the judge, once for all tests.
@@ -110,6 +110,106 @@ fn locations_mean_what_llvm_says() {
     assert!(all.0 > 1000 && all.1 > 50, "{all:?}: instructions with locations, inlined ones");
 }
 
+/// A name as the judge writes it.
+fn quoted(name: &[u8]) -> String {
+    let escape = |byte: &u8| match byte {
+        b'"' | b'\\' => format!("\\{byte:02x}"),
+        0x20..=0x7e => char::from(*byte).to_string(),
+        _ => format!("\\{byte:02x}"),
+    };
+    format!("\"{}\"", name.iter().map(escape).collect::<String>())
+}
+
+/// `row` with the names of `module` in place of those that stand for them.
+fn in_names_of(module: &Module, row: &str) -> String {
+    let mut pieces = row.split("@\"kiln$");
+    let mut named = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let (id, rest) = piece.split_once('"').unwrap();
+        let global = match kiln_abi::symbol::parse(format!("kiln${id}").as_bytes()).unwrap() {
+            kiln_abi::symbol::Id::Function(function) => GlobalRef::Function(function),
+            kiln_abi::symbol::Id::Global(global) => GlobalRef::Global(global),
+            kiln_abi::symbol::Id::Alias(alias) => GlobalRef::Alias(kiln_bitcode::AliasId(alias)),
+        };
+        named += &format!("@{}{rest}", quoted(module.symbol_name(global)));
+    }
+    named
+}
+
+/// What the judge says of all bodies of a module, by function, without places and what only carries metadata.
+fn bodies(text: &str) -> Vec<Vec<String>> {
+    let carriers = ["@\"llvm.dbg.", "@\"llvm.experimental.noalias.scope.decl\"", "@\"llvm.pseudoprobe\""];
+    let mut bodies: Vec<Vec<String>> = Vec::new();
+    for row in text.split_terminator('\n') {
+        let row = row.rsplit_once(" at=").map_or(row, |(row, _)| row).trim_end();
+        if row.starts_with("body ") {
+            bodies.push(Vec::new());
+        }
+        if !carriers.iter().any(|carrier| row.contains(carrier)) {
+            bodies.last_mut().unwrap().push(row.to_owned());
+        }
+    }
+    bodies
+}
+
+/// How many functions of the module in `file` were written as modules of their own, and how many could not be.
+fn assert_written_alone(file: &Path, dir: &Path) -> (usize, usize) {
+    let theirs = bodies(&String::from_utf8(run(Command::new(judge()).arg("--bodies").arg(file))).unwrap());
+    let bytes = std::fs::read(file).unwrap();
+    let modules = kiln_bitcode::parse(&bytes).unwrap();
+    let [module] = &modules[..] else { panic!("{}: one module", file.display()) };
+    let defined = (0..).map(FunctionId).zip(module.functions()).filter(|(_, function)| !function.is_declaration());
+    let (mut files, mut expected, mut refused) = (Vec::new(), Vec::new(), 0);
+    for ((id, _), theirs) in defined.zip(theirs) {
+        let mut body = Body::new();
+        module.read_body(&bytes, id, &mut body).unwrap();
+        let Ok(alone) = kiln_bitcode::write_function(module, &body) else {
+            refused += 1;
+            continue;
+        };
+        // Our reader takes it too.
+        let again = kiln_bitcode::parse(&alone).unwrap_or_else(|error| panic!("{id:?} of {}: {error}", file.display()));
+        again[0].read_body(&alone, FunctionId(0), &mut body).unwrap();
+        let path = dir.join(format!("{}.bc", id.0));
+        std::fs::write(&path, alone).unwrap();
+        files.push(path);
+        expected.push(theirs);
+    }
+    for (files, expected) in files.chunks(256).zip(expected.chunks(256)) {
+        let ours = run(Command::new(judge()).arg("--bodies").args(files));
+        let ours = bodies(&String::from_utf8(ours).unwrap());
+        assert_eq!(ours.len(), expected.len(), "{}", file.display());
+        for ((ours, theirs), path) in ours.iter().zip(expected).zip(files) {
+            for (ours, theirs) in ours.iter().zip(theirs) {
+                assert_eq!(
+                    &in_names_of(module, ours),
+                    theirs,
+                    "{} of {}: alone, as it was",
+                    path.display(),
+                    file.display()
+                );
+            }
+            assert_eq!(ours.len(), theirs.len(), "{} of {}", path.display(), file.display());
+        }
+    }
+    (files.len(), refused)
+}
+
+#[test]
+fn a_function_alone_is_what_it_was() {
+    let dir = scratch("judge-alone");
+    let mut all = (0, 0);
+    for file in compile_modules(&scratch("judge-alone-modules")) {
+        // Not verified where it was made.
+        if file.file_name().unwrap().to_str().unwrap().contains(".ll") {
+            continue;
+        }
+        let (written, refused) = assert_written_alone(&file, &dir);
+        all = (all.0 + written, all.1 + refused);
+    }
+    assert!(all.0 > 200 && all.1 < all.0 / 20, "{all:?}: functions written, refused");
+}
+
 #[test]
 fn several_modules_in_one_file() {
     let dir = scratch("judge-several");
@@ -171,6 +271,7 @@ fn programs_read_as_llvm_reads_them() {
         if file.extension().is_some_and(|e| e == "bc") {
             assert_same(&file);
             assert_same_locations(&file);
+            assert_written_alone(&file, &scratch("judge-programs"));
             judged += 1;
         }
     }

@@ -41,6 +41,34 @@ fn the_optimizer_does_what_the_first_tier_leaves_out_and_statistics_say_why() {
 }
 
 #[test]
+fn what_is_left_out_goes_to_the_optimizer_without_its_module() {
+    // What it refers to: a constant, a thread's variable, a function, a weak one, a library's, a jump table's switch.
+    let source = "#include <stdio.h>\n#include <string.h>\n\
+        static const int squares[3] = {0, 1, 4};\n\
+        static _Thread_local int calls = 3;\n\
+        extern int missing(void) __attribute__((weak));\n\
+        static int twice(int x) { return 2 * x; }\n\
+        static int (*const table[])(int) = { twice };\n\
+        struct large { long words[5]; };\n\
+        static struct large make(double x, struct large in) {\n\
+          __asm__ volatile(\"bswapq %0; bswapq %0\" : \"+r\"(in.words[0]));\n\
+          in.words[1] += (long)x; calls++;\n\
+          switch (in.words[0]) { case 1: in.words[2] = 7; break; case 2: in.words[2] = strlen(\"four\"); break;\n\
+            case 3: in.words[2] = table[0](9); break; case 4: in.words[2] = twice(11); break; default: in.words[2] = -1; }\n\
+          in.words[3] = missing ? missing() : squares[in.words[0] % 3]; return in; }\n\
+        int main(void) { for (long i = 0; i < 6; i++) { struct large in = {{ i, 100 }}; in = make(i * 2.5, in);\n\
+          printf(\"%ld %ld %ld %d\\n\", in.words[1], in.words[2], in.words[3], calls); } return 0; }\n";
+    let expected = "100 -1 0 4\n102 7 1 5\n105 4 4 6\n107 18 0 7\n110 22 1 8\n112 -1 4 9\n";
+    for level in ["-O0", "-O2"] {
+        let module = compile(&format!("without_module{level}"), source, &[level]);
+        let output = run(&["--stats"], &module);
+        let stderr = stderr(&output);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{level}: {stderr}");
+        assert!(stderr.contains(" of a function alone, "), "{level}: {stderr}");
+    }
+}
+
+#[test]
 fn a_function_beyond_the_tier_that_is_demanded_is_named_with_the_reason() {
     let output = run(&["--tier=baseline"], &module("refused"));
     let stderr = stderr(&output);

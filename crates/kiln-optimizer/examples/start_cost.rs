@@ -46,6 +46,7 @@ fn round(spawner: &Spawner, bitcode: &[u8], function: FunctionId) -> Result<[Dur
         pipeline: Pipeline::Quick,
         neighbours: Neighbours::NONE,
         opaque: Vec::new(),
+        alone: None,
     })?;
     loop {
         match connection.machine().poll_event() {

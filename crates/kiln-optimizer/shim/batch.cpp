@@ -190,7 +190,7 @@ GlobalValue *KilnBatch::declare(const GlobalValue &value) {
   }
   // Thread-local variables are always reached in the general-dynamic way, which the linker relaxes; a local one would
   // get the local-dynamic model.
-  slot->setDSOLocal(binds_here(value) && !value.isThreadLocal());
+  slot->setDSOLocal((source.named ? value.isDSOLocal() : binds_here(value)) && !value.isThreadLocal());
   GlobalValue *made = slot;
 
   // `slot` may dangle from here on.

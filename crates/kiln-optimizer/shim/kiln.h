@@ -42,8 +42,9 @@ KilnBytes kiln_host_cpu();
 KilnContext *kiln_context_new(bool keep_names);
 void kiln_context_free(KilnContext *context);
 
-// `data` stays with the caller and must outlive the module.
-KilnModule *kiln_module_open(KilnContext *context, const uint8_t *data, size_t size, KilnError *error);
+// `data` stays with the caller and must outlive the module. `named`: part of a module, whose values have their id symbols
+// for names.
+KilnModule *kiln_module_open(KilnContext *context, const uint8_t *data, size_t size, bool named, KilnError *error);
 void kiln_module_free(KilnModule *module);
 uint32_t kiln_module_functions(const KilnModule *module);
 // Whether the function has a body that is meant to be compiled (available_externally is not).

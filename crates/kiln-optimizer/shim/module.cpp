@@ -16,7 +16,7 @@ using namespace llvm;
 // Bodies that were read only to look at them stay for later requests up to this size.
 static constexpr size_t ReadInstructionsMax = 50'000;
 
-extern "C" KilnModule *kiln_module_open(KilnContext *context, const uint8_t *data, size_t size, KilnError *error) {
+extern "C" KilnModule *kiln_module_open(KilnContext *context, const uint8_t *data, size_t size, bool named, KilnError *error) {
   StringRef buffer(reinterpret_cast<const char *>(data), size);
   context->diagnostics.clear();
   // "Importing" makes the reader index the metadata instead of reading all of it with the first body.
@@ -30,7 +30,7 @@ extern "C" KilnModule *kiln_module_open(KilnContext *context, const uint8_t *dat
     kiln::fail(error, KilnInvalidIr, toString(std::move(bad)));
     return nullptr;
   }
-  return new KilnModule(*context, std::move(*module));
+  return new KilnModule(*context, std::move(*module), named);
 }
 
 extern "C" void kiln_module_free(KilnModule *module) { delete module; }
@@ -56,8 +56,8 @@ static void holders(const Constant *constant, SmallVectorImpl<GlobalVariable *> 
   }
 }
 
-KilnModule::KilnModule(KilnContext &context, std::unique_ptr<Module> owned)
-    : context(context), module(std::move(owned)), triple(module->getTargetTriple().str()) {
+KilnModule::KilnModule(KilnContext &context, std::unique_ptr<Module> owned, bool named)
+    : context(context), module(std::move(owned)), named(named), triple(module->getTargetTriple().str()) {
   // The reader appends in the order of the records, aliases and ifuncs to lists of their own; writers emit all aliases
   // before the first ifunc.
   uint32_t id = 0;
@@ -83,6 +83,8 @@ KilnModule::KilnModule(KilnContext &context, std::unique_ptr<Module> owned)
 }
 
 std::string KilnModule::symbol(const GlobalValue &value) const {
+  if (named)
+    return value.getName().str();
   auto id = ids.find(&value);
   // Values that the reader made itself (upgraded intrinsics) have no record.
   if (id == ids.end())

@@ -75,6 +75,8 @@ struct KilnContext {
 struct KilnModule {
   KilnContext &context;
   std::unique_ptr<llvm::Module> module;
+  // Part of a module: values have their id symbols for names, and what binds to the module says so.
+  bool named;
   std::vector<llvm::Function *> functions;
   llvm::DenseMap<const llvm::GlobalValue *, uint32_t> ids;
   // Which globals hold addresses of a function's blocks: they are emitted with the function.
@@ -85,7 +87,7 @@ struct KilnModule {
   std::vector<KilnCallee> callees;
   std::string triple;
 
-  KilnModule(KilnContext &context, std::unique_ptr<llvm::Module> module);
+  KilnModule(KilnContext &context, std::unique_ptr<llvm::Module> module, bool named);
   bool materialise(llvm::Function &function, KilnError *error);
   // Drops bodies that were read, unless there are few.
   void trim();

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::wire::{Reader, Writer};
 
 /// Version of the protocol. Both sides must have the same: they are built together.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 /// Payloads up to this size travel inside the message; a memory file costs about as much as copying this many bytes.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
@@ -130,6 +130,9 @@ pub struct Compile {
     /// Functions of the module whose bodies mean nothing any more, because they were redefined: they neither come along
     /// nor may anything be concluded from them.
     pub opaque: Vec<FunctionId>,
+    /// The only root as a module of its own, which spares the server the whole one: bitcode whose first function is the root,
+    /// with everything under its id symbol. The module itself need not be open.
+    pub alone: Option<Vec<u8>>,
 }
 
 /// Server → client, once: who it is.
@@ -306,6 +309,10 @@ impl Compile {
         w.u32(self.neighbours.instructions_max);
         w.ids(self.roots.iter().map(|f| f.0));
         w.ids(self.opaque.iter().map(|f| f.0));
+        w.u8(u8::from(self.alone.is_some()));
+        if let Some(alone) = &self.alone {
+            w.bytes(alone);
+        }
         w
     }
 
@@ -321,8 +328,13 @@ impl Compile {
         let neighbours = Neighbours { functions_max: r.u32()?, instructions_max: r.u32()? };
         let roots = r.ids(FunctionId)?;
         let opaque = r.ids(FunctionId)?;
+        let alone = match r.u8()? {
+            0 => None,
+            1 => Some(r.bytes()?.to_vec()),
+            _ => return Err(r.malformed("has a flag that is neither 0 nor 1")),
+        };
         r.finish()?;
-        Ok((request, seen, Self { module, roots, pipeline, neighbours, opaque }))
+        Ok((request, seen, Self { module, roots, pipeline, neighbours, opaque, alone }))
     }
 }
 

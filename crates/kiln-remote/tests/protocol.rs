@@ -39,6 +39,7 @@ fn compile(roots: &[u32]) -> Compile {
         pipeline: Pipeline::Full,
         neighbours: Neighbours { functions_max: 8, instructions_max: 9 },
         opaque: vec![FunctionId(4)],
+        alone: Some(vec![7; 9]),
     }
 }
 
@@ -75,6 +76,7 @@ fn a_conversation_in_pieces_of_any_size() {
         assert_eq!(asked.roots, compile(&[1, 2, 3]).roots);
         assert_eq!(asked.neighbours, compile(&[]).neighbours);
         assert_eq!(asked.opaque, [FunctionId(4)]);
+        assert_eq!(asked.alone, Some(vec![7; 9]));
         assert!(matches!(server.poll_request(), Some(Request::Compile { request, .. }) if request == second));
         let Some(Request::Normalize { request, normalize }) = server.poll_request() else { panic!() };
         assert_eq!((request, normalize.name.as_str()), (third, "n.ll"));

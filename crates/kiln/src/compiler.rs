@@ -46,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) mode: Mode,
     /// Who wants to know what was installed.
     pub(crate) installed: Option<Sink>,
+    /// The root as a module of its own, which spares the optimizer the whole one.
+    pub(crate) alone: Option<Vec<u8>>,
 }
 
 /// What was known when a compile began.
@@ -145,6 +147,8 @@ struct Module {
     bitcode: Bytes,
     /// Functions that are there.
     have: FunctionSet,
+    /// Whether the optimizer at the other end of the connection knows it.
+    open: bool,
 }
 
 #[derive(Debug)]
@@ -171,6 +175,8 @@ pub(crate) struct State {
     /// The optimizer at the other end of the connection.
     optimizer_pid: i32,
     next_request: u32,
+    /// Modules are named to the optimizer before anything is asked of them.
+    early: bool,
     modules: BTreeMap<ModuleId, Module>,
     next_module: u32,
     tickets: BTreeMap<u64, Ticket>,
@@ -183,6 +189,9 @@ pub(crate) struct State {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CompilerStatistics {
     pub(crate) requests: u64,
+    /// Functions that came back from requests that did not need their module, and what was sent for them.
+    pub(crate) alone: u64,
+    pub(crate) alone_bytes: u64,
     pub(crate) functions: u64,
     pub(crate) instructions: u64,
     pub(crate) object_bytes: u64,
@@ -216,18 +225,19 @@ impl Compiler {
     /// Starts the optimizer now, so that it gets ready while the program is being loaded. Failure shows at first use.
     pub(crate) fn start(&self) {
         let mut state = self.lock();
+        state.early = true;
         if state.connection.is_none() {
             let _ = self.connect(&mut state);
         }
     }
 
-    /// Makes a module known. Its bytes are sent at once if the optimizer is there.
+    /// Makes a module known. Its bytes are sent at once if the optimizer was started early, else when they are needed.
     pub(crate) fn add_module(&self, bitcode: Bytes) -> ModuleId {
         let mut state = self.lock();
         let module = ModuleId(state.next_module);
         state.next_module += 1;
-        state.modules.insert(module, Module { digest: None, bitcode, have: FunctionSet::default() });
-        if state.connection.is_some() && open_module(&mut state, module).is_err() {
+        state.modules.insert(module, Module { digest: None, bitcode, have: FunctionSet::default(), open: false });
+        if state.early && state.connection.is_some() && open_module(&mut state, module).is_err() {
             state.connection = None;
         }
         module
@@ -242,7 +252,8 @@ impl Compiler {
         };
         let (stay, go): (Vec<_>, Vec<_>) = modules.iter().copied().partition(is_asked_for);
         for module in go {
-            state.modules.remove(&module);
+            let removed = state.modules.remove(&module);
+            let Some(Module { open: true, .. }) = removed else { continue };
             let closed = state.connection.as_mut().map(|connection| {
                 connection.machine().close_module(module)?;
                 connection.flush().map(drop)
@@ -259,13 +270,20 @@ impl Compiler {
         self.lock().modules.len()
     }
 
-    /// Compiles `function` for its first call and installs it, and what came along, through `install`.
-    pub(crate) fn compile(&self, module: ModuleId, function: FunctionId, install: &dyn Install) -> Result<(), Failure> {
+    /// Compiles `function` for its first call and installs it, and what came along, through `install`. `alone` is the
+    /// function as a module of its own, if it can be one.
+    pub(crate) fn compile(
+        &self,
+        module: ModuleId,
+        function: FunctionId,
+        alone: Option<Vec<u8>>,
+        install: &dyn Install,
+    ) -> Result<(), Failure> {
         let (pipeline, neighbours) = (self.options.pipeline, self.options.neighbours);
-        self.run(
-            Job { module, roots: vec![function], pipeline, neighbours, mode: Mode::Offer, installed: None },
-            install,
-        )
+        // What optimises looks at other functions and at constants.
+        let alone = alone.filter(|_| pipeline == Pipeline::Quick);
+        let roots = vec![function];
+        self.run(Job { module, roots, pipeline, neighbours, mode: Mode::Offer, installed: None, alone }, install)
     }
 
     /// Does a job and installs what comes of it through `install`.
@@ -345,6 +363,11 @@ impl Compiler {
     }
 
     fn send(&self, state: &mut State, number: u64, install: &dyn Install) -> Result<(), String> {
+        if let Work::Compile(Job { module, alone: None, .. }) = state.tickets[&number].work
+            && state.modules.get(&module).is_some_and(|module| !module.open)
+        {
+            open_module(state, module)?;
+        }
         let connection = state.connection.as_mut().expect("connected by the caller");
         let ticket = state.tickets.get_mut(&number).expect("the caller took the number from the table");
         if let Work::Compile(job) = &ticket.work
@@ -365,6 +388,7 @@ impl Compiler {
                     pipeline: job.pipeline,
                     neighbours: if ticket.attempts == 0 { job.neighbours } else { Neighbours::NONE },
                     opaque: install.closed_to(job.module, &job.roots),
+                    alone: job.alone.clone(),
                 })
             }
             Work::Normalize { name, input } => {
@@ -433,6 +457,12 @@ impl Compiler {
                 }) => {
                     settle(state, request, Err(Failure::Refused(message)));
                 }
+                // Too little, it seems: once more with the whole module.
+                Event::Failed(Failed {
+                    request,
+                    kind: FailureKind::InvalidIr | FailureKind::InvalidRequest | FailureKind::Unsupported,
+                    ..
+                }) if ask_for_whole(state, request) => {}
                 Event::Failed(failed) => settle(state, failed.request, Err(Failure::Refused(failed.message))),
                 Event::Normalized(normalized) => settle(state, normalized.request, Ok(Some(normalized))),
                 _ => {}
@@ -486,7 +516,9 @@ impl Compiler {
         state.optimizer_pid = spawned.pid;
         let client = Client::numbered_from(RequestId(state.next_request));
         state.connection = Some(Connection::new(spawned.transport, client));
-        for module in state.modules.keys().copied().collect::<Vec<_>>() {
+        state.modules.values_mut().for_each(|module| module.open = false);
+        let early = if state.early { state.modules.keys().copied().collect::<Vec<_>>() } else { Vec::new() };
+        for module in early {
             if let Err(error) = open_module(state, module) {
                 state.connection = None;
                 return Err(Failure::NoOptimizer(format!("cannot reach the optimizer {}: {error}", path.display())));
@@ -513,12 +545,28 @@ fn settle(state: &mut State, request: RequestId, outcome: Result<Option<Normaliz
     }
 }
 
+/// Lets the ticket of `request`, whose function went alone, be asked again with its module; `false` if it had.
+fn ask_for_whole(state: &mut State, request: RequestId) -> bool {
+    let mut tickets = state.tickets.values_mut().filter(|ticket| ticket.request == Some(request));
+    let Some(ticket) = tickets.next() else { return false };
+    match &mut ticket.work {
+        Work::Compile(job) if job.alone.is_some() => {
+            job.alone = None;
+            ticket.request = None;
+            true
+        }
+        _ => false,
+    }
+}
+
 fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -> Result<(), Failure> {
+    let mut alone = None;
     let asked = state.tickets.values().find_map(|ticket| match &ticket.work {
         Work::Compile(job) if ticket.request == Some(compiled.request) => {
             let (epoch, at) = ticket.begun;
             let by = CompiledBy::Optimizer(job.pipeline);
             let installed = job.installed.clone();
+            alone = job.alone.as_ref().map(Vec::len);
             Some((job.module, Begun { epoch, at, by, mode: job.mode, installed }))
         }
         _ => None,
@@ -526,6 +574,8 @@ fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -
     // A reply to a request whose thread gave up: nobody needs the code now, and it will be asked for again.
     let Some((module, begun)) = asked else { return Ok(()) };
     let statistics = &mut state.statistics;
+    statistics.alone += u64::from(alone.is_some());
+    statistics.alone_bytes += alone.unwrap_or_default() as u64;
     statistics.functions += compiled.functions.len() as u64;
     statistics.instructions += compiled.instructions;
     statistics.object_bytes += compiled.object.size();
@@ -541,9 +591,10 @@ fn take_compiled(state: &mut State, compiled: Compiled, install: &dyn Install) -
 }
 
 fn open_module(state: &mut State, module: ModuleId) -> Result<(), String> {
-    let Some(Module { digest, bitcode, have }) = state.modules.get_mut(&module) else { return Ok(()) };
+    let Some(Module { digest, bitcode, have, open }) = state.modules.get_mut(&module) else { return Ok(()) };
     let digest = *digest.get_or_insert_with(|| ModuleDigest(*blake3::hash(bitcode).as_bytes()));
     let have = have.clone();
+    *open = true;
     let connection = state.connection.as_mut().expect("connected by the caller");
     let bitcode = payload(bitcode).map_err(|error| error.to_string())?;
     connection

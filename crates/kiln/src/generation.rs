@@ -278,6 +278,7 @@ impl Inner {
             neighbours: Neighbours::NONE,
             mode: Mode::Redefine,
             installed: None,
+            alone: None,
         })
     }
 }

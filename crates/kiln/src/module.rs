@@ -224,6 +224,15 @@ impl LoadedModule {
         }
     }
 
+    /// A function as a module of its own, if it can be one.
+    pub(crate) fn alone(&self, function: FunctionId) -> Option<Vec<u8>> {
+        /// Longer ones cost more to send than they spare.
+        const BYTES_MAX: usize = 1 << 20;
+        let mut body = kiln_bitcode::Body::new();
+        self.bitcode.read_body(&self.bytes, function, &mut body).ok()?;
+        kiln_bitcode::write_function(&self.bitcode, &body).ok().filter(|alone| alone.len() <= BYTES_MAX)
+    }
+
     /// The function with a body that is called `name`.
     pub(crate) fn function_named(&self, name: &str) -> Option<FunctionId> {
         let is_it =

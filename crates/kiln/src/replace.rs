@@ -96,6 +96,7 @@ impl Engine {
                 neighbours,
                 mode: Mode::Reoptimise,
                 installed: None,
+                alone: None,
             })?);
         }
         inner.reclaim_if_much(Some(frame_of(&entry)));
@@ -244,7 +245,8 @@ impl Inner {
             Source::Object(object) => self.redefine_from_object(&[name], &object),
             Source::Module(module, id) => {
                 let (pipeline, neighbours) = (self.options.pipeline, Neighbours::NONE);
-                let job = Job { module, roots: vec![id], pipeline, neighbours, mode: Mode::Redefine, installed: None };
+                let (roots, mode) = (vec![id], Mode::Redefine);
+                let job = Job { module, roots, pipeline, neighbours, mode, installed: None, alone: None };
                 self.replace_by_ir(job)
             }
         }

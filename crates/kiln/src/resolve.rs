@@ -87,8 +87,9 @@ impl Inner {
                 result => return result,
             },
         };
+        let alone = refused.as_ref().and_then(|_| module.alone(function));
         let result = loop {
-            match self.compiler.compile(module.id, function, self) {
+            match self.compiler.compile(module.id, function, alone.clone(), self) {
                 Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, depth)?,
                 result => break result,
             }

@@ -185,6 +185,9 @@ impl fmt::Display for Statistics {
             milliseconds(phases.install),
             compiler.object_bytes >> 10
         )?;
+        if compiler.alone > 0 {
+            writeln!(f, "              {} of a function alone, {} bytes", compiler.alone, compiler.alone_bytes)?;
+        }
         writeln!(
             f,
             "  optimizer   LLVM {}: queued {}, open {}, extract {}, passes {}, code {}; {} restarts",

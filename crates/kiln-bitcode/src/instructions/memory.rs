@@ -1,15 +1,12 @@
 //! Instructions that access memory.
 
-use super::{LOADATOMIC, MAX_ALIGN, Outcome, STOREATOMIC};
+use super::{ATOMIC_OPERATIONS, LOADATOMIC, MAX_ALIGN, Outcome, STOREATOMIC};
 use crate::bitstream::Block;
 use crate::body::{Instruction, Opcode, Ordering};
 use crate::body_reader::{BodyReader, Fields};
 use crate::classes::Class;
 use crate::error::{Error, ErrorKind};
 use crate::types::TypeId;
-
-/// `AtomicRMWInst::BinOp` by the codes of the bitcode, which are in another order from 15 on.
-const ATOMIC_OPERATIONS: [u8; 21] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 18, 19, 20, 15, 16];
 
 /// What a word of an `alloca` packs.
 pub(crate) struct AllocaFields {

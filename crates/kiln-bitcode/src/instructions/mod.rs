@@ -3,12 +3,13 @@
 //! What the compiler relies on is checked here: see [`Module::read_body`](crate::Module::read_body) for the list.
 
 mod arithmetic;
+pub(crate) mod codes;
 mod control;
 mod memory;
 
-pub(crate) use arithmetic::{CASTS, FLOATS, INTEGERS, PREDICATES, converts, known_flags};
-pub(crate) use memory::AllocaFields;
-
+pub(crate) use self::arithmetic::{CASTS, FLOATS, INTEGERS, PREDICATES, converts, known_flags};
+pub(crate) use self::codes::*;
+pub(crate) use self::memory::AllocaFields;
 use crate::bitstream::Block;
 use crate::body::{Instruction, Opcode, ValueId};
 use crate::body_reader::{BodyReader, Fields};
@@ -16,44 +17,6 @@ use crate::classes::Class;
 use crate::constant::{Constant, ConstantId};
 use crate::error::{Error, ErrorKind};
 use crate::types::{Type, TypeId};
-
-pub(crate) const BINOP: u32 = 2;
-pub(crate) const CAST: u32 = 3;
-const EXTRACTELT: u32 = 6;
-const INSERTELT: u32 = 7;
-const SHUFFLEVEC: u32 = 8;
-pub(crate) const RET: u32 = 10;
-pub(crate) const BR: u32 = 11;
-const SWITCH: u32 = 12;
-pub(crate) const INVOKE: u32 = 13;
-pub(crate) const UNREACHABLE: u32 = 15;
-pub(crate) const PHI: u32 = 16;
-pub(crate) const ALLOCA: u32 = 19;
-pub(crate) const LOAD: u32 = 20;
-const VAARG: u32 = 23;
-const EXTRACTVAL: u32 = 26;
-const INSERTVAL: u32 = 27;
-pub(crate) const CMP2: u32 = 28;
-const VSELECT: u32 = 29;
-const INDIRECTBR: u32 = 31;
-pub(crate) const CALL: u32 = 34;
-const FENCE: u32 = 36;
-const RESUME: u32 = 39;
-const LOADATOMIC: u32 = 41;
-pub(crate) const GEP: u32 = 43;
-pub(crate) const STORE: u32 = 44;
-const STOREATOMIC: u32 = 45;
-const CMPXCHG: u32 = 46;
-const LANDINGPAD: u32 = 47;
-const CLEANUPRET: u32 = 48;
-const CATCHRET: u32 = 49;
-const CATCHPAD: u32 = 50;
-const CLEANUPPAD: u32 = 51;
-const CATCHSWITCH: u32 = 52;
-const UNOP: u32 = 56;
-const CALLBR: u32 = 57;
-const FREEZE: u32 = 58;
-const ATOMICRMW: u32 = 59;
 
 /// `Value::MaxAlignmentExponent` + 1
 const MAX_ALIGN: u64 = 33;

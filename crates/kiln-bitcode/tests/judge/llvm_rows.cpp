@@ -1,8 +1,9 @@
 // The judge of kiln_bitcode::rows and kiln_bitcode::body_rows: the same lines, from LLVM's own reader.
 //
-// usage: llvm_rows [--locations] FILE.bc…
+// usage: llvm_rows [--locations | --bodies] FILE.bc…
 //
-// With --locations, where each instruction comes from instead.
+// With --locations, where each instruction comes from instead; with --bodies, only the bodies of modules that LLVM's
+// verifier accepts.
 //
 // Compiled at test time against the installed LLVM 22. Shares nothing with the reader it judges but the form of the
 // lines, which src/rows.rs and src/body_rows.rs describe.
@@ -27,7 +28,9 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Operator.h"
+#include "llvm/IR/Verifier.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/raw_ostream.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -715,7 +718,8 @@ void printLocations(const Module &M) {
 
 int main(int Argc, char **Argv) {
   bool Locations = Argc > 1 && StringRef(Argv[1]) == "--locations";
-  for (int I = Locations ? 2 : 1; I < Argc; ++I) {
+  bool Bodies = Argc > 1 && StringRef(Argv[1]) == "--bodies";
+  for (int I = Locations || Bodies ? 2 : 1; I < Argc; ++I) {
     auto Buffer = MemoryBuffer::getFile(Argv[I]);
     if (!Buffer)
       die(std::string(Argv[I]) + ": " + Buffer.getError().message());
@@ -727,7 +731,7 @@ int main(int Argc, char **Argv) {
       auto M = BM.getLazyModule(Context, /*ShouldLazyLoadMetadata=*/true, /*IsImporting=*/false);
       if (!M)
         die(std::string(Argv[I]) + ": " + toString(M.takeError()));
-      if (!Locations)
+      if (!Locations && !Bodies)
         printTables(**M);
       if (Error E = (*M)->materializeAll())
         die(std::string(Argv[I]) + ": " + toString(std::move(E)));
@@ -735,7 +739,12 @@ int main(int Argc, char **Argv) {
         printLocations(**M);
         continue;
       }
-      printSymbols(**M);
+      std::string Wrong;
+      raw_string_ostream Stream(Wrong);
+      if (Bodies && verifyModule(**M, &Stream))
+        die(std::string(Argv[I]) + ": " + Wrong);
+      if (!Bodies)
+        printSymbols(**M);
       printBodies(**M);
     }
   }

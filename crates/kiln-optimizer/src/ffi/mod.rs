@@ -129,11 +129,21 @@ impl Context {
 
     /// Opens one bitcode module without reading any function body.
     pub fn open<B: AsRef<[u8]>>(&self, bitcode: B) -> Result<Module<'_, B>, Error> {
+        self.open_as(bitcode, false)
+    }
+
+    /// The same with a part of a module, in which everything has its id symbol for a name.
+    pub fn open_alone<B: AsRef<[u8]>>(&self, bitcode: B) -> Result<Module<'_, B>, Error> {
+        self.open_as(bitcode, true)
+    }
+
+    fn open_as<B: AsRef<[u8]>>(&self, bitcode: B, named: bool) -> Result<Module<'_, B>, Error> {
         let bytes = bitcode.as_ref();
         let mut error = raw::Error::default();
         // SAFETY: `bytes` lives as long as the module, which owns `bitcode` (for which `AsRef` must be stable: it is for
         // the slices, vectors, arcs and mappings that are used here); the context is borrowed by it.
-        let module = unsafe { raw::kiln_module_open(self.raw.as_ptr(), bytes.as_ptr(), bytes.len(), &mut error) };
+        let module =
+            unsafe { raw::kiln_module_open(self.raw.as_ptr(), bytes.as_ptr(), bytes.len(), named, &mut error) };
         match NonNull::new(module) {
             Some(raw) => Ok(Module { raw, _bitcode: bitcode, context: PhantomData }),
             None => Err(Error::take(error)),

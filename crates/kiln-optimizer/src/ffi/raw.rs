@@ -79,6 +79,7 @@ unsafe extern "C" {
         context: *mut Context,
         data: *const u8,
         size: usize,
+        named: bool,
         error: *mut Error,
     ) -> *mut Module;
     pub(super) fn kiln_module_free(module: *mut Module);

@@ -15,7 +15,7 @@ use std::time::Instant;
 use kiln_abi::{FunctionId, ModuleDigest, Pipeline};
 use kiln_remote::{
     Compile, Compiled, Connection, Covered, Failed, FailureKind, FunctionSet, Mapping, ModuleId, Normalize, OpenModule,
-    Request, RequestId, Server,
+    Payload, Request, RequestId, Server,
 };
 
 use super::{Service, worker};
@@ -41,7 +41,7 @@ impl Job {
     fn module(&self) -> Option<ModuleId> {
         match self {
             Job::Open(module, _) => Some(*module),
-            Job::Compile(job) => Some(job.compile.module),
+            Job::Compile(job) => (!job.alone).then_some(job.compile.module),
             Job::Close(_) | Job::Normalize { .. } => None,
         }
     }
@@ -52,7 +52,9 @@ pub(super) struct CompileJob {
     pub(super) request: RequestId,
     pub(super) seen: u32,
     pub(super) compile: Compile,
+    /// The module, or the function as one of its own.
     pub(super) bitcode: Arc<Mapping>,
+    pub(super) alone: bool,
     pub(super) arrived: Instant,
 }
 
@@ -204,8 +206,20 @@ pub(super) fn take_requests(service: &Arc<Service>) {
             None => return,
             Some(Request::OpenModule(module)) => open_module(service, module),
             Some(Request::CloseModule(module)) => service.lock().close_module(module),
-            Some(Request::Compile { request, seen, compile }) => {
+            Some(Request::Compile { request, seen, mut compile }) => {
                 let mut state = service.lock();
+                let arrived = Instant::now();
+                if let Some(bytes) = compile.alone.take() {
+                    match Payload::Inline(bytes).map() {
+                        Ok(bitcode) => {
+                            let bitcode = Arc::new(bitcode);
+                            let job = CompileJob { request, seen, compile, bitcode, alone: true, arrived };
+                            consider(service, &mut state, job);
+                        }
+                        Err(error) => state.failed(request, FailureKind::InvalidRequest, error.to_string(), None),
+                    }
+                    continue;
+                }
                 match state.modules.get(&compile.module).map(|module| module.bitcode.clone()) {
                     None => {
                         let message = format!("module {} was never opened", compile.module.0);
@@ -213,7 +227,7 @@ pub(super) fn take_requests(service: &Arc<Service>) {
                     }
                     Some(Err((kind, message))) => state.failed(request, kind, message, None),
                     Some(Ok(bitcode)) => {
-                        let job = CompileJob { request, seen, compile, bitcode, arrived: Instant::now() };
+                        let job = CompileJob { request, seen, compile, bitcode, alone: false, arrived };
                         consider(service, &mut state, job);
                     }
                 }

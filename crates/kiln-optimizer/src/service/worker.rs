@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use kiln_abi::FunctionId;
 use kiln_remote::{
     Compiled, Failed, FailureKind, Mapping, ModuleId, Neighbours, Normalize, Normalized, Payload, RequestId, Timings,
 };
@@ -110,6 +111,11 @@ fn compile<'c>(
         function: error.function.or(if let [one] = job.compile.roots[..] { Some(one) } else { None }),
         message: error.message,
     };
+    if job.alone {
+        let result = compile_alone(service, context, job);
+        let (output, open) = result.map_err(failed)?;
+        return answer(service, job, output, queued, open);
+    }
     let module = module(context, modules, id, &job.bitcode).map_err(failed)?;
     let open = start.elapsed();
     if let Some(bad) = job.compile.roots.iter().find(|root| !module.is_defined(**root)) {
@@ -126,6 +132,23 @@ fn compile<'c>(
             Err(failed(error))
         }
     }
+}
+
+/// Compiles a function that came as a module of its own, and says how long opening that took.
+fn compile_alone(service: &Service, context: &Context, job: &CompileJob) -> Result<(Output, Duration), Error> {
+    const FIRST: FunctionId = FunctionId(0);
+    let start = Instant::now();
+    let mut module = context.open_alone(Bitcode(Arc::clone(&job.bitcode)))?;
+    let open = start.elapsed();
+    let [root] = job.compile.roots[..] else {
+        let message = format!("{} functions cannot be one that comes alone", job.compile.roots.len());
+        return Err(Error { kind: ErrorKind::Unsupported, function: None, message });
+    };
+    let (pipeline, dump) = (job.compile.pipeline, service.options.dump.is_some());
+    let output = compiler::compile(&mut module, &[FIRST], pipeline, Neighbours::NONE, &[], |_| false, dump);
+    let blame = |error: Error| Error { function: error.function.map(|_| root), ..error };
+    let output = output.map_err(blame)?;
+    Ok((Output { functions: vec![root], visible: vec![root], globals: Vec::new(), ..output }, open))
 }
 
 fn attempt(service: &Service, module: &mut Module<'_, Bitcode>, job: &CompileJob) -> Result<Output, Error> {

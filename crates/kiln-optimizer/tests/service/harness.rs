@@ -144,7 +144,7 @@ impl Session {
     ) -> RequestId {
         self.connection
             .machine()
-            .compile(Compile { module, roots: roots.to_vec(), pipeline, neighbours, opaque: Vec::new() })
+            .compile(Compile { module, roots: roots.to_vec(), pipeline, neighbours, opaque: Vec::new(), alone: None })
             .unwrap()
     }
 
