@@ -654,6 +654,8 @@ fn agrees_with_llvm() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let path = |name: String| folder.join(name);
     std::fs::write(path("driver.c".into()), DRIVER.replace("COUNT", &FUNCTIONS.to_string())).expect("driver");
+    let driver = path("driver.o".into());
+    run(Command::new("clang-22").args(["-O1", "-c"]).arg(path("driver.c".into())).arg("-o").arg(&driver));
     let programs = std::env::var("KILN_GENERATED").ok().and_then(|n| n.parse().ok()).unwrap_or(PROGRAMS);
     let first: u64 = std::env::var("KILN_GENERATED_FIRST").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut done = 0;
@@ -689,13 +691,18 @@ fn agrees_with_llvm() {
         let mut outputs = Vec::new();
         for objects in [parts, vec![theirs]] {
             let exe = path(format!("{seed}.exe"));
-            run(Command::new("clang-22").arg("-O1").arg(path("driver.c".into())).args(objects).arg("-o").arg(&exe));
+            run(Command::new("clang-22").arg("-fuse-ld=lld").arg(&driver).args(objects).arg("-o").arg(&exe));
             outputs.push(run(&mut Command::new(&exe)));
         }
         for (ours, llvm) in outputs[0].lines().zip(outputs[1].lines()) {
             assert_eq!(ours, llvm, "seed {seed}: {}", ll.display());
         }
         assert_eq!(outputs[0].lines().count(), outputs[1].lines().count());
+        for file in std::fs::read_dir(&folder).expect("the folder").flatten() {
+            if file.file_name().to_string_lossy().starts_with(&format!("{seed}.")) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
     }
     assert!(
         programs < PROGRAMS || done * 10 > programs as usize * FUNCTIONS * 6,
