@@ -18,6 +18,7 @@ mod intrinsics;
 mod known;
 mod lanes;
 mod long;
+mod masks;
 mod memory;
 mod operands;
 mod parts;
@@ -25,6 +26,7 @@ mod registers;
 mod size;
 mod soft_floats;
 mod symbols;
+mod vector_intrinsics;
 mod vectors;
 mod x87;
 

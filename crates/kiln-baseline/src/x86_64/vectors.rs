@@ -1,19 +1,18 @@
-//! Vectors: lanes of 1, 2, 4 or 8 bytes in XMM registers, several for long ones; vectors of bits as integers, bit for
-//! lane.
+//! Vectors: lanes of 1, 2, 4 or 8 bytes in XMM registers, several for long ones. Vectors of bits are integers (`masks.rs`).
 //!
 //! What SSE2 does with one instruction is done so; all else goes lane by lane through memory (`lanes.rs`).
 
-use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
+use kiln_bitcode::{Instruction, Opcode, TypeId, ValueId};
 
 use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Xmm};
 use super::floats::packed;
 use super::generator::{Generator, Result};
 use super::operands::Bits;
-use super::parts::{Bank, PartType, Shape, shape};
+use super::parts::{Shape, shape};
 use super::registers::{SCRATCH, XMM0};
 use crate::compiler::Unsupported;
 
-const fn p66(opcode: u8) -> Op {
+pub(crate) const fn p66(opcode: u8) -> Op {
     Op::two(opcode).p66()
 }
 
@@ -35,16 +34,6 @@ impl Generator<'_> {
     /// The shape of a vector whose lanes are only moved.
     pub(crate) fn any_shape(&self, ty: TypeId) -> Result<Shape> {
         shape(self.module, ty).ok_or_else(|| Box::new(Unsupported::Type("a vector of an unusual shape")))
-    }
-
-    /// The number of lanes of a vector of bits.
-    pub(crate) fn mask_lanes(&self, ty: TypeId) -> Option<u32> {
-        match self.module.ty(ty) {
-            Type::Vector { count, element, scalable: false } if *self.module.ty(*element) == Type::Integer(1) => {
-                Some(*count)
-            }
-            _ => None,
-        }
     }
 
     /// Lane `lane` of a constant vector of numbers.
@@ -70,7 +59,7 @@ impl Generator<'_> {
         (1..lanes).all(|lane| self.lane_constant(value, lane) == Some(first)).then_some(first)
     }
 
-    fn part_count(&mut self, ty: TypeId) -> Result<u32> {
+    pub(crate) fn part_count(&mut self, ty: TypeId) -> Result<u32> {
         Ok(self.type_parts(ty)?.1)
     }
 
@@ -247,52 +236,13 @@ impl Generator<'_> {
     }
 
     /// The sign bits of the lanes as an integer.
-    fn move_mask(&mut self, to: Gpr, from: Xmm, lane_bytes: u8) {
+    pub(crate) fn move_mask(&mut self, to: Gpr, from: Xmm, lane_bytes: u8) {
         let op = match lane_bytes {
             4 => Op::two(0x50),
             8 => p66(0x50),
             _ => p66(0xd7),
         };
         self.asm.rr(op, to.0, from.0);
-    }
-
-    fn mask_compare(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
-        let result = self.result(instruction)?;
-        let from = self.read_gpr(right, 0)?;
-        let to = self.take_gpr(left, 0)?;
-        match instruction.sub {
-            32 => {
-                self.asm.alu_rr(Alu::Xor, to, from, 8);
-                self.asm.unary(2, to, 8);
-            }
-            33 => self.asm.alu_rr(Alu::Xor, to, from, 8),
-            // As unsigned bits, false is less than true; as signed ones, more.
-            34 | 40 => {
-                self.turned_and(to, from); // left and not right
-            }
-            36 | 38 => {
-                self.asm.unary(2, to, 8);
-                self.asm.alu_rr(Alu::And, to, from, 8);
-            }
-            35 | 41 => {
-                // Not (right and not left).
-                self.asm.unary(2, to, 8);
-                self.asm.alu_rr(Alu::And, to, from, 8);
-                self.asm.unary(2, to, 8);
-            }
-            _ => {
-                self.turned_and(to, from);
-                self.asm.unary(2, to, 8);
-            }
-        }
-        self.bind(result, 0, to.0);
-        Ok(())
-    }
-
-    /// `to &= !from`
-    fn turned_and(&mut self, to: Gpr, from: Gpr) {
-        self.asm.alu_rr(Alu::Or, to, from, 8);
-        self.asm.alu_rr(Alu::Xor, to, from, 8);
     }
 
     /// All bits of the lanes of register `at` whose bits in `mask` are set.
@@ -596,200 +546,6 @@ impl Generator<'_> {
         self.lanes_shuffle(instruction, left, right, mask)
     }
 
-    /// A shuffle of vectors of bits: stretches that stay together are shifted together.
-    fn shuffle_bits(&mut self, instruction: &Instruction, from: [ValueId; 2], mask: ValueId, lanes: u32) -> Result<()> {
-        let unusual = || Box::new(Unsupported::Instruction("an unusual shufflevector of bits"));
-        let count = self.mask_lanes(instruction.ty).ok_or_else(unusual)?;
-        let result = self.result(instruction)?;
-        let (to, piece) = (self.alloc_gpr()?, self.alloc_gpr()?);
-        self.asm.mov_imm(to, 0);
-        let mut lane = 0;
-        while lane < count {
-            let Some(start) = self.shuffle_index(mask, lane) else { return Err(unusual()) };
-            if start >= 2 * lanes {
-                // Anything.
-                lane += 1;
-                continue;
-            }
-            let (operand, first) = (start / lanes, start % lanes);
-            let mut run = 1;
-            while lane + run < count && first + run < lanes && self.shuffle_index(mask, lane + run) == Some(start + run)
-            {
-                run += 1;
-            }
-            self.load_into(piece.0, from[operand as usize], 0)?;
-            // Up and down again, so that nothing else is left.
-            self.asm.shift_imm(Shift::Shl, piece, (64 - first - run) as u8, 8);
-            self.asm.shift_imm(Shift::Shr, piece, (64 - run) as u8, 8);
-            self.asm.shift_imm(Shift::Shl, piece, lane as u8, 8);
-            self.asm.alu_rr(Alu::Or, to, piece, 8);
-            lane += run;
-        }
-        self.bind(result, 0, to.0);
-        Ok(())
-    }
-
-    /// Which lane of its operands a shuffle takes for `lane`.
-    fn shuffle_index(&self, mask: ValueId, lane: u32) -> Option<u32> {
-        let part = PartType { bank: Bank::Gpr, bytes: 4, bits: 32, store: 4, offset: 4 * lane };
-        match self.constant_bits(mask, part) {
-            Ok(Bits::Number(number)) => Some(number as u32),
-            _ => None,
-        }
-    }
-
-    // ---- intrinsics ---------------------------------------------------------------------------------------------
-
-    /// Whether it is one that is known.
-    pub(crate) fn vector_intrinsic(
-        &mut self,
-        base: &[u8],
-        instruction: &Instruction,
-        operands: &[u32],
-    ) -> Result<bool> {
-        let value = |at: usize| ValueId(operands[at]);
-        if self.mask_lanes(instruction.ty).is_some() {
-            return Ok(false);
-        }
-        let shape = self.shape(instruction.ty)?;
-        let saturating = match (base, shape.lane_bytes) {
-            (b"uadd.sat", 1) => Some(0xdc),
-            (b"uadd.sat", 2) => Some(0xdd),
-            (b"sadd.sat", 1) => Some(0xec),
-            (b"sadd.sat", 2) => Some(0xed),
-            (b"usub.sat", 1) => Some(0xd8),
-            (b"usub.sat", 2) => Some(0xd9),
-            (b"ssub.sat", 1) => Some(0xe8),
-            (b"ssub.sat", 2) => Some(0xe9),
-            (b"umin", 1) => Some(0xda),
-            (b"umax", 1) => Some(0xde),
-            (b"smin", 2) => Some(0xea),
-            (b"smax", 2) => Some(0xee),
-            _ => None,
-        };
-        if let Some(op) = saturating {
-            self.packed_binary(instruction, p66(op), value(0), value(1))?;
-            return Ok(true);
-        }
-        match base {
-            b"umin" | b"umax" | b"smin" | b"smax" | b"abs" => {
-                self.lanes_extreme(base, instruction, operands)?;
-                Ok(true)
-            }
-            b"fabs" if shape.float => {
-                let result = self.result(instruction)?;
-                let width = u32::from(shape.lane_bytes) * 8;
-                let mask = self.pool_mem(repeat((1 << (width - 1)) - 1, shape.lane_bytes), 16);
-                for at in 0..self.part_count(instruction.ty)? {
-                    let reg = self.take_xmm(value(0), at)?;
-                    self.asm.rm(PAND, reg.0, &mask);
-                    self.bind_or_drop(result, at, reg.0 + XMM0);
-                }
-                Ok(true)
-            }
-            b"sqrt" if shape.float => {
-                let result = self.result(instruction)?;
-                for at in 0..self.part_count(instruction.ty)? {
-                    let from = self.read_xmm(value(0), at)?;
-                    let reg = self.alloc_xmm()?;
-                    self.asm.rr(packed(0x51, shape.lane_bytes), reg.0, from.0);
-                    self.release_pin(from.0 + XMM0);
-                    self.bind_or_drop(result, at, reg.0 + XMM0);
-                }
-                Ok(true)
-            }
-            b"fmuladd" if shape.float => {
-                let fused = self.fuses()?;
-                let result = self.result(instruction)?;
-                for at in 0..self.part_count(instruction.ty)? {
-                    let addend = self.read_xmm(value(2), at)?;
-                    let factor = self.read_xmm(value(1), at)?;
-                    let reg = self.take_xmm(value(0), at)?;
-                    if fused {
-                        self.asm.multiply_add(reg, factor, addend, shape.lane_bytes, false);
-                    } else {
-                        self.asm.rr(packed(0x59, shape.lane_bytes), reg.0, factor.0);
-                        self.asm.rr(packed(0x58, shape.lane_bytes), reg.0, addend.0);
-                    }
-                    self.release_pin(addend.0 + XMM0);
-                    if factor != addend {
-                        self.release_pin(factor.0 + XMM0);
-                    }
-                    self.bind_or_drop(result, at, reg.0 + XMM0);
-                }
-                Ok(true)
-            }
-            b"ctpop" => {
-                self.vector_population(instruction, value(0), shape.lane_bytes)?;
-                Ok(true)
-            }
-            _ => match machine_operation(base) {
-                Some(op) => {
-                    self.packed_binary(instruction, op, value(0), value(1))?;
-                    Ok(true)
-                }
-                None => Ok(false),
-            },
-        }
-    }
-
-    /// The number of bits set in each lane, by sums of neighbouring fields.
-    fn vector_population(&mut self, instruction: &Instruction, value: ValueId, lane_bytes: u8) -> Result<()> {
-        let result = self.result(instruction)?;
-        let field = |own: &mut Self, byte: u64| own.pool_mem(repeat(byte, 1), 16);
-        let (pairs, fours, eights) = (field(self, 0x55), field(self, 0x33), field(self, 0x0f));
-        for at in 0..self.part_count(instruction.ty)? {
-            let reg = self.take_xmm(value, at)?;
-            let other = self.alloc_xmm()?;
-            self.asm.movaps(other, reg);
-            self.asm.rr_i8(p66(0x71), 2, other.0, 1); // psrlw
-            self.asm.rm(PAND, other.0, &pairs);
-            self.asm.rr(p66(0xf8), reg.0, other.0); // psubb
-            self.asm.movaps(other, reg);
-            self.asm.rm(PAND, reg.0, &fours);
-            self.asm.rr_i8(p66(0x71), 2, other.0, 2);
-            self.asm.rm(PAND, other.0, &fours);
-            self.asm.rr(p66(0xfc), reg.0, other.0); // paddb
-            self.asm.movaps(other, reg);
-            self.asm.rr_i8(p66(0x71), 2, other.0, 4);
-            self.asm.rr(p66(0xfc), reg.0, other.0);
-            self.asm.rm(PAND, reg.0, &eights);
-            match lane_bytes {
-                1 => {}
-                8 => {
-                    self.clear(other);
-                    self.asm.rr(p66(0xf6), reg.0, other.0); // psadbw
-                }
-                _ => {
-                    // Sums of the bytes arrive in the uppermost.
-                    let group = if lane_bytes == 2 { 0x71 } else { 0x72 };
-                    let width = 8 * lane_bytes;
-                    let mut step = 8;
-                    while step < width {
-                        self.asm.movaps(other, reg);
-                        self.asm.rr_i8(p66(group), 6, other.0, step);
-                        self.asm.rr(p66(0xfc), reg.0, other.0);
-                        step *= 2;
-                    }
-                    self.asm.rr_i8(p66(group), 2, reg.0, width - 8);
-                }
-            }
-            self.unhold(other.0 + XMM0);
-            self.bind_or_drop(result, at, reg.0 + XMM0);
-        }
-        Ok(())
-    }
-
-    /// A vector's sign bits: `x86.sse2.pmovmskb.128` and its relatives.
-    pub(crate) fn sign_mask(&mut self, instruction: &Instruction, vector: ValueId, lane_bytes: u8) -> Result<()> {
-        let result = self.result(instruction)?;
-        let from = self.read_xmm(vector, 0)?;
-        let to = self.alloc_gpr()?;
-        self.move_mask(to, from, lane_bytes);
-        self.bind(result, 0, to.0);
-        Ok(())
-    }
-
     /// A place in the function's memory for lanes.
     pub(crate) fn lane_mem(&mut self, area: usize, byte: u32) -> Mem {
         let start = match self.lane_areas[area] {
@@ -801,27 +557,6 @@ impl Generator<'_> {
         };
         Mem::frame(start + byte as i32)
     }
-}
-
-/// Intrinsics that are one instruction on each register: those of AVX2 do in both halves what the older ones do in one.
-/// Only functions whose target features have them call them.
-fn machine_operation(base: &[u8]) -> Option<Op> {
-    Some(match base {
-        b"x86.ssse3.pshuf.b.128" | b"x86.avx2.pshuf.b" => Op::three38(0x00).p66(),
-        b"x86.ssse3.pmadd.ub.sw.128" | b"x86.avx2.pmadd.ub.sw" => Op::three38(0x04).p66(),
-        b"x86.ssse3.pmul.hr.sw.128" | b"x86.avx2.pmul.hr.sw" => Op::three38(0x0b).p66(),
-        b"x86.sse41.packusdw" | b"x86.avx2.packusdw" => Op::three38(0x2b).p66(),
-        b"x86.sse2.packsswb.128" | b"x86.avx2.packsswb" => p66(0x63),
-        b"x86.sse2.packssdw.128" | b"x86.avx2.packssdw" => p66(0x6b),
-        b"x86.sse2.packuswb.128" | b"x86.avx2.packuswb" => p66(0x67),
-        b"x86.sse2.pmadd.wd" | b"x86.avx2.pmadd.wd" => p66(0xf5),
-        b"x86.sse2.pmulh.w" | b"x86.avx2.pmulh.w" => p66(0xe5),
-        b"x86.sse2.pmulhu.w" | b"x86.avx2.pmulhu.w" => p66(0xe4),
-        b"x86.sse2.psad.bw" | b"x86.avx2.psad.bw" => p66(0xf6),
-        b"x86.sse2.pavg.b" | b"x86.avx2.pavg.b" => p66(0xe0),
-        b"x86.sse2.pavg.w" | b"x86.avx2.pavg.w" => p66(0xe3),
-        _ => return None,
-    })
 }
 
 /// How a comparison of vectors is made.
