@@ -520,6 +520,12 @@ fn function(random: &mut Random, number: usize, declarations: &mut Vec<String>) 
                 let _ = writeln!(writer.text, "  {whole} = load i{bytes}, ptr {place}, align 1");
                 writer.emit(*kind, &format!("trunc i{bytes} {whole} to i{bits}"));
             }
+            // Not every 80 bits are a number: what an operation makes of others depends on whether there is one.
+            Kind::X87 => {
+                let number = writer.name();
+                let _ = writeln!(writer.text, "  {number} = load double, ptr {place}, align 1");
+                writer.emit(*kind, &format!("fpext double {number} to x86_fp80"));
+            }
             _ => _ = writer.emit(*kind, &format!("load {}, ptr {place}, align 1", kind.name())),
         }
     }
