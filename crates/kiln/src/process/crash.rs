@@ -1,6 +1,6 @@
 //! The crash reporter: names the function and source line of a fault in compiled code, then lets the process die.
 //!
-//! The program must not notice it: queries of `sigaction` show the default (see `host`), a fault is re-executed under
+//! The program must not notice it: queries of `sigaction` show the default (see `signal_calls`), a fault is re-executed under
 //! the default action so that the process dies of the same signal with the same core, and a signal that somebody sent is
 //! raised again. It runs on the faulting thread's own stack, so an exhausted stack dies without a report, as
 //! natively.

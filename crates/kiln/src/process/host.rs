@@ -2,14 +2,14 @@
 //! itself.
 //!
 //! `atexit` and its relatives live in `libc_nonshared.a`, so no look-up in a shared library finds them; each passes its
-//! unit's `__dso_handle` on. `sigaction` and `signal` hide the crash reporter: a program that asks sees the default it
-//! would see natively. `_Fork` skips the handlers that keep a child's code apart from its parent's, so they run here.
+//! unit's `__dso_handle` on. `_Fork` skips the handlers that keep a child's code apart from its parent's, so they run here.
+//! What hides the engine's own signals is in `signal_calls`.
 
 use std::ffi::{c_char, c_int, c_void};
 
 use kiln_abi::ExecutorAddr;
 
-use super::{crash, fork};
+use super::{fork, signal_calls};
 
 type Handler = extern "C" fn();
 
@@ -50,12 +50,10 @@ pub(crate) fn lookup(name: &[u8]) -> Option<ExecutorAddr> {
         b"atexit" => atexit as *const () as usize,
         b"at_quick_exit" => at_quick_exit as *const () as usize,
         b"pthread_atfork" => pthread_atfork as *const () as usize,
-        b"sigaction" | b"__sigaction" => sigaction as *const () as usize,
-        b"signal" | b"bsd_signal" | b"ssignal" => signal as *const () as usize,
         b"clone" | b"__clone" => clone as *const () as usize,
         b"_Fork" => fork_without_handlers as *const () as usize,
         b"__stack_chk_fail_local" => stack_chk_fail_local as *const () as usize,
-        _ => return None,
+        _ => signal_calls::lookup(name)? as usize,
     };
     Some(ExecutorAddr::new(address as u64))
 }
@@ -112,22 +110,6 @@ extern "C" fn stack_chk_fail_local() -> ! {
         libc::write(2, MESSAGE.as_ptr().cast(), MESSAGE.len());
         libc::abort()
     }
-}
-
-unsafe extern "C" fn sigaction(number: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
-    // SAFETY: the program's own arguments, passed on under the program's own duty to make them valid.
-    let status = unsafe { libc::sigaction(number, new, old) };
-    if status == 0 && !old.is_null() {
-        // SAFETY: the call above filled `old`, which the program made valid for writes.
-        unsafe { crash::hide(&mut *old) };
-    }
-    status
-}
-
-unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
-    // SAFETY: the program's own arguments, passed on.
-    let previous = unsafe { libc::signal(number, handler) };
-    if crash::is_reporter(previous) { libc::SIG_DFL } else { previous }
 }
 
 /// `clone`, whose last three arguments are there if the flags ask for them: passing on what is in their places does no harm.

@@ -8,6 +8,7 @@ pub(crate) mod host;
 pub(crate) mod interpose;
 pub(crate) mod lease;
 pub(crate) mod libraries;
+pub(crate) mod signal_calls;
 pub(crate) mod signals;
 pub(crate) mod start;
 pub(crate) mod tls;
