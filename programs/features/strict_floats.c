@@ -1,4 +1,5 @@
-/* Rounding modes and exception flags, with and without the promise to the compiler; fused operations by target. */
+/* Rounding modes and exception flags, with the promise to the compiler that they matter; fused operations by target. */
+//# libs: m
 #include <fenv.h>
 #include <math.h>
 #include <stdio.h>
