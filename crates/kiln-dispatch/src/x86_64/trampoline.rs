@@ -132,6 +132,7 @@ mod host {
     use super::{FOR_SOFTWARE, enter};
     use crate::stack::{Control, POOL, Pool, STRIDE};
     use crate::x86_64::xstate::{XSTATE, XState};
+    use crate::{restore_register_state, save_register_state};
     use std::mem::offset_of;
 
     unsafe extern "C" {
@@ -224,25 +225,9 @@ mod host {
         sub     rsp, [rip + {XSTATE} + {XSTATE_BYTES}]
         and     rsp, -64
         mov     [rsp + {FOR_SOFTWARE}], rbp
-        mov     eax, [rip + {XSTATE} + {XSTATE_MASK}]
-        mov     edx, [rip + {XSTATE} + {XSTATE_MASK} + 4]
-        mov     ecx, eax
-        or      ecx, edx
-        jz      6f
-        xor     ecx, ecx                # XSAVE leaves most of the header as it is, XRSTOR wants zeros
-        mov     [rsp + 512], rcx
-        mov     [rsp + 520], rcx
-        mov     [rsp + 528], rcx
-        mov     [rsp + 536], rcx
-        mov     [rsp + 544], rcx
-        mov     [rsp + 552], rcx
-        mov     [rsp + 560], rcx
-        mov     [rsp + 568], rcx
-        xsave64 [rsp]
-        jmp     7f
-    6:
-        fxsave64 [rsp]
-    7:
+        "#,
+        save_register_state!(),
+        r#"
         fninit
         ldmxcsr [rip + .Lkiln_default_mxcsr]
 
@@ -253,17 +238,9 @@ mod host {
         mov     [rbp + 8], rax
 
         # 5.
-        mov     eax, [rip + {XSTATE} + {XSTATE_MASK}]
-        mov     edx, [rip + {XSTATE} + {XSTATE_MASK} + 4]
-        mov     ecx, eax
-        or      ecx, edx
-        jz      8f
-        xrstor64 [rsp]
-        jmp     9f
-    8:
-        fxrstor64 [rsp]
-    9:
-
+        "#,
+        restore_register_state!(),
+        r#"
         # 6.
         lea     rsp, [rbp - 88]
         mov     r8, [rip + {POOL} + {POOL_CONTROL}]

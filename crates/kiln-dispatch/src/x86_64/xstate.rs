@@ -36,6 +36,58 @@ pub struct XState {
 /// Of this process.
 pub static XSTATE: XState = XState { mask: AtomicU64::new(0), bytes: AtomicU64::new(LEGACY_BYTES) };
 
+/// Assembly that saves what [`XSTATE`] says at `rsp`, where as many bytes as it says lie, aligned to 64. Changes `eax`, `ecx`, `edx`
+/// and flags.
+///
+/// Operands that the block must have: `XSTATE` (the symbol) and `XSTATE_MASK` (offset of the mask in [`XState`]).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! save_register_state {
+    () => {
+        r#"
+        mov     eax, [rip + {XSTATE} + {XSTATE_MASK}]
+        mov     edx, [rip + {XSTATE} + {XSTATE_MASK} + 4]
+        mov     ecx, eax
+        or      ecx, edx
+        jz      60f
+        xor     ecx, ecx                # XSAVE leaves most of the header as it is, XRSTOR wants zeros
+        mov     [rsp + 512], rcx
+        mov     [rsp + 520], rcx
+        mov     [rsp + 528], rcx
+        mov     [rsp + 536], rcx
+        mov     [rsp + 544], rcx
+        mov     [rsp + 552], rcx
+        mov     [rsp + 560], rcx
+        mov     [rsp + 568], rcx
+        xsave64 [rsp]
+        jmp     61f
+    60:
+        fxsave64 [rsp]
+    61:
+        "#
+    };
+}
+
+/// Assembly that restores what [`save_register_state`] saved. Changes the same registers, and needs the same operands.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! restore_register_state {
+    () => {
+        r#"
+        mov     eax, [rip + {XSTATE} + {XSTATE_MASK}]
+        mov     edx, [rip + {XSTATE} + {XSTATE_MASK} + 4]
+        mov     ecx, eax
+        or      ecx, edx
+        jz      62f
+        xrstor64 [rsp]
+        jmp     63f
+    62:
+        fxrstor64 [rsp]
+    63:
+        "#
+    };
+}
+
 /// What a processor says about its state components.
 pub(crate) struct Processor {
     /// XCR0, or `None` where the operating system enabled no XSAVE.

@@ -11,7 +11,7 @@
 use std::mem::offset_of;
 
 use kiln_abi::ExecutorAddr;
-use kiln_dispatch::{XSTATE, XState};
+use kiln_dispatch::{XSTATE, XState, restore_register_state, save_register_state};
 
 use super::tls::tls_get_addr;
 
@@ -48,40 +48,17 @@ kiln_tls_descriptor:
     push    r10
     push    r11
     mov     rdi, [rax + 8]
-    sub     rsp, [rip + {XSTATE} + {BYTES}]
+    sub     rsp, [rip + {XSTATE} + {XSTATE_BYTES}]
     and     rsp, -64
-    mov     eax, [rip + {XSTATE} + {MASK}]
-    mov     edx, [rip + {XSTATE} + {MASK} + 4]
-    mov     ecx, eax
-    or      ecx, edx
-    jz      2f
-    xor     ecx, ecx                # XSAVE leaves most of the header as it is, XRSTOR wants zeros
-    mov     [rsp + 512], rcx
-    mov     [rsp + 520], rcx
-    mov     [rsp + 528], rcx
-    mov     [rsp + 536], rcx
-    mov     [rsp + 544], rcx
-    mov     [rsp + 552], rcx
-    mov     [rsp + 560], rcx
-    mov     [rsp + 568], rcx
-    xsave64 [rsp]
-    jmp     3f
-2:
-    fxsave64 [rsp]
-3:
+    "#,
+    save_register_state!(),
+    r#"
     cld
     call    {get}
     mov     r8, rax
-    mov     eax, [rip + {XSTATE} + {MASK}]
-    mov     edx, [rip + {XSTATE} + {MASK} + 4]
-    mov     ecx, eax
-    or      ecx, edx
-    jz      4f
-    xrstor64 [rsp]
-    jmp     5f
-4:
-    fxrstor64 [rsp]
-5:
+    "#,
+    restore_register_state!(),
+    r#"
     mov     rax, r8
     sub     rax, qword ptr fs:[0]
     lea     rsp, [rbp - 64]
@@ -101,8 +78,8 @@ kiln_tls_descriptor:
     .popsection
     "#,
     XSTATE = sym XSTATE,
-    MASK = const offset_of!(XState, mask),
-    BYTES = const offset_of!(XState, bytes),
+    XSTATE_MASK = const offset_of!(XState, mask),
+    XSTATE_BYTES = const offset_of!(XState, bytes),
     get = sym tls_get_addr,
 );
 
