@@ -124,9 +124,21 @@ fn optimizer_stopped(shop: &Workshop, _: u64) -> Result<(), Failed> {
     let ours = start(&built, &run)?;
     let stopped = fs::read_to_string(&marker)?.trim().parse().ok().and_then(Pid::from_raw);
     // Kiln should have killed it; if not, it must not outlive the test.
-    let left = stopped.is_some_and(|pid| !is_dead(pid) && kill_process(pid, Signal::KILL).is_ok());
+    let left = stopped.is_some_and(|pid| !dies(pid) && kill_process(pid, Signal::KILL).is_ok());
     right_or_clear(&native(&built, &run, LIMIT)?, &ours)?;
     if left { Err("the stopped optimizer was left behind".into()) } else { Ok(()) }
+}
+
+/// Whether the process ends. One that was killed is gone only when it is next scheduled.
+fn dies(pid: Pid) -> bool {
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < LIMIT {
+        if is_dead(pid) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
 }
 
 /// Whether a process has ended. One that init has not reaped yet still takes signals.
