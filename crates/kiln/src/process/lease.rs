@@ -75,7 +75,7 @@ pub(crate) fn map(file: &File, size: usize) -> Option<&'static [u8]> {
             slot.start.store(start, Ordering::Relaxed);
             slot.size.store(size, Ordering::Relaxed);
             kiln_dispatch::scan::on_other_signal(copy_what_is_wanted);
-            // Release: partner of the Acquire in `take`, whose winner reads the fields above.
+            // Release: partner of the Acquire in `copy`, whose winner reads the fields above.
             slot.state.store(MAPPED, Ordering::Release);
             // A signal that came before all this was ready found nothing to do.
             copy_what_is_wanted();
