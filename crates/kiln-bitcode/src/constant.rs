@@ -199,6 +199,13 @@ macro_rules! operations {
                     _ => Err(block.error(ErrorKind::BadValue { what: $what, value })),
                 }
             }
+
+            /// The number that [`decode`](Self::decode) takes.
+            pub(crate) fn encode(self) -> u64 {
+                match self {
+                    $($type::$variant => $code,)*
+                }
+            }
         }
     };
 }

@@ -180,7 +180,7 @@ impl Generator<'_> {
         let target = self.library(name);
         self.save_around_call();
         self.asm.branch(0xe8, target, RelocationKind::PLT32);
-        self.free_after_call();
+        self.free_temporaries();
         Ok(())
     }
 
@@ -188,13 +188,6 @@ impl Generator<'_> {
     pub(crate) fn save_around_call(&mut self) {
         self.save_registers(CALLER_SAVED);
         self.in_the_way |= self.registers.reserved & CALLER_SAVED != 0;
-    }
-
-    /// Nothing is in a register that calls destroy.
-    pub(crate) fn free_after_call(&mut self) {
-        self.registers.free |= self.registers.temps;
-        self.registers.temps = 0;
-        self.registers.pinned = 0;
     }
 
     /// Puts part `at` of `value` into `reg`, which is taken until the call.
@@ -348,7 +341,7 @@ impl Generator<'_> {
         if outgoing > 0 {
             self.adjust_stack(-(outgoing as i32));
             self.place_on_stack(signature, arguments)?;
-            self.free_pins();
+            self.free_temporaries();
         }
         let mut returned_at = None;
         if signature.demoted {
@@ -413,7 +406,7 @@ impl Generator<'_> {
             self.adjust_stack(outgoing as i32);
         }
         self.outgoing = outgoing;
-        self.free_after_call();
+        self.free_temporaries();
         self.take_results(signature, instruction, returned_at)
     }
 
@@ -519,7 +512,7 @@ impl Generator<'_> {
             let from = self.address(value)?;
             let from = self.steady(from)?;
             self.copy_block(&to, &from, size);
-            self.free_pins();
+            self.free_temporaries();
             return Ok(());
         }
         for reg in [RDI, RSI, RCX] {
@@ -529,14 +522,8 @@ impl Generator<'_> {
         self.asm.lea(RDI, &to);
         self.asm.mov_imm(RCX, u64::from(size));
         self.asm.raw(&[0xf3, 0xa4]); // rep movsb
-        self.free_pins();
+        self.free_temporaries();
         Ok(())
-    }
-
-    fn free_pins(&mut self) {
-        self.registers.free |= self.registers.temps;
-        self.registers.temps = 0;
-        self.registers.pinned = 0;
     }
 
     /// What to call, without a register that holds an argument.

@@ -525,7 +525,7 @@ impl Generator<'_> {
         let done = self.enter_with(&arguments);
         self.own.arguments = arguments;
         done?;
-        self.end_instruction();
+        self.free_temporaries();
         Ok(())
     }
 

@@ -444,7 +444,7 @@ impl<'a> Generator<'a> {
             self.instruction(index, instruction, operands)?;
             if self.rest != Rest::Operands {
                 if std::mem::replace(&mut self.rest, Rest::Operands) == Rest::Leave {
-                    self.end_instruction();
+                    self.free_temporaries();
                     break;
                 }
             } else if crate::analysis::are_all_values(instruction) {
@@ -454,7 +454,7 @@ impl<'a> Generator<'a> {
             } else {
                 self.release_mixed(instruction, operands);
             }
-            self.end_instruction();
+            self.free_temporaries();
         }
         for at in self.flow.all_moves(position) {
             self.release(at.value);

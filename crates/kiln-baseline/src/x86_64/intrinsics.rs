@@ -487,7 +487,7 @@ impl Generator<'_> {
         let start = self.asm.position();
         self.asm.branch(0xe8, target, RelocationKind::PLT32);
         self.sites.push(super::generator::Site { start, end: self.asm.position(), pad: None });
-        self.free_after_call();
+        self.free_temporaries();
         Ok(())
     }
 
@@ -627,7 +627,7 @@ impl Generator<'_> {
         // data16 data16 rex.W call __tls_get_addr
         self.asm.raw(&[0x66, 0x66, 0x48]);
         self.asm.unaligned_call(helper);
-        self.free_after_call();
+        self.free_temporaries();
         self.claim(RAX.0)?;
         self.bind(result, 0, RAX.0);
         Ok(())

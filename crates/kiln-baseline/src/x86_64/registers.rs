@@ -618,8 +618,8 @@ impl Generator<'_> {
         }
     }
 
-    /// Frees temporaries; nothing is pinned any more.
-    pub(crate) fn end_instruction(&mut self) {
+    /// Frees temporaries; nothing is pinned any more: at the end of an instruction or a step of it, and after calls.
+    pub(crate) fn free_temporaries(&mut self) {
         self.registers.free |= self.registers.temps;
         self.registers.temps = 0;
         self.registers.pinned = 0;

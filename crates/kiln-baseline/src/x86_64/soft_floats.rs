@@ -155,20 +155,13 @@ impl Generator<'_> {
         Ok(())
     }
 
-    /// Nothing is needed any more of what this instruction has read and made.
-    fn drop_temporaries(&mut self) {
-        self.registers.free |= self.registers.temps;
-        self.registers.temps = 0;
-        self.registers.pinned = 0;
-    }
-
     /// Puts the narrow operands of an instruction into XMM0 and the registers that follow it, as `float`.
     fn place_narrow(&mut self, format: Format, operands: &[ValueId]) -> Result<()> {
         for (at, value) in (0u32..).zip(operands) {
             let wide = self.narrow_as_single(format, *value)?;
             let parked = self.lane_mem(0, 16 * at);
             self.asm.store_xmm(&parked, wide, 4);
-            self.drop_temporaries();
+            self.free_temporaries();
         }
         for at in 0..operands.len() as u8 {
             self.claim(XMM0 + at)?;
@@ -355,7 +348,7 @@ impl Generator<'_> {
                 _ => {
                     let parked = self.lane_mem(0, 0);
                     self.asm.store_xmm(&parked, wide, 4);
-                    self.drop_temporaries();
+                    self.free_temporaries();
                     return self.extend_parked(result, &parked, to);
                 }
             }
@@ -467,7 +460,7 @@ impl Generator<'_> {
     fn move_to_xmm0(&mut self, from: Xmm) -> Result<()> {
         let parked = self.lane_mem(0, 0);
         self.asm.store_xmm(&parked, from, 16);
-        self.drop_temporaries();
+        self.free_temporaries();
         self.claim(XMM0)?;
         self.asm.load_xmm(Xmm(0), &parked, 16);
         Ok(())

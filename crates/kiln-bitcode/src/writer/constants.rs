@@ -5,7 +5,7 @@ use super::{NotWritten, Writer};
 use crate::attributes::IntRange;
 use crate::body::ValueId;
 use crate::codes::BlockKind;
-use crate::constant::{BinaryOp, CastOp, Constant, ConstantId};
+use crate::constant::{Constant, ConstantId};
 use crate::types::{Type, TypeId};
 
 const SETTYPE: u32 = 1;
@@ -138,10 +138,10 @@ impl<'m> Writer<'m> {
             }
             Constant::Cast { op, value } => {
                 let [ty, id] = typed(&value);
-                (CE_CAST, vec![cast_code(op), ty, id])
+                (CE_CAST, vec![op.encode(), ty, id])
             }
             Constant::Binary { op, flags, left, right } => {
-                let mut fields = vec![binary_code(op), self.id(left), self.id(right)];
+                let mut fields = vec![op.encode(), self.id(left), self.id(right)];
                 fields.extend((flags != 0).then_some(u64::from(flags)));
                 (CE_BINOP, fields)
             }
@@ -193,31 +193,4 @@ pub(super) fn put_range(fields: &mut Vec<u64>, range: &IntRange) {
         let end = |words: &[u64]| sign_rotated(sign_extended(words.first().copied().unwrap_or(0), range.bits));
         fields.extend([end(&range.lower), end(&range.upper)]);
     }
-}
-
-fn cast_code(op: CastOp) -> u64 {
-    use CastOp::*;
-    const ALL: [CastOp; 14] = [
-        Trunc,
-        ZExt,
-        SExt,
-        FpToUi,
-        FpToSi,
-        UiToFp,
-        SiToFp,
-        FpTrunc,
-        FpExt,
-        PtrToInt,
-        IntToPtr,
-        BitCast,
-        AddrSpaceCast,
-        PtrToAddr,
-    ];
-    ALL.iter().position(|known| *known == op).unwrap_or_default() as u64
-}
-
-fn binary_code(op: BinaryOp) -> u64 {
-    use BinaryOp::*;
-    const ALL: [BinaryOp; 13] = [Add, Sub, Mul, UDiv, SDiv, URem, SRem, Shl, LShr, AShr, And, Or, Xor];
-    ALL.iter().position(|known| *known == op).unwrap_or_default() as u64
 }

@@ -4,7 +4,7 @@ use super::Writer;
 use super::bits::sign_rotated;
 use crate::body::{BlockId, Instruction, Opcode, Ordering, TailKind, ValueId};
 use crate::codes::BlockKind;
-use crate::instructions::{CASTS, codes};
+use crate::instructions::{CASTS, FLOATS, INTEGERS, codes};
 use crate::types::Type;
 
 /// Whether operand `at` of an instruction is a value: see [`Opcode`].
@@ -333,25 +333,14 @@ impl Writer<'_> {
     }
 }
 
+/// The code under which the reader finds `opcode`: integers and floating point share them.
 fn binary_code(opcode: Opcode) -> u64 {
-    use Opcode::*;
-    match opcode {
-        Add | FAdd => 0,
-        Sub | FSub => 1,
-        Mul | FMul => 2,
-        UDiv => 3,
-        SDiv | FDiv => 4,
-        URem => 5,
-        SRem | FRem => 6,
-        Shl => 7,
-        LShr => 8,
-        AShr => 9,
-        And => 10,
-        Or => 11,
-        _ => 12,
-    }
+    let integers = INTEGERS.iter().position(|known| *known == opcode);
+    let floats = || FLOATS.iter().position(|known| *known == Some(opcode));
+    integers.or_else(floats).unwrap_or_else(|| unreachable!("{opcode:?} is not binary")) as u64
 }
 
 fn cast_code(opcode: Opcode) -> u64 {
-    CASTS.iter().position(|known| *known == opcode).unwrap_or_default() as u64
+    let known = CASTS.iter().position(|known| *known == opcode);
+    known.unwrap_or_else(|| unreachable!("{opcode:?} is no conversion")) as u64
 }

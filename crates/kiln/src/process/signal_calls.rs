@@ -232,12 +232,21 @@ unsafe extern "C" fn siginterrupt(number: c_int, interrupts: c_int) -> c_int {
     change(number, || unsafe { own::siginterrupt(number, interrupts) })
 }
 
-unsafe extern "C" fn sigprocmask(how: c_int, new: *const Set, old: *mut Set) -> c_int {
+/// Changes the thread's mask by `function`, libc's `sigprocmask` or `pthread_sigmask`.
+///
+/// # Safety
+///
+/// `new` and `old` are what that function may be given.
+unsafe fn change_mask(
+    function: unsafe extern "C" fn(c_int, *const Set, *mut Set) -> c_int,
+    how: c_int,
+    new: *const Set,
+    old: *mut Set,
+) -> c_int {
     let mut room = EMPTY;
-    // SAFETY: the program's own arguments, passed on under the program's own duty to make them valid; `old` is filled if
-    // the call succeeds.
+    // SAFETY: by this function's own contract; `old` is filled if the call succeeds.
     unsafe {
-        let status = own::sigprocmask(how, leave_out(new, &mut room), old);
+        let status = function(how, leave_out(new, &mut room), old);
         if status == 0 {
             show(old);
         }
@@ -245,16 +254,14 @@ unsafe extern "C" fn sigprocmask(how: c_int, new: *const Set, old: *mut Set) -> 
     }
 }
 
+unsafe extern "C" fn sigprocmask(how: c_int, new: *const Set, old: *mut Set) -> c_int {
+    // SAFETY: the program's own arguments, passed on under the program's own duty to make them valid.
+    unsafe { change_mask(own::sigprocmask, how, new, old) }
+}
+
 unsafe extern "C" fn pthread_sigmask(how: c_int, new: *const Set, old: *mut Set) -> c_int {
-    let mut room = EMPTY;
     // SAFETY: as for `sigprocmask`.
-    unsafe {
-        let status = own::pthread_sigmask(how, leave_out(new, &mut room), old);
-        if status == 0 {
-            show(old);
-        }
-        status
-    }
+    unsafe { change_mask(own::pthread_sigmask, how, new, old) }
 }
 
 unsafe extern "C" fn pthread_attr_setsigmask_np(attributes: *mut c_void, set: *const Set) -> c_int {
