@@ -576,7 +576,8 @@ impl Generator<'_> {
             && !signature.demoted
             && !self.own.demoted
             && self.own.sret.is_none()
-            && !self.frame.keep_slots;
+            && !self.frame.keep_slots
+            && (tail == TailKind::Must || !self.guard.is_possible());
         match (possible, tail) {
             (false, TailKind::Must) => Err(Box::new(Unsupported::Instruction("musttail"))),
             (possible, _) => Ok(possible),

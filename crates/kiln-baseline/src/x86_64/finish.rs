@@ -25,9 +25,6 @@ pub(crate) const PROLOGUE_MAX: usize = 128;
 fn refused_kind(kind: AttributeKind) -> Option<&'static str> {
     const REFUSED: &[AttributeKind] = &[
         AttributeKind::NAKED,
-        AttributeKind::STACK_PROTECT,
-        AttributeKind::STACK_PROTECT_REQ,
-        AttributeKind::STACK_PROTECT_STRONG,
         AttributeKind::SAFE_STACK,
         AttributeKind::SHADOW_CALL_STACK,
         AttributeKind::ALIGN_STACK,
@@ -115,6 +112,8 @@ impl Generator<'_> {
         self.ends.clear();
         let epilogue = self.epilogue;
         self.asm.bind(epilogue);
+        let fail = self.asm.label();
+        self.check_guard(fail, true)?;
         self.restore(used);
         // leave, ret
         self.asm.raw(&[0xc9, 0xc3]);
@@ -123,6 +122,7 @@ impl Generator<'_> {
         for at in 0..self.tails.len() {
             let tail = self.tails[at];
             self.asm.bind(tail.label);
+            self.check_guard(fail, tail.target.is_some())?;
             self.restore(used);
             self.asm.raw(&[0xc9]);
             let from = self.asm.position();
@@ -132,6 +132,7 @@ impl Generator<'_> {
             }
             self.ends.push((from, self.asm.position()));
         }
+        self.fail_guard(fail);
         let code_end = self.asm.position();
         self.emit_tables();
         self.asm.resolve_jumps();
@@ -212,6 +213,7 @@ impl Generator<'_> {
             asm.store(&Mem::frame(saved_at(reg.0)), reg, 8);
         }
         let saved_from = asm.position();
+        self.guard.store(&mut asm);
         let pad = asm.code.len().next_multiple_of(16) - asm.code.len();
         asm.nops(pad);
         *self.prologue = asm;

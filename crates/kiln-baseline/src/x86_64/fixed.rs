@@ -169,14 +169,6 @@ impl Generator<'_> {
         self.reserved.get(position as usize).copied().unwrap_or(0)
     }
 
-    /// The part of the variable that `address` leads to, if it leads to one.
-    pub(crate) fn variable(&self, address: ValueId) -> Option<u32> {
-        match self.values.get(address.0.checked_sub(self.first_value)? as usize)?.place {
-            Place::Variable(part) => Some(part),
-            _ => None,
-        }
-    }
-
     /// Whether the result of the load at `index`, from the variable at `address`, may be the variable's register itself: it
     /// is read once, before anything is stored there.
     pub(crate) fn is_read_in_place(&self, index: u32, address: ValueId) -> bool {

@@ -14,6 +14,7 @@ use super::fixed::Candidate;
 use super::frame::Frame;
 use super::known::{Known, SignatureId, SignatureKey};
 use super::parts::{Bank, PartType, Parts};
+use super::protector::Guard;
 use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
 use crate::analysis::{Analysis, Object};
@@ -191,6 +192,7 @@ pub(crate) struct Generator<'a> {
     pub(crate) lane_areas: [i32; 3],
     /// Calls that are marked so may replace the frame.
     pub(crate) may_tail_call: bool,
+    pub(crate) guard: Guard,
     /// Bytes that the last call had on the stack.
     pub(crate) outgoing: u32,
     /// What the instruction at hand leaves to do.
@@ -262,6 +264,7 @@ impl<'a> Generator<'a> {
         ending.resize(flow.order.len(), u32::MAX);
         asm.first_labels(flow.order.len());
         frame.reset();
+        let guard = Guard::new(properties.protection, frame);
         pool.clear();
         symbols.clear();
         sites.clear();
@@ -313,6 +316,7 @@ impl<'a> Generator<'a> {
             epilogue,
             lane_areas: [0; 3],
             may_tail_call: properties.may_tail_call,
+            guard,
             outgoing: 0,
             rest: Rest::Operands,
             registers: Registers::default(),
@@ -410,6 +414,7 @@ impl<'a> Generator<'a> {
 
     /// Translates the function; the prologue comes later, when it is known what it must save.
     pub(crate) fn run(&mut self) -> Result<()> {
+        self.place_arrays()?;
         self.enter()?;
         for position in 0..self.flow.order.len() as u32 {
             self.position = position;

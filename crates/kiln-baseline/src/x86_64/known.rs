@@ -12,6 +12,7 @@ use super::abi::{Signature, Vectors};
 use super::finish;
 use super::generator::Result;
 use super::parts::PartTable;
+use super::protector::Protection;
 
 /// What a call of a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,7 @@ pub(crate) struct Properties {
     pub(crate) vectors: Vectors,
     /// Calls that are marked so may replace the frame.
     pub(crate) may_tail_call: bool,
+    pub(crate) protection: Protection,
 }
 
 /// All that is known.
@@ -257,6 +259,7 @@ impl Known {
         let properties = Properties {
             vectors: Vectors::of(attributes),
             may_tail_call: attributes.string(b"disable-tail-calls") != Some(b"true"),
+            protection: Protection::of(attributes),
         };
         self.properties = Some((number, properties));
         Ok(properties)

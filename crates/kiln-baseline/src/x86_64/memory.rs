@@ -1,6 +1,6 @@
 //! Loads, stores, stack objects and atomic operations.
 
-use kiln_bitcode::{Instruction, Ordering, Type, TypeId, ValueId};
+use kiln_bitcode::{Instruction, Ordering, Type, TypeId, TypeLayout, ValueId};
 
 use super::arithmetic::Test;
 use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RAX, RBP, RSP, Shift, Xmm};
@@ -290,23 +290,15 @@ impl Generator<'_> {
         if instruction.flags & Instruction::SPECIAL_ALLOCA != 0 {
             return Err(Box::new(Unsupported::Instruction("alloca of an inalloca or swifterror")));
         }
-        if self.variable(instruction.result).is_some() {
+        let index = self.value_index(instruction.result) as usize;
+        if let Place::Variable(_) | Place::Frame(_) = self.values[index].place {
             return Ok(());
         }
-        let ty = TypeId(instruction.aux);
-        let layout = *self.module.layout_of(ty).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
-        let align = match instruction.align {
-            0 => layout.preferred_align,
-            log => 1u64.checked_shl(u32::from(log) - 1).unwrap_or(u64::MAX),
-        };
-        if align > 1 << 16 {
-            return Err(Box::new(Unsupported::Instruction("alloca with a huge alignment")));
-        }
+        let (layout, align) = self.object_layout(instruction)?;
         let fixed = if self.position == 0 { self.number(count) } else { None };
+        self.guard_object(instruction, fixed.is_some());
         if let Some(count) = fixed {
-            let size = layout.size.checked_mul(count).filter(|size| *size <= OBJECT_MAX);
-            let size = size.ok_or_else(|| Box::new(Unsupported::Instruction("alloca of a huge object")))?.max(1);
-            let index = self.value_index(instruction.result) as usize;
+            let size = object_size(&layout, count)?;
             if align <= 16 {
                 self.values[index].place = Place::Frame(self.frame.object(size, align));
                 return Ok(());
@@ -335,6 +327,22 @@ impl Generator<'_> {
         self.probe_down_to(top);
         self.bind(result, 0, top.0);
         Ok(())
+    }
+
+    /// How an object that `instruction` makes lies in memory, and to how many bytes it is aligned.
+    pub(crate) fn object_layout(&self, instruction: &Instruction) -> Result<(TypeLayout, u64)> {
+        let layout = *self
+            .module
+            .layout_of(TypeId(instruction.aux))
+            .ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
+        let align = match instruction.align {
+            0 => layout.preferred_align,
+            log => 1u64.checked_shl(u32::from(log) - 1).unwrap_or(u64::MAX),
+        };
+        if align > 1 << 16 {
+            return Err(Box::new(Unsupported::Instruction("alloca with a huge alignment")));
+        }
+        Ok((layout, align))
     }
 
     /// Moves RSP down to `to`, touching every page on the way.
@@ -526,4 +534,10 @@ impl Generator<'_> {
     pub(crate) fn is_void(&self, ty: TypeId) -> bool {
         matches!(self.module.ty(ty), Type::Void)
     }
+}
+
+/// Bytes of `count` objects; of none, one.
+pub(crate) fn object_size(layout: &TypeLayout, count: u64) -> Result<u64> {
+    let size = layout.size.checked_mul(count).filter(|size| *size <= OBJECT_MAX);
+    Ok(size.ok_or_else(|| Box::new(Unsupported::Instruction("alloca of a huge object")))?.max(1))
 }

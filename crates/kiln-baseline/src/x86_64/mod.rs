@@ -22,6 +22,7 @@ mod masks;
 mod memory;
 mod operands;
 mod parts;
+mod protector;
 mod registers;
 mod size;
 mod soft_floats;
