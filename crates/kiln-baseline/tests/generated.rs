@@ -343,13 +343,14 @@ impl Writer<'_> {
             choices.extend(["uadd.o", "sadd.o", "usub.o", "ssub.o", "umul.o", "smul.o"]);
         }
         if matches!(kind, Kind::Vector(_, 8..)) {
-            choices.push("ctpop");
+            choices.extend(["ctpop", "ctlz", "cttz", "bitreverse", "fshl", "fshr"]);
+            choices.extend(["uadd.sat", "sadd.sat", "usub.sat", "ssub.sat"]);
+        }
+        if matches!(kind, Kind::Vector(_, 16..)) {
+            choices.push("bswap");
         }
         if matches!(kind, Kind::Int(1..=53 | 64)) {
             choices.push("fp.sat");
-        }
-        if matches!(kind, Kind::Vector(_, 8 | 16)) {
-            choices.extend(["uadd.sat", "sadd.sat", "usub.sat", "ssub.sat"]);
         }
         if matches!(kind, Kind::Vector(..)) {
             choices.push("abs");
@@ -415,7 +416,12 @@ impl Writer<'_> {
         };
         let element = Kind::Int(bits);
         let lane = self.random.below(lanes as usize);
-        match self.random.below(4) {
+        match self.random.below(5) {
+            4 if bits > 1 => {
+                let mask = self.name();
+                let _ = writeln!(self.text, "  {mask} = icmp slt {ty} {a}, {b}");
+                self.masked(kind, lanes, a, b, &mask);
+            }
             0 => {
                 self.emit(element, &format!("extractelement {ty} {a}, i32 {lane}"));
             }
@@ -436,6 +442,43 @@ impl Writer<'_> {
                 self.emit(element, &format!("call i{bits} @llvm.vector.reduce.{op}.{suffix}({ty} {a})"));
             }
         }
+    }
+
+    /// Some lanes of `a` to memory, some lanes back, from where they were put or from elsewhere.
+    fn masked(&mut self, kind: Kind, lanes: u32, a: &str, b: &str, mask: &str) {
+        let (ty, suffix, place) = (kind.name(), kind.suffix(), self.name());
+        let bits = format!("<{lanes} x i1>");
+        let _ = writeln!(self.text, "  {place} = alloca {ty}\n  store {ty} {b}, ptr {place}");
+        if lanes > 16 || self.random.below(2) == 0 {
+            self.declare(format!("declare void @llvm.masked.store.{suffix}.p0({ty}, ptr, {bits})"));
+            self.declare(format!("declare {ty} @llvm.masked.load.{suffix}.p0(ptr, {bits}, {ty})"));
+            let _ = writeln!(
+                self.text,
+                "  call void @llvm.masked.store.{suffix}.p0({ty} {a}, ptr align 1 {place}, {bits} {mask})"
+            );
+            self.emit(
+                kind,
+                &format!("call {ty} @llvm.masked.load.{suffix}.p0(ptr align 1 {place}, {bits} {mask}, {ty} {a})"),
+            );
+            return;
+        }
+        let element = ty.split_once(" x ").map_or("", |(_, rest)| rest.trim_end_matches('>')).to_owned();
+        let order: Vec<String> = (0..lanes).map(|_| format!("i64 {}", self.random.below(lanes as usize))).collect();
+        let (order, all) = (order.join(", "), self.name());
+        let pointers = format!("<{lanes} x ptr>");
+        let _ = writeln!(self.text, "  {all} = getelementptr {element}, ptr {place}, <{lanes} x i64> <{order}>");
+        self.declare(format!("declare void @llvm.masked.scatter.{suffix}.v{lanes}p0({ty}, {pointers}, {bits})"));
+        self.declare(format!("declare {ty} @llvm.masked.gather.{suffix}.v{lanes}p0({pointers}, {bits}, {ty})"));
+        let _ = writeln!(
+            self.text,
+            "  call void @llvm.masked.scatter.{suffix}.v{lanes}p0({ty} {a}, {pointers} align 1 {all}, {bits} {mask})"
+        );
+        self.emit(
+            kind,
+            &format!(
+                "call {ty} @llvm.masked.gather.{suffix}.v{lanes}p0({pointers} align 1 {all}, {bits} {mask}, {ty} {a})"
+            ),
+        );
     }
 
     fn float(&mut self, kind: Kind) {
@@ -462,8 +505,19 @@ impl Writer<'_> {
                 };
                 self.emit(kind, &format!("select {condition} {c}, {ty} {x}, {ty} {y}"));
             }
-            5 if !matches!(kind, Kind::FloatVector(..)) => {
+            5 => {
                 let suffix = kind.suffix();
+                if let Kind::FloatVector(lanes, _) = kind {
+                    if self.random.below(2) == 0 {
+                        let mask = self.name();
+                        let _ = writeln!(self.text, "  {mask} = fcmp olt {ty} {a}, {b}");
+                        return self.masked(kind, lanes, &a, &b, &mask);
+                    }
+                    let name = *self.random.pick(&["floor", "ceil", "trunc", "rint", "fabs"]);
+                    self.declare(format!("declare {ty} @llvm.{name}.{suffix}({ty})"));
+                    self.emit(kind, &format!("call {ty} @llvm.{name}.{suffix}({ty} {a})"));
+                    return;
+                }
                 if self.random.below(2) == 0 {
                     self.declare(format!("declare {ty} @llvm.fabs.{suffix}({ty})"));
                     self.emit(kind, &format!("call {ty} @llvm.fabs.{suffix}({ty} {a})"));
@@ -697,7 +751,7 @@ fn agrees_with_llvm() {
         let mut outputs = Vec::new();
         for objects in [parts, vec![theirs]] {
             let exe = path(format!("{seed}.exe"));
-            run(Command::new("clang-22").arg("-fuse-ld=lld").arg(&driver).args(objects).arg("-o").arg(&exe));
+            run(Command::new("clang-22").arg("-fuse-ld=lld").arg(&driver).args(objects).arg("-lm").arg("-o").arg(&exe));
             outputs.push(run(&mut Command::new(&exe)));
         }
         for (ours, llvm) in outputs[0].lines().zip(outputs[1].lines()) {

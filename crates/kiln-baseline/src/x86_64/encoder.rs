@@ -754,6 +754,18 @@ impl Encoder {
         self.raw(&[0xc4, map, rest, opcode, 0xc0 | (to.0 & 7) << 3 | addend.0 & 7]);
     }
 
+    /// An instruction of general registers in the map 0F 38 (BMI), with prefix number `prefix`: `to` and `rm` are its ModRM.
+    pub(crate) fn bits(&mut self, prefix: u8, opcode: u8, to: Gpr, other: Gpr, rm: Gpr, wide: bool) {
+        let map = 0x42 | (!to.0 & 8) << 4 | (!rm.0 & 8) << 2;
+        let rest = u8::from(wide) << 7 | (!other.0 & 15) << 3 | prefix;
+        self.raw(&[0xc4, map, rest, opcode, 0xc0 | (to.0 & 7) << 3 | rm.0 & 7]);
+    }
+
+    /// `bswap`, of 64 bits.
+    pub(crate) fn byte_swap(&mut self, reg: Gpr) {
+        self.raw(&[if reg.0 >= 8 { 0x49 } else { 0x48 }, 0x0f, 0xc8 | reg.0 & 7]);
+    }
+
     // ---- control ------------------------------------------------------------------------------------------------
 
     pub(crate) fn push(&mut self, reg: Gpr) {

@@ -64,7 +64,9 @@ fn classify(name: &[u8]) -> Callee {
         | b"cttz" | b"ctpop" | b"fshl" | b"fshr" | b"fabs" | b"copysign" | b"sqrt" | b"fmuladd" | b"expect"
         | b"is.constant" | b"is.fpclass" | b"objectsize" | b"ptrmask" | b"trap" | b"load.relative" => Callee::Inline,
         name if name.ends_with(b".sat") || name.ends_with(b".with.overflow") => Callee::Inline,
-        name if name.starts_with(b"vector.reduce.") || name.starts_with(b"x86.") => Callee::Inline,
+        name if [&b"vector.reduce."[..], b"x86.", b"masked."].iter().any(|start| name.starts_with(start)) => {
+            Callee::Inline
+        }
         _ => Callee::Intrinsic,
     }
 }
@@ -312,6 +314,15 @@ impl Generator<'_> {
             b"x86.sse2.pmovmskb.128" => self.sign_mask(instruction, value(0), 1),
             b"x86.sse.movmsk.ps" => self.sign_mask(instruction, value(0), 4),
             b"x86.sse2.movmsk.pd" => self.sign_mask(instruction, value(0), 8),
+            b"masked.store" | b"masked.scatter" => self.masked_store(base == b"masked.scatter", operands),
+            _ if base.starts_with(b"x86.") => {
+                let known = match (base.strip_prefix(b"x86.bmi."), base.strip_prefix(b"x86.sse42.crc32.")) {
+                    (Some(name), _) => self.bit_fields(name, instruction, operands)?,
+                    (_, Some(name)) => self.crc32(name, instruction, operands)?,
+                    _ => false,
+                };
+                if known { Ok(()) } else { unsupported() }
+            }
             _ if base.starts_with(b"vector.reduce.") => match self.reduce(base, instruction, operands)? {
                 true => Ok(()),
                 false => unsupported(),
@@ -382,7 +393,7 @@ impl Generator<'_> {
 
     /// Functions of the mathematical library that LLVM calls for an intrinsic, and how many arguments they take
     /// (llvm/IR/RuntimeLibcalls.td).
-    fn library_function(&self, base: &[u8], ty: TypeId) -> Result<Option<(&'static str, usize)>> {
+    pub(crate) fn library_function(&self, base: &[u8], ty: TypeId) -> Result<Option<(&'static str, usize)>> {
         let single = match self.module.ty(ty) {
             Type::Float => true,
             Type::Double => false,

@@ -13,7 +13,7 @@ use crate::compiler::Unsupported;
 
 impl Generator<'_> {
     /// Puts all lanes of `value` into memory.
-    fn store_lanes(&mut self, value: ValueId, area: usize) -> Result<()> {
+    pub(crate) fn store_lanes(&mut self, value: ValueId, area: usize) -> Result<()> {
         let ty = self.ty(value);
         for at in 0..self.type_parts(ty)?.1 {
             let reg = self.read_xmm(value, at)?;
@@ -25,7 +25,7 @@ impl Generator<'_> {
     }
 
     /// Makes what is in memory the result.
-    fn load_lanes(&mut self, result: ValueId, ty: TypeId, area: usize) -> Result<()> {
+    pub(crate) fn load_lanes(&mut self, result: ValueId, ty: TypeId, area: usize) -> Result<()> {
         for at in 0..self.type_parts(ty)?.1 {
             let reg = self.alloc_xmm()?;
             let mem = self.lane_mem(area, 16 * at);
@@ -35,7 +35,7 @@ impl Generator<'_> {
         Ok(())
     }
 
-    fn lane(&mut self, area: usize, lane: u32, shape: Shape) -> Mem {
+    pub(crate) fn lane(&mut self, area: usize, lane: u32, shape: Shape) -> Mem {
         self.lane_mem(area, lane * u32::from(shape.lane_bytes))
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod generator;
 mod integers;
 mod intrinsics;
 mod known;
+mod lane_intrinsics;
 mod lanes;
 mod long;
 mod masks;

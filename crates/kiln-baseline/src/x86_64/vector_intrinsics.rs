@@ -97,7 +97,7 @@ impl Generator<'_> {
                     self.packed_binary(instruction, op, value(0), value(1))?;
                     Ok(true)
                 }
-                None => Ok(false),
+                None => self.lane_intrinsic(base, instruction, operands),
             },
         }
     }

@@ -17,8 +17,8 @@ pub(crate) const fn p66(opcode: u8) -> Op {
 }
 
 pub(crate) const PAND: Op = p66(0xdb);
-const PANDN: Op = p66(0xdf);
-const POR: Op = p66(0xeb);
+pub(crate) const PANDN: Op = p66(0xdf);
+pub(crate) const POR: Op = p66(0xeb);
 const PXOR: Op = p66(0xef);
 const PSHUFD: Op = p66(0x70);
 
