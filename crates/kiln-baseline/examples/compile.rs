@@ -196,6 +196,15 @@ fn processor_time() -> Duration {
     Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0))
 }
 
+fn bytes_of_code(graph: &Graph<'_>) -> u64 {
+    let code = graph.blocks().filter(|(section, ..)| *section == 0);
+    code.map(|(_, content, _)| match content {
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Zero(_) => 0,
+    })
+    .sum()
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (mut input, mut output, mut left, mut repeat) = (None, None, None, 1);
@@ -255,11 +264,14 @@ fn main() -> Result<(), Box<dyn Error>> {
                     if code.instructions > largest.0 {
                         largest = (code.instructions, compiler.bytes_in_use());
                     }
-                    // Kept once: a program's engine keeps none.
                     if round + 1 == repeat {
                         rows += code.lines.as_ref().map_or(0, |lines| lines.rows().count());
                         table_bytes += code.lines.as_ref().map_or(0, LineTable::size);
-                        graphs.push(code.graph);
+                        code_bytes += bytes_of_code(&code.graph);
+                        // A program's engine keeps none.
+                        if output.is_some() {
+                            graphs.push(code.graph);
+                        }
                     }
                 }
                 Err(error) => {
@@ -273,15 +285,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         best = best.min(processor_time() - begin);
-    }
-    for graph in &graphs {
-        for (section, content, _) in graph.blocks() {
-            if section == 0
-                && let Content::Bytes(bytes) = content
-            {
-                code_bytes += bytes.len() as u64;
-            }
-        }
     }
     println!(
         "{done} of {total} functions ({:.1} %), {instructions} instructions, {:.0} ns each, {code_bytes} bytes of code",

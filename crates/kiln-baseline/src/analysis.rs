@@ -180,7 +180,7 @@ impl Targets {
 }
 
 /// Instructions whose operands are not all values, one bit each.
-const MIXED: u64 = 1 << Opcode::Phi as u64
+pub(crate) const MIXED: u64 = 1 << Opcode::Phi as u64
     | 1 << Opcode::ExtractValue as u64
     | 1 << Opcode::CondBr as u64
     | 1 << Opcode::Switch as u64
@@ -296,6 +296,9 @@ impl Analysis {
     pub(crate) fn moves(&self, position: u32, block: BlockId) -> &[Move] {
         let all = self.all_moves(position);
         if all.is_empty() {
+            return all;
+        }
+        if all[0].block == block && all[all.len() - 1].block == block {
             return all;
         }
         // Phis were visited block by block.

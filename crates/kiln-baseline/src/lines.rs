@@ -10,7 +10,7 @@ use kiln_bitcode::{Body, Location};
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     /// Whether the function has locations.
-    wanted: bool,
+    pub(crate) wanted: bool,
     /// Place of the code, and the instruction.
     marks: Vec<(u32, u32)>,
 }
@@ -22,11 +22,9 @@ impl Marks {
     }
 
     /// Instruction `index` begins at `place`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn note(&mut self, place: u32, index: u32) {
-        if self.wanted {
-            self.marks.push((place, index));
-        }
+        self.marks.push((place, index));
     }
 
     /// The table for code that begins at `start`.

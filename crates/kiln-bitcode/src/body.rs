@@ -596,6 +596,14 @@ impl Body {
         }
     }
 
+    /// The same of what is written as an integer, without a look at its type: an index, for example.
+    #[inline]
+    #[must_use]
+    pub fn index(&self, module: &Module, value: ValueId) -> Option<u64> {
+        let constants = if value.0 < self.first_value { &module.constants } else { &self.constants };
+        constants.index(ConstantId(value.0))
+    }
+
     fn first_constant(&self) -> u32 {
         self.first_value + self.arguments
     }

@@ -6,10 +6,11 @@
 use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
 
 use super::encoder::{Alu, Cond, Gpr, Op, RAX, RCX, RDX, Shift, Xmm};
-use super::generator::{Generator, Place, Result};
+use super::generator::{Generator, Result};
 use super::operands::Right;
 use super::parts::{Bank, field};
 use super::registers::XMM0;
+use super::values::Place;
 use crate::compiler::Unsupported;
 
 /// What the flags say after a comparison.
@@ -36,6 +37,7 @@ impl Test {
 }
 
 impl Generator<'_> {
+    #[inline(never)]
     pub(crate) fn binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
         let bits = match self.module.ty(instruction.ty) {
             Type::Integer(bits) => *bits,
@@ -72,7 +74,7 @@ impl Generator<'_> {
         // Where the left operand stays in its register, `lea` adds and copies at once.
         if let Some(part) = self.part_of(left, 0)
             && self.parts[part as usize].reg != super::registers::NO_REG
-            && (self.values[self.value_index(left) as usize].uses > 1 || self.kept_register(result).is_some())
+            && (self.values[self.value_index(left) as usize].uses() > 1 || self.kept_register(result).is_some())
             && let Right::Imm(number) = self.right(right, 0, bytes)?
         {
             let from = self.read_gpr(left, 0)?;
@@ -204,6 +206,7 @@ impl Generator<'_> {
 
     // ---- comparison ---------------------------------------------------------------------------------------------
 
+    #[inline(never)]
     pub(crate) fn compare(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
         if matches!(self.module.ty(instruction.ty), Type::Vector { .. }) {
             return self.vector_compare(instruction, left, right);
@@ -295,7 +298,7 @@ impl Generator<'_> {
     /// The flags say whether the `i1` `value` is true.
     pub(crate) fn truth(&mut self, value: ValueId) -> Result<Test> {
         if !self.body.is_constant(value)
-            && let Place::Deferred(index) = self.values[self.value_index(value) as usize].place
+            && let Place::Deferred(index) = self.values[self.value_index(value) as usize].place()
         {
             let body = self.body;
             let instruction = body.instruction(index);
@@ -309,6 +312,7 @@ impl Generator<'_> {
 
     // ---- selection ----------------------------------------------------------------------------------------------
 
+    #[inline(never)]
     pub(crate) fn select(
         &mut self,
         instruction: &Instruction,
@@ -382,6 +386,7 @@ impl Generator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn extract_value(&mut self, instruction: &Instruction, from: ValueId, indices: &[u32]) -> Result<()> {
         let result = self.result(instruction)?;
         let ty = self.ty(from);
@@ -390,6 +395,7 @@ impl Generator<'_> {
         self.copy_parts(result, 0, from, before, count)
     }
 
+    #[inline(never)]
     pub(crate) fn insert_value(
         &mut self,
         instruction: &Instruction,

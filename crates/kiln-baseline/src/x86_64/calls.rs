@@ -8,10 +8,11 @@ use kiln_link::RelocationKind;
 
 use super::abi::{Extend, Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
 use super::encoder::{Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
-use super::generator::{Generator, Place, Rest, Result, Site, label_at};
-use super::known::{CallSignature, Callee, SignatureKey};
+use super::generator::{Generator, Rest, Result, Site, label_at};
+use super::known::{CallSignature, Callee, InRegister, SignatureKey, register};
 use super::parts::Bank;
 use super::registers::{CALLER_SAVED, NO_PART, NO_REG, SCRATCH, XMM0, bit};
+use super::values::Place;
 use crate::compiler::Unsupported;
 
 /// `byval` copies up to this size are made by moves.
@@ -43,11 +44,11 @@ pub(crate) struct Tail {
 }
 
 impl Generator<'_> {
+    #[inline(never)]
     pub(crate) fn call(&mut self, index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let callee = ValueId(operands[0]);
-        let mut to = Callable::Value(callee);
-        match self.constant(callee) {
-            Some(Constant::Global(base @ GlobalRef::Function(function))) => {
+        let to = match self.module.function_of(callee) {
+            Some(function) => {
                 let module = self.module;
                 match super::intrinsics::known_callee(module, self.known, function) {
                     Callee::Nothing => return Ok(()),
@@ -57,20 +58,23 @@ impl Generator<'_> {
                     }
                     Callee::Plain | Callee::Unknown => {}
                 }
-                to = Callable::Global(base);
+                Callable::Global(GlobalRef::Function(function))
             }
-            Some(Constant::Global(base)) => to = Callable::Global(base),
-            Some(Constant::InlineAsm(asm)) => {
-                let asm = asm.clone();
-                return self.inline_asm(&asm, instruction, &operands[1..]);
-            }
-            _ => {}
-        }
+            None => match self.constant(callee) {
+                Some(Constant::Global(base)) => Callable::Global(base),
+                Some(Constant::InlineAsm(asm)) => {
+                    let asm = asm.clone();
+                    return self.inline_asm(&asm, instruction, &operands[1..]);
+                }
+                _ => Callable::Value(callee),
+            },
+        };
         let tail = self.tail_kind(index, instruction)?;
         self.make_call(instruction, to, &operands[1..], None, tail)
     }
 
     /// Whether the call is followed by nothing but the return of its result, and may replace it.
+    #[inline]
     fn tail_kind(&mut self, index: u32, instruction: &Instruction) -> Result<TailKind> {
         let body = self.body;
         let call = body.call(instruction);
@@ -115,6 +119,7 @@ impl Generator<'_> {
         instruction.result != ValueId::NONE && returned == instruction.result.0
     }
 
+    #[inline(never)]
     pub(crate) fn invoke(&mut self, _index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let callee = ValueId(operands[0]);
         let (normal, unwind) = (BlockId(operands[1]), BlockId(operands[2]));
@@ -151,6 +156,7 @@ impl Generator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn landing_pad(&mut self, instruction: &Instruction) -> Result<()> {
         let result = self.result(instruction)?;
         self.claim(RAX.0)?;
@@ -164,6 +170,7 @@ impl Generator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn resume(&mut self, value: ValueId) -> Result<()> {
         self.claim(RDI.0)?;
         self.load_into(RDI.0, value, 0)?;
@@ -186,28 +193,39 @@ impl Generator<'_> {
 
     /// Stores what is wanted after this instruction and does not survive a call.
     pub(crate) fn save_around_call(&mut self) {
-        self.save_registers(CALLER_SAVED);
+        // Temporaries are nobody's.
+        self.save_registers(CALLER_SAVED & !self.registers.temps);
         self.in_the_way |= self.registers.reserved & CALLER_SAVED != 0;
     }
 
     /// Puts part `at` of `value` into `reg`, which is taken until the call.
     pub(crate) fn place(&mut self, reg: u8, value: ValueId, at: u32) -> Result<()> {
-        if let Place::Parts(first) = self.place_of(value) {
-            let part = first + at;
-            let known = self.parts[part as usize];
-            if known.reg == reg && !known.fixed {
-                let of = self.values[known.value as usize];
-                if self.registers.pinned & bit(reg) == 0 && (known.stored || of.uses == 1 && !of.crosses) {
-                    self.parts[part as usize].reg = NO_REG;
-                    self.registers.owners[usize::from(reg & 31)] = NO_PART;
-                    self.registers.free |= bit(reg);
-                }
-                // Whoever is copied elsewhere stays here as well.
-                return self.claim(reg);
+        let Some(part) = self.part_of(value, at) else {
+            self.claim(reg)?;
+            return self.load_other(reg, value, at);
+        };
+        let known = self.parts[part as usize];
+        if known.reg == reg && !known.fixed {
+            let of = self.values[known.value as usize];
+            if self.registers.pinned & bit(reg) == 0 && (known.stored || of.is_last_here()) {
+                self.parts[part as usize].reg = NO_REG;
+                self.registers.owners[usize::from(reg & 31)] = NO_PART;
+                self.registers.free |= bit(reg);
             }
+            // Whoever is copied elsewhere stays here as well.
+            return self.claim(reg);
         }
         self.claim(reg)?;
-        self.load_into(reg, value, at)
+        // What was in the register may have been this.
+        let known = self.parts[part as usize];
+        if known.reg != NO_REG {
+            self.copy_register(reg, known.reg, known.bytes);
+        } else if known.stored {
+            self.load_slot(reg, known.slot, known.bytes);
+        } else {
+            return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
+        }
+        Ok(())
     }
 
     /// The attributes of a call, and of the function that it names.
@@ -218,6 +236,7 @@ impl Generator<'_> {
     }
 
     /// Finds the places of the arguments and the result of a call, and checks that they are this compiler's.
+    #[inline(never)]
     fn classify_call(
         &mut self,
         call: &Call,
@@ -263,6 +282,7 @@ impl Generator<'_> {
                 self.check_type_part(instruction.ty, at, part)?;
             }
         }
+        into.sum_up();
         Ok(())
     }
 
@@ -314,29 +334,18 @@ impl Generator<'_> {
 
     fn make_call_by(
         &mut self,
-        signature: &CallSignature,
+        by: &CallSignature,
         instruction: &Instruction,
         callee: Callable,
         arguments: &[u32],
         pad: Option<(Label, u32)>,
         tail: TailKind,
     ) -> Result<()> {
-        if signature.returns_twice && !self.frame.keep_slots {
+        let signature = &by.signature;
+        if by.returns_twice && !self.frame.keep_slots {
             return Err(Box::new(Unsupported::Instruction(super::generator::RETURNS_TWICE)));
         }
-        self.make_call_with(&signature.signature, instruction, callee, arguments, pad, tail)
-    }
-
-    fn make_call_with(
-        &mut self,
-        signature: &Signature,
-        instruction: &Instruction,
-        callee: Callable,
-        arguments: &[u32],
-        pad: Option<(Label, u32)>,
-        tail: TailKind,
-    ) -> Result<()> {
-        let tail = self.check_tail(signature, tail)?;
+        let tail = tail != TailKind::None && self.check_tail(signature, tail)?;
         let outgoing = signature.stack_bytes.next_multiple_of(16);
         if outgoing > 0 {
             self.adjust_stack(-(outgoing as i32));
@@ -345,32 +354,15 @@ impl Generator<'_> {
         }
         let mut returned_at = None;
         if signature.demoted {
-            let layout = *self
-                .module
-                .layout_of(instruction.ty)
-                .ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
-            if layout.abi_align > 16 {
-                return Err(Box::new(Unsupported::Attribute("a result in memory with a large alignment")));
-            }
-            let home = self.frame.object(layout.size, 16);
-            returned_at = Some(home);
-            self.claim(RDI.0)?;
-            self.asm.lea(RDI, &Mem::frame(home));
+            returned_at = Some(self.place_demoted(instruction)?);
         }
-        for (at, part) in numbered(&signature.arguments) {
-            let value = ValueId(arguments[part.argument as usize]);
-            match part.place {
-                AbiPlace::General(reg) => {
-                    self.place(reg, value, at)?;
-                    if let Kind::Integer { bits, extend } = part.kind
-                        && extend != Extend::None
-                        && (bits < 32 || !self.body.is_constant(value))
-                    {
-                        self.extend_for(Gpr(reg), part.kind);
-                    }
-                }
-                AbiPlace::Vector(reg) => self.place(reg + XMM0, value, at)?,
-                _ => {}
+        for InRegister { argument, at, reg, extended } in by.in_registers.iter().copied() {
+            let value = ValueId(arguments[argument as usize]);
+            self.place(reg, value, at)?;
+            if let Some(kind @ Kind::Integer { bits, .. }) = extended
+                && (bits < 32 || !self.body.is_constant(value))
+            {
+                self.extend_for(Gpr(reg), kind);
             }
         }
         if signature.variadic {
@@ -407,7 +399,27 @@ impl Generator<'_> {
         }
         self.outgoing = outgoing;
         self.free_temporaries();
+        if let Some(reg) = by.result {
+            let only = self.scalar(instruction.ty)?;
+            self.claim(reg)?;
+            self.define(instruction.result, only, reg);
+            return Ok(());
+        }
         self.take_results(signature, instruction, returned_at)
+    }
+
+    /// Makes room for a result in memory, and says so to the callee.
+    #[inline(never)]
+    fn place_demoted(&mut self, instruction: &Instruction) -> Result<i32> {
+        let layout =
+            *self.module.layout_of(instruction.ty).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
+        if layout.abi_align > 16 {
+            return Err(Box::new(Unsupported::Attribute("a result in memory with a large alignment")));
+        }
+        let home = self.frame.object(layout.size, 16);
+        self.claim(RDI.0)?;
+        self.asm.lea(RDI, &Mem::frame(home));
+        Ok(home)
     }
 
     /// Says that values have been read, for good.
@@ -417,22 +429,10 @@ impl Generator<'_> {
         }
     }
 
+    /// Results of several parts, in memory, or none.
+    #[inline(never)]
     fn take_results(&mut self, signature: &Signature, instruction: &Instruction, home: Option<i32>) -> Result<()> {
         if self.is_void(instruction.ty) {
-            return Ok(());
-        }
-        let register = |place: AbiPlace| match place {
-            AbiPlace::General(reg) => Some(reg),
-            AbiPlace::Vector(reg) => Some(reg + XMM0),
-            AbiPlace::X87(_) | AbiPlace::Stack(_) => None,
-        };
-        if let ([part], None) = (&signature.results[..], home)
-            && let Some(reg) = register(part.place)
-        {
-            // What most results are.
-            let only = self.scalar(instruction.ty)?;
-            self.claim(reg)?;
-            self.define(instruction.result, only, reg);
             return Ok(());
         }
         let result = self.result(instruction)?;
@@ -443,7 +443,7 @@ impl Generator<'_> {
         for (at, _) in numbered(&signature.results).filter(|(_, part)| matches!(part.place, AbiPlace::X87(_))) {
             self.bind_st0(result, at)?;
         }
-        if self.values[self.value_index(result) as usize].uses == 0 {
+        if self.values[self.value_index(result) as usize].uses() == 0 {
             return Ok(());
         }
         if let Some(home) = home {
@@ -546,7 +546,7 @@ impl Generator<'_> {
             }
             return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
-        if let Place::Deferred(_) = self.values[self.value_index(callee) as usize].place {
+        if let Place::Deferred(_) = self.values[self.value_index(callee) as usize].place() {
             return Err(Box::new(Unsupported::Instruction("a call of an address that was put off")));
         }
         self.load_into(SCRATCH.0, callee, 0)?;
@@ -555,10 +555,8 @@ impl Generator<'_> {
 
     // ---- tail calls ---------------------------------------------------------------------------------------------
 
+    #[inline(never)]
     fn check_tail(&self, signature: &Signature, tail: TailKind) -> Result<bool> {
-        if tail == TailKind::None {
-            return Ok(false);
-        }
         let extends = |part: &AbiPart| match part.kind {
             Kind::Integer { bits, extend } => (bits, Some(extend)),
             _ => (0, None),

@@ -6,7 +6,7 @@ use kiln_link::RelocationKind;
 use super::abi::{Extend, Kind, Place as AbiPlace, numbered};
 use super::arithmetic::{Parity, Test};
 use super::encoder::{Alu, Cond, Gpr, Label, Mem, Op, RAX, Target, Xmm};
-use super::generator::{Generator, Place, Result, Waiting, label_at};
+use super::generator::{Generator, Result, Waiting, label_at};
 use super::operands::{Bits, sign_extend};
 use super::parts::Bank;
 use super::registers::{NO_REG, Part, SCRATCH, SCRATCH_XMM, XMM0};
@@ -47,6 +47,7 @@ impl Generator<'_> {
     }
 
     /// The end of a block with one successor.
+    #[inline(never)]
     pub(crate) fn go(&mut self, block: BlockId) -> Result<()> {
         self.flow_into(block)?;
         self.jump(block);
@@ -55,7 +56,15 @@ impl Generator<'_> {
 
     /// Gives the phis of `block` their values on the edge from here. Uses the scratch registers only, so that other edges
     /// find all registers as they were; flags change.
+    #[inline]
     pub(crate) fn flow_into(&mut self, block: BlockId) -> Result<()> {
+        match self.flow.all_moves(self.position) {
+            [] => Ok(()),
+            _ => self.flow_moves(block),
+        }
+    }
+
+    fn flow_moves(&mut self, block: BlockId) -> Result<()> {
         let flow = self.flow;
         let moves = flow.moves(self.position, block);
         if moves.is_empty() {
@@ -164,15 +173,14 @@ impl Generator<'_> {
     /// Copies the parts of `phi` to slots of their own, because it is written before it is read.
     fn put_aside(&mut self, phi: ValueId, aside: &mut Vec<(ValueId, i32, u32)>) -> Result<()> {
         let index = self.value_index(phi) as usize;
-        let Place::Parts(first) = self.values[index].place else { return Ok(()) };
-        for at in 0..u32::from(self.values[index].parts) {
-            let part = self.parts[(first + at) as usize];
+        for (at, index) in (0..).zip(self.all_parts(self.values[index])) {
+            let part = self.parts[index as usize];
             let bytes = if part.bytes == 16 { 16 } else { 8 };
             let slot = self.frame.object(bytes, bytes);
             if part.reg != NO_REG {
                 self.store_part(part.reg, &Mem::frame(slot), part.bytes);
             } else {
-                let from = self.slot_mem(first + at);
+                let from = self.slot_mem(index);
                 self.copy_memory(&Mem::frame(slot), &from, part.bytes);
             }
             aside.push((phi, slot, at));
@@ -183,9 +191,7 @@ impl Generator<'_> {
     /// Writes `value` into the home of `phi`.
     fn write_phi(&mut self, phi: ValueId, value: ValueId, indirect: bool, aside: &[(ValueId, i32, u32)]) -> Result<()> {
         let index = self.value_index(phi) as usize;
-        let Place::Parts(first) = self.values[index].place else { unreachable!("phis have parts") };
-        for at in 0..u32::from(self.values[index].parts) {
-            let part = first + at;
+        for (at, part) in (0..).zip(self.all_parts(self.values[index])) {
             if let Part { reg, bytes, fixed: true, .. } = self.parts[part as usize] {
                 match aside.iter().find(|(p, _, part)| *p == value && *part == at) {
                     Some((_, slot, _)) => self.load_part(reg, &Mem::frame(*slot), bytes),
@@ -243,6 +249,7 @@ impl Generator<'_> {
 
     // ---- branches -----------------------------------------------------------------------------------------------
 
+    #[inline(never)]
     pub(crate) fn branch(&mut self, condition: ValueId, yes: BlockId, no: BlockId) -> Result<()> {
         if yes == no {
             return self.go(yes);
@@ -252,7 +259,10 @@ impl Generator<'_> {
         }
         let test = self.truth(condition)?;
         // Edges that need code need a label of their own; one of them follows the branch.
-        let (yes_moves, no_moves) = (self.has_moves(yes), self.has_moves(no));
+        let (yes_moves, no_moves) = match self.flow.all_moves(self.position) {
+            [] => (false, false),
+            _ => (self.has_moves(yes), self.has_moves(no)),
+        };
         let yes_label = self.block_label(yes);
         let no_label = self.block_label(no);
         match (yes_moves, no_moves) {
@@ -324,6 +334,7 @@ impl Generator<'_> {
 
     // ---- switch -------------------------------------------------------------------------------------------------
 
+    #[inline(never)]
     pub(crate) fn switch(&mut self, value: ValueId, default: BlockId, cases: &[u32]) -> Result<()> {
         let bits = match self.module.ty(self.ty(value)) {
             Type::Integer(bits @ 1..=64) => *bits,
@@ -503,6 +514,7 @@ impl Generator<'_> {
         self.asm.rr(Op::one(0xff), 4, reg.0);
     }
 
+    #[inline(never)]
     pub(crate) fn indirect_branch(&mut self, address: ValueId, blocks: &[u32]) -> Result<()> {
         let reg = self.read_gpr(address, 0)?;
         let mut seen: Vec<u32> = blocks.to_vec();
@@ -557,14 +569,14 @@ impl Generator<'_> {
                 self.asm.store(&Mem::frame(self.result_slot), Gpr(reg), 8);
             }
             let index = self.value_index(value) as usize;
-            if self.values[index].uses == 0 {
+            if self.values[index].uses() == 0 {
                 continue;
             }
             if let Kind::ByVal { .. } = part.kind {
                 let AbiPlace::Stack(offset) = part.place else {
                     return Err(Box::new(Unsupported::Attribute("byval in a register")));
                 };
-                self.values[index].place = Place::Frame(16 + offset as i32);
+                self.values[index].set_frame(16 + offset as i32);
                 continue;
             }
             self.make_parts(value)?;
@@ -631,6 +643,7 @@ impl Generator<'_> {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn ret(&mut self, value: Option<ValueId>) -> Result<()> {
         if let Some(value) = value {
             let results = std::mem::take(&mut self.own.results);

@@ -211,6 +211,15 @@ impl Mem {
         Mem::reg(RBP, disp)
     }
 
+    /// Its register and displacement, if it consists of these and needs no SIB byte.
+    #[inline]
+    fn plain(&self) -> Option<(Gpr, i32)> {
+        match *self {
+            Mem { base: Base::Reg(base), index: None, disp } if base.0 & 7 != 4 => Some((base, disp)),
+            _ => None,
+        }
+    }
+
     /// The same place `bytes` further on.
     pub(crate) fn plus(self, bytes: i32) -> Mem {
         Mem { disp: self.disp + bytes, ..self }
@@ -435,9 +444,7 @@ impl Encoder {
     /// With an immediate of `imm_bytes` bytes, at most four.
     #[inline]
     fn memory(&mut self, op: Op, reg: u8, mem: &Mem, imm: u32, imm_bytes: usize) {
-        if let Mem { base: Base::Reg(base), index: None, disp } = *mem
-            && base.0 & 7 != 4
-        {
+        if let Some((base, disp)) = mem.plain() {
             self.based_imm(op, reg, base, disp, imm, imm_bytes);
         } else {
             self.other_memory(op, reg, mem, imm, imm_bytes);
@@ -446,6 +453,12 @@ impl Encoder {
 
     /// Of a register and a displacement, which most places are.
     fn based(&mut self, op: Op, reg: u8, base: Gpr, disp: i32) {
+        self.based_now(op, reg, base, disp);
+    }
+
+    /// The same where the opcode is known when this compiler is compiled: most of the work is done then.
+    #[inline(always)]
+    fn based_now(&mut self, op: Op, reg: u8, base: Gpr, disp: i32) {
         let head = op.head(reg, 0, base.0, false);
         let field = u64::from((reg & 7) << 3 | base.0 & 7);
         let bytes = head.bytes();
@@ -532,9 +545,7 @@ impl Encoder {
     /// `op reg, [mem]` or `op [mem], reg`, as the opcode says.
     #[inline]
     pub(crate) fn rm(&mut self, op: Op, reg: u8, mem: &Mem) {
-        if let Mem { base: Base::Reg(base), index: None, disp } = *mem
-            && base.0 & 7 != 4
-        {
+        if let Some((base, disp)) = mem.plain() {
             self.based(op, reg, base, disp);
         } else {
             self.other_memory(op, reg, mem, 0, 0);
@@ -584,18 +595,42 @@ impl Encoder {
 
     /// Loads `bytes` bytes; those of 1 and 2 are zero-extended.
     pub(crate) fn load(&mut self, to: Gpr, mem: &Mem, bytes: u8) {
+        if let Some((base, disp)) = mem.plain() {
+            return self.load_at(to, base, disp, bytes);
+        }
         let op = match bytes {
             1 => Op::two(0xb6),
             2 => Op::two(0xb7),
             4 => Op::one(0x8b),
             _ => Op::one(0x8b).w(),
         };
-        self.rm(op, to.0, mem);
+        self.other_memory(op, to.0, mem, 0, 0);
+    }
+
+    /// The same from behind a register, not RSP or R12.
+    pub(crate) fn load_at(&mut self, to: Gpr, base: Gpr, disp: i32, bytes: u8) {
+        match bytes {
+            1 => self.based_now(Op::two(0xb6), to.0, base, disp),
+            2 => self.based_now(Op::two(0xb7), to.0, base, disp),
+            _ => self.based_now(Op::one(0x8b).w_if(bytes == 8), to.0, base, disp),
+        }
     }
 
     /// Stores the low `bytes` bytes.
     pub(crate) fn store(&mut self, mem: &Mem, from: Gpr, bytes: u8) {
-        self.rm(Op::sized(0x89, bytes), from.0, mem);
+        if let Some((base, disp)) = mem.plain() {
+            return self.store_at(base, disp, from, bytes);
+        }
+        self.other_memory(Op::sized(0x89, bytes), from.0, mem, 0, 0);
+    }
+
+    /// The same behind a register, not RSP or R12.
+    pub(crate) fn store_at(&mut self, base: Gpr, disp: i32, from: Gpr, bytes: u8) {
+        match bytes {
+            1 => self.based_now(Op::sized(0x88, 1), from.0, base, disp),
+            2 => self.based_now(Op::sized(0x89, 2), from.0, base, disp),
+            _ => self.based_now(Op::one(0x89).w_if(bytes == 8), from.0, base, disp),
+        }
     }
 
     /// Stores a number of `bytes` bytes; one of 8 is sign-extended from 32 bits.
@@ -767,13 +802,6 @@ impl Encoder {
     }
 
     // ---- control ------------------------------------------------------------------------------------------------
-
-    pub(crate) fn push(&mut self, reg: Gpr) {
-        if reg.0 >= 8 {
-            self.code.put(0x41, 1);
-        }
-        self.code.put(u64::from(0x50 | reg.0 & 7), 1);
-    }
 
     pub(crate) fn ud2(&mut self) {
         self.code.put(0x0b0f, 2);

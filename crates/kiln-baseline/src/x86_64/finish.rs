@@ -164,7 +164,7 @@ impl Generator<'_> {
 
     fn restore(&mut self, used: u32) {
         for reg in saved(used) {
-            self.asm.load(reg, &Mem::frame(saved_at(reg.0)), 8);
+            self.asm.load_at(reg, RBP, saved_at(reg.0), 8);
         }
     }
 
@@ -187,10 +187,9 @@ impl Generator<'_> {
     fn prologue(&mut self, used: u32) -> (u32, u32, u32) {
         let mut asm = std::mem::take(self.prologue);
         asm.clear();
-        asm.push(RBP);
-        let pushed = asm.position();
-        asm.mov(RBP, RSP);
-        let framed = asm.position();
+        // push rbp; mov rbp, rsp
+        asm.raw(&[0x55, 0x48, 0x8b, 0xec]);
+        let (pushed, framed) = (1, 4);
         let bytes = self.frame.bytes();
         if bytes >= PROBE_BYTES {
             // Every page is touched in order, or a guard page could be jumped over.
@@ -210,7 +209,7 @@ impl Generator<'_> {
         }
         for reg in saved(used) {
             let reg: Gpr = reg;
-            asm.store(&Mem::frame(saved_at(reg.0)), reg, 8);
+            asm.store_at(RBP, saved_at(reg.0), reg, 8);
         }
         let saved_from = asm.position();
         self.guard.store(&mut asm);

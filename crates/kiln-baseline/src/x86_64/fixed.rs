@@ -12,9 +12,9 @@
 //! [`IN_THE_WAY`], and the function is compiled once more without them. They are never used in functions that return
 //! twice; at a landing pad the unwinder has restored those that calls preserve.
 
-use kiln_bitcode::{Opcode, ValueId};
+use kiln_bitcode::{Instruction, Opcode, ValueId};
 
-use super::generator::{Generator, Place};
+use super::generator::Generator;
 use super::parts::{Bank, PartType, Parts};
 use super::registers::{CALLEE_SAVED, NO_REG, Part, XMM0, bit};
 use crate::analysis::{Life, NONE, Object};
@@ -56,7 +56,11 @@ impl Generator<'_> {
         candidates.clear();
         self.collect_candidates(&mut candidates);
         if !candidates.is_empty() {
-            candidates.sort_unstable_by_key(|candidate| (candidate.first, candidate.value));
+            // They come by their values, which is nearly the same.
+            let order = |candidate: &Candidate| (candidate.first, candidate.value);
+            if !candidates.is_sorted_by_key(order) {
+                candidates.sort_unstable_by_key(order);
+            }
             assign(&mut candidates);
             self.drop_cheap(&mut candidates);
             self.reserve(&candidates);
@@ -149,13 +153,12 @@ impl Generator<'_> {
             self.reserved[candidate.last as usize + 1] ^= bit(reg);
             self.registers.used |= bit(reg);
             let part = self.parts.len() as u32;
-            self.parts.push(Part { value, slot: 0, reg, stored: false, fixed: true, bank, bytes });
+            self.parts.push(Part { value, slot: 0, reg, stored: false, fixed: true, bank, bytes, count: 1 });
             let known = &mut self.values[value as usize];
-            known.parts = 1;
-            known.place = match flow.lives[value as usize].object() {
-                Object::Variable(_) => Place::Variable(part),
-                _ => Place::Parts(part),
-            };
+            match flow.lives[value as usize].object() {
+                Object::Variable(_) => known.set_variable(part),
+                _ => known.set_part(part),
+            }
         }
         let mut mask = 0;
         for reserved in self.reserved.iter_mut() {
@@ -173,27 +176,30 @@ impl Generator<'_> {
     /// is read once, before anything is stored there.
     pub(crate) fn is_read_in_place(&self, index: u32, address: ValueId) -> bool {
         /// How far is looked.
-        const NEAR: u32 = 24;
+        const NEAR: usize = 24;
         let body = self.body;
+        let lives = &self.flow.lives[..];
         let mut result = body.instruction(index).result;
-        let mut end = index;
+        let behind = &body.instructions()[index as usize + 1..];
+        let behind = &behind[..behind.len().min(NEAR)];
+        let mut end = 0;
         loop {
-            let life = &self.flow.lives[self.value_index(result) as usize];
-            if life.uses != 1 || life.crosses() || life.user == NONE || life.user > index + NEAR {
+            let life = &lives[self.value_index(result) as usize];
+            if life.uses != 1 || life.crosses() {
                 return false;
             }
-            end = life.user.max(end);
-            let user = body.instruction(life.user);
+            // One that is not behind wraps to far away.
+            let at = life.user.wrapping_sub(index + 1) as usize;
+            let Some(user) = behind.get(at) else { return false };
+            end = at.max(end);
             // These may wait for their own user.
             if !matches!(user.opcode, Opcode::Gep | Opcode::ICmp | Opcode::FCmp) {
                 break;
             }
             result = user.result;
         }
-        (index + 1..end).all(|at| {
-            let between = body.instruction(at);
-            between.opcode != Opcode::Store || body.operands(between)[0] != address.0
-        })
+        let stores = |between: &Instruction| between.opcode == Opcode::Store && body.operands(between)[0] == address.0;
+        !behind[..end].iter().any(stores)
     }
 }
 

@@ -6,7 +6,7 @@ use kiln_link::RelocationKind;
 use super::arithmetic::{Parity, Test};
 use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Target, Xmm};
 use super::generator::{Generator, Result};
-use super::parts::Bank;
+use super::parts::{Bank, PartType};
 use super::registers::XMM0;
 use super::soft_floats::{Format, Sign};
 use crate::compiler::Unsupported;
@@ -48,6 +48,7 @@ impl Generator<'_> {
         Mem::rip(Target::Pool(at), RelocationKind::PC32, 0)
     }
 
+    #[inline(never)]
     pub(crate) fn float_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
         if let Some(format) = self.soft_format(instruction.ty)? {
             return self.soft_binary(instruction, format, left, right);
@@ -126,6 +127,7 @@ impl Generator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn negate(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         if let Some(format) = self.soft_format(instruction.ty)? {
             return self.soft_sign(instruction, format, value, Sign::Turn);
@@ -183,6 +185,7 @@ impl Generator<'_> {
 
     // ---- conversions --------------------------------------------------------------------------------------------
 
+    #[inline(never)]
     pub(crate) fn convert(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let from = self.ty(value);
         let to = instruction.ty;
@@ -196,11 +199,7 @@ impl Generator<'_> {
             }
             Opcode::BitCast => self.bitcast(instruction, value),
             _ if vectors => self.vector_convert(instruction, value),
-            Opcode::Trunc => {
-                let result = self.result(instruction)?;
-                let count = self.type_parts(to)?.1;
-                self.copy_parts(result, 0, value, 0, count)
-            }
+            Opcode::Trunc => self.narrow(instruction, value),
             Opcode::ZExt | Opcode::SExt | Opcode::PtrToInt | Opcode::IntToPtr | Opcode::PtrToAddr => {
                 self.widen(instruction, value)
             }
@@ -241,12 +240,11 @@ impl Generator<'_> {
         if to > 128 && to > from {
             return self.long_widen(instruction, value, from, to, signed);
         }
-        let result = self.result(instruction)?;
         if to <= from {
-            let count = self.type_parts(instruction.ty)?.1;
-            return self.copy_parts(result, 0, value, 0, count);
+            return self.narrow(instruction, value);
         }
         if to > 64 {
+            let result = self.result(instruction)?;
             // Two words.
             if from > 64 {
                 let (low, high) = self.take_wide(value, from, signed)?;
@@ -267,6 +265,7 @@ impl Generator<'_> {
             self.bind(result, 1, high.0);
             return Ok(());
         }
+        let result = instruction.result;
         let known = self.part_of(value, 0).map(|part| self.parts[part as usize]);
         let reg = match (from, known) {
             // Extension and copy in one.
@@ -285,7 +284,7 @@ impl Generator<'_> {
                     reg
                 } else {
                     let source = self.read_gpr(value, 0)?;
-                    let last = self.values[self.value_index(value) as usize].uses == 1;
+                    let last = self.values[self.value_index(value) as usize].uses() == 1;
                     let reg = match self.kept_register(result) {
                         Some(reg) => Gpr(reg),
                         None if last => self.take_gpr(value, 0)?,
@@ -302,8 +301,22 @@ impl Generator<'_> {
             _ if signed => self.take_sign_extended(value, 0, to > 32)?,
             _ => self.take_zero_extended(value, 0)?,
         };
-        self.bind(result, 0, reg.0);
+        let only = self.scalar(instruction.ty)?;
+        self.define(result, only, reg.0);
         Ok(())
+    }
+
+    /// Integers and pointers whose bits above the result's width may stay: nobody looks at them.
+    fn narrow(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
+        let bytes = self.known.types.word(instruction.ty);
+        if bytes != 0 {
+            let reg = self.take_for(instruction.result, value)?;
+            self.define(instruction.result, PartType::word(bytes), reg);
+            return Ok(());
+        }
+        let result = self.result(instruction)?;
+        let count = self.type_parts(instruction.ty)?.1;
+        self.copy_parts(result, 0, value, 0, count)
     }
 
     fn bitcast(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {

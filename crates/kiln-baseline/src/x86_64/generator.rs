@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use kiln_bitcode::{BlockId, Body, ConstantId, FunctionId, Instruction, Module, Opcode, Type, TypeId, ValueId};
+use kiln_bitcode::{
+    BlockId, Body, ConstantId, FunctionId, Instruction, Module, Opcode, Ordering, Type, TypeId, ValueId,
+};
 
 use kiln_link::SymbolId;
 
@@ -17,6 +19,7 @@ use super::parts::{Bank, PartType, Parts};
 use super::protector::Guard;
 use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
+use super::values::{COUNT_MAX, Place, Value};
 use crate::analysis::{Analysis, Object};
 use crate::compiler::Unsupported;
 use crate::lines::{LineTable, Marks};
@@ -26,33 +29,6 @@ pub(crate) const RETURNS_TWICE: &str = "a call that returns twice";
 
 /// Boxed, so that results of small things are passed in registers.
 pub(crate) type Result<T> = std::result::Result<T, Box<Unsupported>>;
-
-/// How a value is had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Not yet.
-    Nowhere,
-    /// Parts from this one on.
-    Parts(u32),
-    /// It is RBP plus this.
-    Frame(i32),
-    /// It is the address of this part, which has a register and no memory.
-    Variable(u32),
-    /// The instruction of this number is translated where its one user is.
-    Deferred(u32),
-}
-
-/// What is known of a value of the function.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Value {
-    pub(crate) place: Place,
-    /// Operands that are still to be read.
-    pub(crate) uses: u32,
-    /// How many parts it has.
-    pub(crate) parts: u16,
-    /// [`crate::analysis::Life::crosses`]
-    pub(crate) crosses: bool,
-}
 
 /// A phi while moves are ordered: how many pending ones read it, and which one writes it.
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +175,8 @@ pub(crate) struct Generator<'a> {
     pub(crate) rest: Rest,
     pub(crate) registers: Registers,
     pub(crate) vectors: Vectors,
+    /// [`super::known::Properties::fuses`]
+    pub(crate) fuses: Option<bool>,
     /// Position of the block that is being translated.
     pub(crate) position: u32,
     /// Where the address of a result in memory is kept.
@@ -239,6 +217,9 @@ impl<'a> Generator<'a> {
             ends,
             ids,
         } = memory;
+        if flow.lives.len().max(body.instructions().len()) > COUNT_MAX {
+            return Err(Box::new(Unsupported::Attribute("very many instructions")));
+        }
         let function = body.function();
         let record = module.function(function);
         let attributes = module.attributes(record.attributes);
@@ -252,13 +233,14 @@ impl<'a> Generator<'a> {
         asm.clear();
         values.clear();
         wishes.clear();
-        values.extend((0u32..).zip(&flow.lives).map(|(index, life)| {
-            let crosses = life.crosses();
-            if life.weight >= super::fixed::WEIGHT_MIN && (crosses || matches!(life.object(), Object::Variable(_))) {
+        values.extend(flow.lives.iter().map(|life| Value::new(life.uses, life.crosses())));
+        for (index, life) in (0u32..).zip(&flow.lives) {
+            if life.weight >= super::fixed::WEIGHT_MIN
+                && (life.crosses() || matches!(life.object(), Object::Variable(_)))
+            {
                 wishes.push(index);
             }
-            Value { place: Place::Nowhere, uses: life.uses, parts: 0, crosses }
-        }));
+        }
         parts.clear();
         ending.clear();
         ending.resize(flow.order.len(), u32::MAX);
@@ -321,6 +303,7 @@ impl<'a> Generator<'a> {
             rest: Rest::Operands,
             registers: Registers::default(),
             vectors: properties.vectors,
+            fuses: properties.fuses,
             position: 0,
             result_slot: 0,
             save_area: 0,
@@ -355,7 +338,16 @@ impl<'a> Generator<'a> {
     }
 
     /// The only part of values of type `ty`.
+    #[inline(always)]
     pub(crate) fn scalar(&mut self, ty: TypeId) -> Result<PartType> {
+        match self.known.types.word(ty) {
+            0 => self.other_scalar(ty),
+            bytes => Ok(PartType::word(bytes)),
+        }
+    }
+
+    #[inline(never)]
+    fn other_scalar(&mut self, ty: TypeId) -> Result<PartType> {
         match self.known.types.of(self.module, ty)? {
             Parts { count: 1, only, .. } => Ok(only),
             _ => Err(Box::new(Unsupported::Type("a value of several parts, here"))),
@@ -380,7 +372,7 @@ impl<'a> Generator<'a> {
     /// Gives `value` parts of its type.
     pub(crate) fn make_parts(&mut self, value: ValueId) -> Result<()> {
         let index = self.value_index(value);
-        if self.values[index as usize].place != Place::Nowhere {
+        if !self.values[index as usize].is_nowhere() {
             return Ok(());
         }
         self.add_parts(index, self.body.type_of(self.module, value))
@@ -398,17 +390,24 @@ impl<'a> Generator<'a> {
             fixed: false,
             bank: ty.bank,
             bytes: ty.bytes,
+            count: count as u8,
         };
         if count == 1 {
             self.parts.push(part(only));
-        } else {
-            for at in first_type..first_type + count {
-                self.parts.push(part(self.known.types.get(at)));
-            }
+            self.values[index as usize].set_part(first);
+            return Ok(());
         }
-        let known = &mut self.values[index as usize];
-        known.place = Place::Parts(first);
-        known.parts = count as u16;
+        if self.parts.len() > COUNT_MAX {
+            return Err(Box::new(Unsupported::Type("very many values of many parts")));
+        }
+        if count == 0 {
+            // One that says so.
+            self.parts.push(part(only));
+        }
+        for at in first_type..first_type + count {
+            self.parts.push(part(self.known.types.get(at)));
+        }
+        self.values[index as usize].set_parts(first);
         Ok(())
     }
 
@@ -429,6 +428,7 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn block(&mut self, position: u32) -> Result<()> {
         let block = self.flow.order[position as usize];
         self.start_block(position);
@@ -445,19 +445,19 @@ impl<'a> Generator<'a> {
             {
                 continue;
             }
-            self.marks.note(self.asm.position(), index);
-            self.instruction(index, instruction, operands)?;
-            if self.rest != Rest::Operands {
-                if std::mem::replace(&mut self.rest, Rest::Operands) == Rest::Leave {
-                    self.free_temporaries();
-                    break;
-                }
-            } else if crate::analysis::are_all_values(instruction) {
+            if self.marks.wanted {
+                self.marks.note(self.asm.position(), index);
+            }
+            if !(PURE >> instruction.opcode as u64 & 1 != 0 && self.is_useless(instruction)) {
+                self.instruction(index, instruction, operands)?;
+            }
+            if PLAIN >> instruction.opcode as u64 & 1 != 0 {
                 for value in operands {
                     self.release(ValueId(*value));
                 }
-            } else {
-                self.release_mixed(instruction, operands);
+            } else if instruction.opcode != Opcode::Br && self.release_unusual_operands(instruction, operands) {
+                self.free_temporaries();
+                break;
             }
             self.free_temporaries();
         }
@@ -468,12 +468,30 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// Operands of an instruction that has others than values.
-    #[inline(never)]
-    pub(crate) fn release_mixed(&mut self, instruction: &Instruction, operands: &[u32]) {
-        crate::analysis::for_values(instruction, operands, |value| self.release(value));
+    /// Whether nobody can tell that the instruction, one of [`PURE`], was left out.
+    #[inline]
+    fn is_useless(&self, instruction: &Instruction) -> bool {
+        self.values[self.value_index(instruction.result) as usize].uses() == 0
+            && (instruction.opcode != Opcode::Load
+                || instruction.flags & Instruction::VOLATILE == 0 && instruction.ordering == Ordering::NotAtomic)
     }
 
+    /// Says that the operands of an instruction that is not [`PLAIN`] have been read, if it did not say so itself. Whether
+    /// it has left the function.
+    #[inline(never)]
+    fn release_unusual_operands(&mut self, instruction: &Instruction, operands: &[u32]) -> bool {
+        if instruction.opcode == Opcode::CondBr {
+            self.release(ValueId(operands[0]));
+            return false;
+        }
+        let rest = std::mem::replace(&mut self.rest, Rest::Operands);
+        if rest == Rest::Operands {
+            crate::analysis::for_values(instruction, operands, |value| self.release(value));
+        }
+        rest == Rest::Leave
+    }
+
+    #[inline(never)]
     fn start_block(&mut self, position: u32) {
         if position > 0 {
             let follows = self.flow.predecessors[position as usize] == 1
@@ -499,21 +517,19 @@ impl<'a> Generator<'a> {
         first.is_some_and(|at| self.body.instruction(at).opcode == Opcode::LandingPad)
     }
 
+    #[inline(never)]
     fn define_phis(&mut self, position: u32, block: BlockId) -> Result<()> {
         for index in self.body.block_instructions(block) {
             let instruction = self.body.instruction(index);
             if instruction.opcode != Opcode::Phi {
                 break;
             }
-            if self.values[self.value_index(instruction.result) as usize].uses == 0 {
+            let index = self.value_index(instruction.result) as usize;
+            if self.values[index].uses() == 0 {
                 continue;
             }
             self.make_parts(instruction.result)?;
-            let Place::Parts(first) = self.values[self.value_index(instruction.result) as usize].place else {
-                unreachable!("phis have parts")
-            };
-            let count = self.values[self.value_index(instruction.result) as usize].parts;
-            for part in first..first + u32::from(count) {
+            for part in self.all_parts(self.values[index]) {
                 if self.parts[part as usize].fixed {
                     continue;
                 }
@@ -542,6 +558,7 @@ impl<'a> Generator<'a> {
     }
 
     /// Whether the instruction waits for its one user, which makes it part of itself.
+    #[inline(never)]
     fn is_deferred(&mut self, index: u32, instruction: &Instruction) -> bool {
         let at = self.value_index(instruction.result) as usize;
         let life = &self.flow.lives[at];
@@ -571,7 +588,7 @@ impl<'a> Generator<'a> {
         };
         let takes = takes && !self.needs_call(instruction);
         if takes {
-            self.values[at].place = Place::Deferred(index);
+            self.values[at].set_deferred(index);
         }
         takes
     }
@@ -585,12 +602,6 @@ impl<'a> Generator<'a> {
     #[inline(always)]
     fn instruction(&mut self, index: u32, instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let value = |at: usize| ValueId(operands[at]);
-        if let Some(known) = self.values.get(instruction.result.0.wrapping_sub(self.first_value) as usize)
-            && known.uses == 0
-            && is_pure(instruction)
-        {
-            return Ok(());
-        }
         match instruction.opcode {
             Opcode::Add
             | Opcode::Sub
@@ -685,7 +696,7 @@ impl<'a> Generator<'a> {
     #[inline]
     pub(crate) fn result(&mut self, instruction: &Instruction) -> Result<ValueId> {
         let index = self.value_index(instruction.result);
-        if self.values[index as usize].place == Place::Nowhere {
+        if self.values[index as usize].is_nowhere() {
             self.add_parts(index, instruction.ty)?;
         }
         Ok(instruction.result)
@@ -696,24 +707,28 @@ impl<'a> Generator<'a> {
 const DEFERRABLE: u64 =
     1 << Opcode::Gep as u64 | 1 << Opcode::ICmp as u64 | 1 << Opcode::FCmp as u64 | 1 << Opcode::Phi as u64;
 
-/// Whether nobody can tell that the instruction was left out, if nobody uses its result.
-fn is_pure(instruction: &Instruction) -> bool {
-    match instruction.opcode {
-        Opcode::Call
-        | Opcode::Invoke
-        | Opcode::AtomicRmw
-        | Opcode::CmpXchg
-        | Opcode::LandingPad
-        | Opcode::Alloca
-        | Opcode::VaArg
-        | Opcode::CallBr
-        | Opcode::Funclet => false,
-        Opcode::Load => {
-            instruction.flags & Instruction::VOLATILE == 0 && instruction.ordering == kiln_bitcode::Ordering::NotAtomic
-        }
-        _ => true,
-    }
-}
+/// Instructions whose operands are all values, and that leave nothing else to do, one bit each.
+const PLAIN: u64 = !(crate::analysis::MIXED | 1 << Opcode::Call as u64);
+
+/// Instructions that do nothing but make their result, some loads excepted, one bit each.
+const PURE: u64 = !(1 << Opcode::Call as u64
+    | 1 << Opcode::Invoke as u64
+    | 1 << Opcode::AtomicRmw as u64
+    | 1 << Opcode::CmpXchg as u64
+    | 1 << Opcode::LandingPad as u64
+    | 1 << Opcode::Alloca as u64
+    | 1 << Opcode::VaArg as u64
+    | 1 << Opcode::CallBr as u64
+    | 1 << Opcode::Funclet as u64
+    | 1 << Opcode::Store as u64
+    | 1 << Opcode::Fence as u64
+    | 1 << Opcode::Ret as u64
+    | 1 << Opcode::Br as u64
+    | 1 << Opcode::CondBr as u64
+    | 1 << Opcode::Switch as u64
+    | 1 << Opcode::IndirectBr as u64
+    | 1 << Opcode::Resume as u64
+    | 1 << Opcode::Unreachable as u64);
 
 /// The label of the block at `position`.
 pub(crate) fn label_at(position: u32) -> Label {

@@ -337,18 +337,9 @@ impl Generator<'_> {
         }
     }
 
-    /// Whether `fmuladd` rounds once: where the processor has an instruction for it, as in LLVM's code.
+    /// Whether `fmuladd` rounds once.
     pub(crate) fn fuses(&self) -> Result<bool> {
-        use super::abi::Vectors;
-        let attributes = self.module.attributes(self.module.function(self.function).attributes);
-        let features = attributes.string(b"target-features").unwrap_or_default();
-        let has = |wanted: &[u8]| features.split(|b| *b == b',').any(|feature| feature == wanted);
-        let by_name = attributes.string(b"target-cpu") == Some(b"x86-64-v3");
-        match (self.vectors, has(b"+fma"), by_name) {
-            (Vectors::Sse, _, _) | (Vectors::Avx, false, false) => Ok(false),
-            (Vectors::Avx, true, _) if !has(b"-fma") => Ok(true),
-            _ => Err(Box::new(Unsupported::Instruction("fmuladd for a processor that is not known"))),
-        }
+        self.fuses.ok_or_else(|| Box::new(Unsupported::Instruction("fmuladd for a processor that is not known")))
     }
 
     /// `llvm.experimental.constrained.*` (language reference, "Constrained Floating-Point Intrinsics"): nothing here computes
@@ -509,8 +500,7 @@ impl Generator<'_> {
                 if *value != ValueId::NONE.0
                     && let Some(index) = value.checked_sub(self.first_value)
                 {
-                    let uses = &mut self.values[index as usize].uses;
-                    *uses = uses.wrapping_add_signed(by);
+                    self.values[index as usize].change_uses(by);
                 }
             }
             if by < 0 {

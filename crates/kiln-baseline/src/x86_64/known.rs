@@ -8,11 +8,12 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use kiln_bitcode::{AttributeList, AttributeListId, AttributePlace, Call, FunctionId, Module, TypeId};
 
-use super::abi::{Signature, Vectors};
+use super::abi::{Extend, Kind, Place, Signature, Vectors, numbered};
 use super::finish;
 use super::generator::Result;
 use super::parts::PartTable;
 use super::protector::Protection;
+use super::registers::XMM0;
 
 /// What a call of a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,51 @@ impl<T: Default> Table<T> {
 pub(crate) struct CallSignature {
     pub(crate) signature: Signature,
     pub(crate) returns_twice: bool,
+    /// The parts of arguments that travel in registers.
+    pub(crate) in_registers: Vec<InRegister>,
+    /// The register of the result, if it has one part and that travels in one.
+    pub(crate) result: Option<u8>,
+}
+
+/// A part of an argument that travels in a register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InRegister {
+    pub(crate) argument: u32,
+    /// Which part of it.
+    pub(crate) at: u32,
+    /// XMM registers follow the general ones.
+    pub(crate) reg: u8,
+    /// How it is extended, if it is.
+    pub(crate) extended: Option<Kind>,
+}
+
+impl CallSignature {
+    /// Notes what every call by the signature asks for.
+    pub(crate) fn sum_up(&mut self) {
+        self.in_registers.clear();
+        for (at, part) in numbered(&self.signature.arguments) {
+            let Some(reg) = register(part.place) else { continue };
+            let extended = match part.kind {
+                Kind::Integer { extend: Extend::None, .. } => None,
+                Kind::Integer { .. } => Some(part.kind),
+                _ => None,
+            };
+            self.in_registers.push(InRegister { argument: part.argument, at, reg, extended });
+        }
+        self.result = match &self.signature.results[..] {
+            [part] if !self.signature.demoted => register(part.place),
+            _ => None,
+        };
+    }
+}
+
+/// The register that `place` is, if it is one; XMM registers follow the general ones.
+pub(crate) fn register(place: Place) -> Option<u8> {
+    match place {
+        Place::General(reg) => Some(reg),
+        Place::Vector(reg) => Some(reg + XMM0),
+        Place::X87(_) | Place::Stack(_) => None,
+    }
 }
 
 /// A function, or an address of a function type, with the last signature by which it was called.
@@ -142,6 +188,22 @@ pub(crate) struct Properties {
     /// Calls that are marked so may replace the frame.
     pub(crate) may_tail_call: bool,
     pub(crate) protection: Protection,
+    /// Whether `fmuladd` rounds once: where the processor has an instruction for it, as in LLVM's code. Unknown for
+    /// processors that are named only.
+    pub(crate) fuses: Option<bool>,
+}
+
+impl Properties {
+    fn fuses(attributes: AttributeList<'_>, vectors: Vectors) -> Option<bool> {
+        let features = attributes.string(b"target-features").unwrap_or_default();
+        let has = |wanted: &[u8]| features.split(|b| *b == b',').any(|feature| feature == wanted);
+        let by_name = attributes.string(b"target-cpu") == Some(b"x86-64-v3");
+        match (vectors, has(b"+fma"), by_name) {
+            (Vectors::Sse, _, _) | (Vectors::Avx, false, false) => Some(false),
+            (Vectors::Avx, true, _) if !has(b"-fma") => Some(true),
+            _ => None,
+        }
+    }
 }
 
 /// All that is known.
@@ -256,8 +318,10 @@ impl Known {
             return Ok(properties);
         }
         finish::check_attributes(attributes)?;
+        let vectors = Vectors::of(attributes);
         let properties = Properties {
-            vectors: Vectors::of(attributes),
+            vectors,
+            fuses: Properties::fuses(attributes, vectors),
             may_tail_call: attributes.string(b"disable-tail-calls") != Some(b"true"),
             protection: Protection::of(attributes),
         };

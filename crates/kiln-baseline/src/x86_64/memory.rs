@@ -4,10 +4,11 @@ use kiln_bitcode::{Instruction, Ordering, Type, TypeId, TypeLayout, ValueId};
 
 use super::arithmetic::Test;
 use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RAX, RBP, RSP, Shift, Xmm};
-use super::generator::{Generator, Place, Result};
+use super::generator::{Generator, Result};
 use super::operands::Bits;
 use super::parts::{Bank, PartType, Parts};
 use super::registers::{Part, SCRATCH, XMM0, bit};
+use super::values::{Place, Value};
 use crate::compiler::Unsupported;
 
 /// Objects on the stack larger than this are left to the optimizer.
@@ -98,17 +99,41 @@ impl Generator<'_> {
         if count > 1 { self.steady(mem) } else { Ok(mem) }
     }
 
+    #[inline(never)]
     pub(crate) fn load(&mut self, index: u32, instruction: &Instruction, address: ValueId) -> Result<()> {
-        if let Place::Variable(variable) = self.place_of(address) {
+        let place = self.place_of(address);
+        if let Place::Variable(variable) = place {
             return self.load_variable(index, instruction, address, variable);
         }
+        let bytes = self.known.types.word(instruction.ty);
+        if bytes == 0 || instruction.ordering != Ordering::NotAtomic {
+            return self.load_unusual(instruction, address);
+        }
+        // What most loads are.
+        let (base, disp) = match place {
+            Place::Frame(disp) => (RBP, disp),
+            Place::Parts(part) => (Gpr(self.part_register(part)?), 0),
+            _ => {
+                let mem = self.address(address)?;
+                return self.make(instruction.result, bytes, |asm, to| asm.load(to, &mem, bytes));
+            }
+        };
+        if base.0 & 7 == 4 {
+            let mem = Mem::reg(base, disp);
+            return self.make(instruction.result, bytes, |asm, to| asm.load(to, &mem, bytes));
+        }
+        self.make(instruction.result, bytes, |asm, to| asm.load_at(to, base, disp, bytes))
+    }
+
+    /// A load of several parts, of a float, of bits, or an atomic one.
+    #[inline(never)]
+    fn load_unusual(&mut self, instruction: &Instruction, address: ValueId) -> Result<()> {
         if instruction.ordering != Ordering::NotAtomic {
             self.check_atomic(instruction, instruction.ty)?;
         }
         let Parts { first, count, only } = self.known.types.of(self.module, instruction.ty)?;
         let mem = self.address(address)?;
         if count == 1 {
-            // What most loads are.
             let reg = match (only.bank, only.store) {
                 (Bank::Gpr, 1 | 2 | 4 | 8) => {
                     let to = self.target(instruction.result, Bank::Gpr)?;
@@ -131,11 +156,11 @@ impl Generator<'_> {
     }
 
     /// A load from a variable that has a register.
+    #[inline(never)]
     fn load_variable(&mut self, index: u32, instruction: &Instruction, address: ValueId, variable: u32) -> Result<()> {
         if self.is_read_in_place(index, address) {
             let at = self.value_index(instruction.result) as usize;
-            self.values[at].place = Place::Parts(variable);
-            self.values[at].parts = 1;
+            self.values[at].set_part(variable);
             return Ok(());
         }
         let only = self.scalar(instruction.ty)?;
@@ -155,11 +180,51 @@ impl Generator<'_> {
         self.registers.pinned &= !bit(reg);
     }
 
+    #[inline(never)]
     pub(crate) fn store(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
-        if let Place::Variable(variable) = self.place_of(address) {
+        let place = self.place_of(address);
+        if let Place::Variable(variable) = place {
             return self.load_into(self.parts[variable as usize].reg, value, 0);
         }
         let ty = self.ty(value);
+        let bytes = self.known.types.word(ty);
+        if bytes == 0 || instruction.ordering != Ordering::NotAtomic {
+            return self.store_unusual(instruction, address, value, ty);
+        }
+        // What most stores are.
+        let mem = match place {
+            Place::Frame(disp) => Mem::frame(disp),
+            Place::Parts(part) => Mem::reg(Gpr(self.part_register(part)?), 0),
+            _ => self.address(address)?,
+        };
+        if let Some(part) = self.part_of(value, 0) {
+            let reg = self.part_register(part)?;
+            self.asm.store(&mem, Gpr(reg), bytes);
+            return Ok(());
+        }
+        if let Some(number) = self.number(value) {
+            self.store_number(&mem, number, bytes);
+            return Ok(());
+        }
+        let reg = self.read_gpr(value, 0)?;
+        self.asm.store(&mem, reg, bytes);
+        Ok(())
+    }
+
+    /// Stores the low `bytes` bytes of a number.
+    fn store_number(&mut self, mem: &Mem, number: u64, bytes: u8) {
+        let number = if bytes == 8 { number as i64 } else { i64::from(number as u32 as i32) };
+        if let Ok(small) = i32::try_from(number) {
+            self.asm.store_imm(mem, small, bytes);
+        } else {
+            self.asm.mov_imm(SCRATCH, number as u64);
+            self.asm.store(mem, SCRATCH, 8);
+        }
+    }
+
+    /// A store of several parts, of a float, of bits, or an atomic one.
+    #[inline(never)]
+    fn store_unusual(&mut self, instruction: &Instruction, address: ValueId, value: ValueId, ty: TypeId) -> Result<()> {
         if instruction.ordering != Ordering::NotAtomic {
             self.check_atomic(instruction, ty)?;
         }
@@ -218,13 +283,7 @@ impl Generator<'_> {
             && part.store <= 8
             && let Bits::Number(number) = self.constant_bits(value, part)?
         {
-            let number = if part.store == 8 { number as u64 as i64 } else { i64::from(number as u32 as i32) };
-            if let Ok(small) = i32::try_from(number) {
-                self.asm.store_imm(&place, small, part.store);
-            } else {
-                self.asm.mov_imm(SCRATCH, number as u64);
-                self.asm.store(&place, SCRATCH, 8);
-            }
+            self.store_number(&place, number as u64, part.store);
             return Ok(());
         }
         match part.bank {
@@ -263,15 +322,16 @@ impl Generator<'_> {
     }
 
     /// A `getelementptr` that is no part of another instruction.
+    #[inline(never)]
     pub(crate) fn gep(&mut self, instruction: &Instruction) -> Result<()> {
         if !matches!(self.module.ty(instruction.ty), Type::Pointer { .. }) {
             return self.lanes_gep(instruction);
         }
         let mem = self.gep_address(instruction)?;
-        if mem.base == Base::Reg(RBP) && mem.index.is_none() {
+        if mem.base == Base::Reg(RBP) && mem.index.is_none() && Value::can_be_at(mem.disp) {
             // Nothing but objects of the frame is addressed by RBP.
             let index = self.value_index(instruction.result) as usize;
-            self.values[index].place = Place::Frame(mem.disp);
+            self.values[index].set_frame(mem.disp);
             return Ok(());
         }
         let to = Gpr(self.target(instruction.result, Bank::Gpr)?);
@@ -286,12 +346,13 @@ impl Generator<'_> {
 
     // ---- stack objects ------------------------------------------------------------------------------------------
 
+    #[inline(never)]
     pub(crate) fn alloca(&mut self, instruction: &Instruction, count: ValueId) -> Result<()> {
         if instruction.flags & Instruction::SPECIAL_ALLOCA != 0 {
             return Err(Box::new(Unsupported::Instruction("alloca of an inalloca or swifterror")));
         }
         let index = self.value_index(instruction.result) as usize;
-        if let Place::Variable(_) | Place::Frame(_) = self.values[index].place {
+        if let Place::Variable(_) | Place::Frame(_) = self.values[index].place() {
             return Ok(());
         }
         let (layout, align) = self.object_layout(instruction)?;
@@ -300,7 +361,8 @@ impl Generator<'_> {
         if let Some(count) = fixed {
             let size = object_size(&layout, count)?;
             if align <= 16 {
-                self.values[index].place = Place::Frame(self.frame.object(size, align));
+                let home = self.frame.object(size, align);
+                self.values[index].set_frame(home);
                 return Ok(());
             }
             // RBP is a multiple of 16 only.
@@ -377,6 +439,7 @@ impl Generator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn fence(&mut self, instruction: &Instruction) -> Result<()> {
         let single = instruction.flags & Instruction::SINGLE_THREAD != 0;
         if instruction.ordering == Ordering::SequentiallyConsistent && !single {
@@ -386,6 +449,7 @@ impl Generator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn cmpxchg(
         &mut self,
         instruction: &Instruction,
@@ -424,6 +488,7 @@ impl Generator<'_> {
         self.asm.rm(op, reg.0, mem);
     }
 
+    #[inline(never)]
     pub(crate) fn atomic_rmw(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
         let ty = instruction.ty;
         self.check_atomic(instruction, ty)?;
@@ -433,7 +498,7 @@ impl Generator<'_> {
         }
         let bytes = part.store;
         let result = self.result(instruction)?;
-        let wanted = self.values[self.value_index(result) as usize].uses > 0;
+        let wanted = self.values[self.value_index(result) as usize].uses() > 0;
         match instruction.sub {
             // xchg, which locks by itself
             0 => {

@@ -28,6 +28,7 @@ mod registers;
 mod size;
 mod soft_floats;
 mod symbols;
+mod values;
 mod vector_intrinsics;
 mod vectors;
 mod x87;

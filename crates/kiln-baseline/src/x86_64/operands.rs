@@ -8,10 +8,11 @@ use kiln_bitcode::{
 use kiln_link::RelocationKind;
 
 use super::encoder::{Alu, Base, Gpr, Mem, Op, Shift, Target, Xmm};
-use super::generator::{Generator, Place, Result, label_at};
+use super::generator::{Generator, Result, label_at};
 use super::parts::{Bank, PartType};
 use super::registers::{NO_REG, Part, XMM0};
 use super::symbols::Name;
+use super::values::Place;
 use crate::compiler::Unsupported;
 use crate::evaluate::{self, Value};
 
@@ -277,7 +278,7 @@ impl Generator<'_> {
     }
 
     /// The same of what is in no register.
-    fn load_other(&mut self, to: u8, value: ValueId, at: u32) -> Result<()> {
+    pub(crate) fn load_other(&mut self, to: u8, value: ValueId, at: u32) -> Result<()> {
         match self.place_of(value) {
             Place::Parts(first) => {
                 let part = first + at;
@@ -285,8 +286,7 @@ impl Generator<'_> {
                 if !known.stored {
                     return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
                 }
-                let mem = self.slot_mem(part);
-                self.load_part(to, &mem, known.bytes);
+                self.load_slot(to, known.slot, known.bytes);
             }
             Place::Nowhere => return self.load_constant(to, value, at),
             Place::Frame(disp) => self.asm.lea(Gpr(to), &Mem::frame(disp)),
@@ -394,11 +394,18 @@ impl Generator<'_> {
             }
             Place::Nowhere if self.body.is_constant(value) => {
                 let ty = self.ty(value);
+                if at == 0
+                    && let Some(number) = self.number(value)
+                {
+                    let width = u32::from(self.scalar(ty)?.bits);
+                    let number = sign_extend(number, width.min(u32::from(bytes) * 8));
+                    return Ok(match i32::try_from(number) {
+                        Ok(small) => Right::Imm(small),
+                        Err(_) => Right::Reg(self.read_gpr(value, 0)?),
+                    });
+                }
                 let part = self.part_type(ty, at)?;
-                let number = match self.number(value) {
-                    Some(number) if at == 0 => Bits::Number(u128::from(number)),
-                    _ => self.constant_bits(value, part)?,
-                };
+                let number = self.constant_bits(value, part)?;
                 if let Bits::Number(number) = number {
                     let number = sign_extend(number as u64, u32::from(part.bits).min(u32::from(bytes) * 8));
                     if let Ok(small) = i32::try_from(number) {
@@ -523,7 +530,7 @@ impl Generator<'_> {
         let mut offset = 0i64;
         for (at, index) in operands[1..].iter().enumerate() {
             let index = ValueId(*index);
-            let number = self.number(index);
+            let number = body.index(self.module, index);
             let stride;
             if at == 0 {
                 if number == Some(0) {

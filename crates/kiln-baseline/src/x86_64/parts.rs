@@ -25,6 +25,14 @@ pub(crate) struct PartType {
     pub(crate) offset: u32,
 }
 
+impl PartType {
+    /// The only part of an integer or pointer of `bytes` bytes: see [`PartTable::word`].
+    #[inline]
+    pub(crate) fn word(bytes: u8) -> Self {
+        Self { bank: Bank::Gpr, bytes: if bytes == 8 { 8 } else { 4 }, bits: bytes * 8, store: bytes, offset: 0 }
+    }
+}
+
 /// A shape of vectors that this compiler knows: lanes of whole bytes in XMM registers, of which the last may be part full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -51,6 +59,8 @@ const PARTS_MAX: usize = 40;
 pub(crate) struct PartTable {
     parts: Vec<PartType>,
     known: Vec<Parts>,
+    /// By type: [`PartTable::word`].
+    words: Vec<u8>,
 }
 
 /// The parts of one type.
@@ -75,6 +85,8 @@ impl PartTable {
         self.known.clear();
         let unknown = Parts { first: UNKNOWN, count: 0, only: integer(0, 0) };
         self.known.resize(module.types().len(), unknown);
+        self.words.clear();
+        self.words.resize(module.types().len(), 0);
     }
 
     /// The parts of the type.
@@ -84,6 +96,12 @@ impl PartTable {
             Parts { first: UNKNOWN, .. } => self.find(module, ty),
             parts => Ok(parts),
         }
+    }
+
+    /// Bytes of the type, if it is known as an integer or pointer of 1, 2, 4 or 8 bytes without unused bits; otherwise 0.
+    #[inline]
+    pub(crate) fn word(&self, ty: TypeId) -> u8 {
+        self.words[ty.0 as usize]
     }
 
     /// First part of the type and their number.
@@ -104,6 +122,9 @@ impl PartTable {
         let only = self.parts.get(first).copied().unwrap_or(integer(0, 0));
         let parts = Parts { first: first as u32, count, only };
         self.known[ty.0 as usize] = parts;
+        if count == 1 && only.bank == Bank::Gpr && matches!(only.bits, 8 | 16 | 32 | 64) {
+            self.words[ty.0 as usize] = only.store;
+        }
         Ok(parts)
     }
 

@@ -13,7 +13,7 @@ use kiln_link::RelocationKind;
 
 use super::encoder::{Alu, Cond, Encoder, Label, Mem};
 use super::frame::Frame;
-use super::generator::{Generator, Place, Result};
+use super::generator::{Generator, Result};
 use super::memory::object_size;
 use super::registers::SCRATCH;
 use crate::analysis::Object;
@@ -97,7 +97,8 @@ impl Generator<'_> {
                 && align <= 16
             {
                 let index = self.value_index(instruction.result) as usize;
-                self.values[index].place = Place::Frame(self.frame.object(object_size(&layout, count)?, align));
+                let home = self.frame.object(object_size(&layout, count)?, align);
+                self.values[index].set_frame(home);
                 self.guard_object(instruction, true);
             }
         }

@@ -10,11 +10,14 @@
 //!
 //! While one instruction is translated, the registers of its operands and its temporaries are *pinned*.
 
+use std::ops::Range;
+
 use kiln_bitcode::ValueId;
 
-use super::encoder::{Gpr, Mem, Xmm};
-use super::generator::{Generator, Place, Result, Value};
+use super::encoder::{Encoder, Gpr, Mem, RBP, Xmm};
+use super::generator::{Generator, Result};
 use super::parts::{Bank, PartType};
+use super::values::{Place, Value};
 use crate::compiler::Unsupported;
 
 /// No register.
@@ -52,6 +55,8 @@ pub(crate) struct Part {
     pub(crate) fixed: bool,
     pub(crate) bank: Bank,
     pub(crate) bytes: u8,
+    /// How many parts its value has.
+    pub(crate) count: u8,
 }
 
 /// The registers.
@@ -123,6 +128,7 @@ impl Generator<'_> {
     }
 
     /// Gives back the slots and registers of values that end with the block at `position`.
+    #[inline(never)]
     pub(crate) fn end_lives(&mut self, position: u32) {
         let mut at = std::mem::replace(&mut self.ending[position as usize], u32::MAX);
         while at != u32::MAX {
@@ -168,6 +174,22 @@ impl Generator<'_> {
         }
     }
 
+    fn store_slot(&mut self, reg: u8, slot: i32, bytes: u8) {
+        if reg < XMM0 {
+            self.asm.store_at(RBP, slot, Gpr(reg), bytes);
+        } else {
+            self.asm.store_xmm(&Mem::frame(slot), Xmm(reg - XMM0), bytes);
+        }
+    }
+
+    pub(crate) fn load_slot(&mut self, reg: u8, slot: i32, bytes: u8) {
+        if reg < XMM0 {
+            self.asm.load_at(Gpr(reg), RBP, slot, bytes);
+        } else {
+            self.asm.load_xmm(Xmm(reg - XMM0), &Mem::frame(slot), bytes);
+        }
+    }
+
     /// Copies all bits that a part may have.
     pub(crate) fn copy_register(&mut self, to: u8, from: u8, bytes: u8) {
         if to == from {
@@ -184,16 +206,15 @@ impl Generator<'_> {
     pub(crate) fn spill(&mut self, part: u32) {
         let Part { reg, stored, bytes, fixed, .. } = self.parts[part as usize];
         if !stored && !fixed {
-            self.slot(part);
-            let mem = self.slot_mem(part);
-            self.store_part(reg, &mem, bytes);
+            let slot = self.slot(part);
+            self.store_slot(reg, slot, bytes);
             self.parts[part as usize].stored = true;
         }
     }
 
     /// Whether somebody will read the value again.
     fn is_wanted(&self, part: u32) -> bool {
-        self.values[self.parts[part as usize].value as usize].uses > 0
+        self.values[self.parts[part as usize].value as usize].uses() > 0
     }
 
     fn evict(&mut self, reg: u8) {
@@ -207,6 +228,14 @@ impl Generator<'_> {
     /// A register of `bank`, pinned, its contents undefined.
     #[inline]
     pub(crate) fn alloc(&mut self, bank: Bank) -> Result<u8> {
+        let reg = self.pick(bank)?;
+        self.registers.temps |= bit(reg);
+        Ok(reg)
+    }
+
+    /// The same, for who gives it an owner.
+    #[inline]
+    fn pick(&mut self, bank: Bank) -> Result<u8> {
         let free = self.registers.free & bank_mask(bank);
         let reg = if free != 0 {
             let cheap = free & !CALLEE_SAVED;
@@ -214,7 +243,9 @@ impl Generator<'_> {
         } else {
             self.make_free(bank)?
         };
-        self.hold(reg);
+        self.registers.free &= !bit(reg);
+        self.registers.pinned |= bit(reg);
+        self.registers.used |= bit(reg);
         Ok(reg)
     }
 
@@ -310,32 +341,40 @@ impl Generator<'_> {
     }
 
     /// Makes `reg` a temporary; what it holds moves elsewhere.
+    #[inline]
     pub(crate) fn claim(&mut self, reg: u8) -> Result<()> {
         if self.registers.free & bit(reg) == 0 {
-            let part = self.registers.owners[usize::from(reg & 31)];
-            if self.registers.reserved & bit(reg) != 0 {
-                return Err(Box::new(Unsupported::Instruction(super::fixed::IN_THE_WAY)));
-            }
-            if part == NO_PART || self.registers.pinned & bit(reg) != 0 {
-                return Err(Box::new(Unsupported::Instruction("an instruction that needs one register twice")));
-            }
-            let bank = if reg < XMM0 { Bank::Gpr } else { Bank::Xmm };
-            let free = self.registers.free & bank_mask(bank);
-            if self.is_wanted(part) && free != 0 {
-                // Away from where calls want their arguments, if possible.
-                let far = free & (1 | CALLEE_SAVED | 1 << 10 | 0x7f00 << 16);
-                let to = (if far != 0 { far } else { free }).trailing_zeros() as u8;
-                self.copy_register(to, reg, self.parts[part as usize].bytes);
-                self.registers.free &= !bit(to);
-                self.registers.used |= bit(to);
-                self.registers.owners[usize::from(to & 31)] = part;
-                self.parts[part as usize].reg = to;
-                self.registers.owners[usize::from(reg & 31)] = NO_PART;
-            } else {
-                self.evict(reg);
-            }
+            self.clear_register(reg)?;
         }
         self.hold(reg);
+        Ok(())
+    }
+
+    /// Moves elsewhere what `reg` holds.
+    #[inline(never)]
+    fn clear_register(&mut self, reg: u8) -> Result<()> {
+        let part = self.registers.owners[usize::from(reg & 31)];
+        if self.registers.reserved & bit(reg) != 0 {
+            return Err(Box::new(Unsupported::Instruction(super::fixed::IN_THE_WAY)));
+        }
+        if part == NO_PART || self.registers.pinned & bit(reg) != 0 {
+            return Err(Box::new(Unsupported::Instruction("an instruction that needs one register twice")));
+        }
+        let bank = if reg < XMM0 { Bank::Gpr } else { Bank::Xmm };
+        let free = self.registers.free & bank_mask(bank);
+        if self.is_wanted(part) && free != 0 {
+            // Away from where calls want their arguments, if possible.
+            let far = free & (1 | CALLEE_SAVED | 1 << 10 | 0x7f00 << 16);
+            let to = (if far != 0 { far } else { free }).trailing_zeros() as u8;
+            self.copy_register(to, reg, self.parts[part as usize].bytes);
+            self.registers.free &= !bit(to);
+            self.registers.used |= bit(to);
+            self.registers.owners[usize::from(to & 31)] = part;
+            self.parts[part as usize].reg = to;
+            self.registers.owners[usize::from(reg & 31)] = NO_PART;
+        } else {
+            self.evict(reg);
+        }
         Ok(())
     }
 
@@ -418,7 +457,7 @@ impl Generator<'_> {
     pub(crate) fn place_of(&self, value: ValueId) -> Place {
         // What belongs to the module comes before the first value, and so wraps to beyond the last.
         match self.values.get(value.0.wrapping_sub(self.first_value) as usize) {
-            Some(known) => known.place,
+            Some(known) => known.place(),
             None => Place::Nowhere,
         }
     }
@@ -426,9 +465,16 @@ impl Generator<'_> {
     /// The part `at` of `value`, if it is one that lives in registers and slots.
     #[inline]
     pub(crate) fn part_of(&self, value: ValueId, at: u32) -> Option<u32> {
-        match self.place_of(value) {
-            Place::Parts(first) => Some(first + at),
-            _ => None,
+        let known = self.values.get(value.0.wrapping_sub(self.first_value) as usize)?;
+        known.part().map(|first| first + at)
+    }
+
+    /// The parts of `value`, if it has parts.
+    pub(crate) fn all_parts(&self, value: Value) -> Range<u32> {
+        match value.part() {
+            Some(first) if value.has_several_parts() => first..first + u32::from(self.parts[first as usize].count),
+            Some(part) => part..part + 1,
+            None => 0..0,
         }
     }
 
@@ -455,11 +501,12 @@ impl Generator<'_> {
         if !stored {
             return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
-        let reg = self.alloc(bank)?;
-        let mem = self.slot_mem(part);
-        self.load_part(reg, &mem, bytes);
-        self.own(part, reg);
-        self.registers.pinned |= bit(reg);
+        let reg = self.pick(bank)?;
+        let known = &mut self.parts[part as usize];
+        known.reg = reg;
+        let slot = known.slot;
+        self.registers.owners[usize::from(reg & 31)] = part;
+        self.load_slot(reg, slot, bytes);
         Ok(usize::from(reg))
     }
 
@@ -474,9 +521,9 @@ impl Generator<'_> {
     /// The part in a temporary that may be changed: its own register if nobody needs it there any more.
     pub(crate) fn take_part_raw(&mut self, part: u32) -> Result<usize> {
         let Part { reg, bank, stored, bytes, value, fixed, .. } = self.parts[part as usize];
-        let last = self.values[value as usize].uses == 1;
         if reg != NO_REG {
-            if !fixed && last && (stored || !self.values[value as usize].crosses) {
+            let known = self.values[value as usize];
+            if !fixed && (known.is_last_here() || stored && known.uses() == 1) {
                 self.registers.owners[usize::from(reg & 31)] = NO_PART;
                 self.parts[part as usize].reg = NO_REG;
                 self.hold(reg);
@@ -493,9 +540,34 @@ impl Generator<'_> {
             return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
         }
         let to = self.alloc(bank)?;
-        let mem = self.slot_mem(part);
-        self.load_part(to, &mem, bytes);
+        self.load_slot(to, self.parts[part as usize].slot, bytes);
         Ok(usize::from(to))
+    }
+
+    /// Makes the result of an instruction, an integer of `bytes` bytes, in the register that `emit` is told.
+    #[inline(always)]
+    pub(crate) fn make(&mut self, result: ValueId, bytes: u8, emit: impl FnOnce(&mut Encoder, Gpr)) -> Result<()> {
+        let index = self.value_index(result);
+        let known = self.values[index as usize];
+        if !known.is_nowhere() || known.uses() == 0 {
+            // Where it is kept; or nobody wants it.
+            let reg = self.target(result, Bank::Gpr)?;
+            emit(&mut self.asm, Gpr(reg));
+            return Ok(());
+        }
+        let reg = self.pick(Bank::Gpr)?;
+        emit(&mut self.asm, Gpr(reg));
+        let part = self.parts.len() as u32;
+        self.values[index as usize].set_part(part);
+        self.registers.owners[usize::from(reg & 31)] = part;
+        let bytes = if bytes == 8 { 8 } else { 4 };
+        let made = Part { value: index, slot: 0, reg, stored: false, fixed: false, bank: Bank::Gpr, bytes, count: 1 };
+        if known.crosses() || self.parts.len() == self.parts.capacity() {
+            self.add_part(made, known.crosses());
+        } else {
+            self.parts.push(made);
+        }
+        Ok(())
     }
 
     /// Makes temporary `reg` the result of an instruction, of one part of type `ty`.
@@ -504,21 +576,20 @@ impl Generator<'_> {
         let index = self.value_index(result);
         let part = self.parts.len() as u32;
         let known = &mut self.values[index as usize];
-        if known.uses == 0 {
+        if known.uses() == 0 {
             return;
         }
-        if known.place != Place::Nowhere {
+        if !known.is_nowhere() {
             return self.bind(result, 0, reg);
         }
-        known.place = Place::Parts(part);
-        known.parts = 1;
-        let crosses = known.crosses;
+        known.set_part(part);
+        let crosses = known.crosses();
         debug_assert_eq!(self.registers.owners[usize::from(reg & 31)], NO_PART);
         self.registers.owners[usize::from(reg & 31)] = part;
         self.registers.temps &= !bit(reg);
         self.registers.pinned |= bit(reg);
         let PartType { bank, bytes, .. } = ty;
-        let made = Part { value: index, slot: 0, reg, stored: false, fixed: false, bank, bytes };
+        let made = Part { value: index, slot: 0, reg, stored: false, fixed: false, bank, bytes, count: 1 };
         if crosses || self.parts.len() == self.parts.capacity() {
             return self.add_part(made, crosses);
         }
@@ -536,13 +607,13 @@ impl Generator<'_> {
     /// Makes temporary `reg` the part `at` of a result.
     pub(crate) fn bind(&mut self, result: ValueId, at: u32, reg: u8) {
         let known = self.values[self.value_index(result) as usize];
-        if known.uses == 0 {
+        if known.uses() == 0 {
             return;
         }
-        let Place::Parts(first) = known.place else { unreachable!("results have parts") };
+        let Some(first) = known.part() else { unreachable!("results have parts") };
         let part = first + at;
         let Part { reg: home, bytes, fixed: true, .. } = self.parts[part as usize] else {
-            return self.bind_part(part, reg, known.crosses);
+            return self.bind_part(part, reg, known.crosses());
         };
         self.copy_register(home, reg, bytes);
     }
@@ -560,21 +631,29 @@ impl Generator<'_> {
     #[inline(always)]
     pub(crate) fn release(&mut self, value: ValueId) {
         let index = value.0.wrapping_sub(self.first_value);
-        let Some(known) = self.values.get_mut(index as usize) else { return };
-        let left = known.uses.saturating_sub(1);
-        known.uses = left;
-        if left == 0 {
-            let Value { place, parts, crosses, .. } = *known;
-            match place {
-                Place::Parts(part) if parts == 1 => self.release_part(part, crosses),
-                Place::Nowhere | Place::Frame(_) | Place::Variable(_) => {}
-                Place::Parts(_) | Place::Deferred(_) => self.release_unusual(index),
-            }
+        if let Some(known) = self.values.get_mut(index as usize)
+            && known.release()
+        {
+            self.free_places(index);
         }
     }
 
-    /// Nobody will read a value of one part again. What is rare is apart, so that the usual way saves no registers for it.
-    fn release_part(&mut self, part: u32, crosses: bool) {
+    /// Nobody will read the value at `index` again. What is rare is a call at the end: so no registers are saved here.
+    #[inline(never)]
+    fn free_places(&mut self, index: u32) {
+        let Some(known) = self.values.get(index as usize).copied() else { return };
+        match known.part() {
+            Some(part) if !known.has_several_parts() => self.free_part(part, known.crosses()),
+            Some(_) => self.free_several(known),
+            None => match known.place() {
+                Place::Deferred(deferred) => self.read_deferred(deferred),
+                _ => {}
+            },
+        }
+    }
+
+    #[inline]
+    fn free_part(&mut self, part: u32, crosses: bool) {
         let Some(known) = self.parts.get_mut(part as usize) else { return };
         if known.fixed {
             return;
@@ -592,24 +671,15 @@ impl Generator<'_> {
     }
 
     #[inline(never)]
-    fn release_unusual(&mut self, index: u32) {
-        let known = self.values[index as usize];
-        match known.place {
-            Place::Parts(first) => {
-                for part in first..first + u32::from(known.parts) {
-                    self.drop_register(part);
-                    if !known.crosses && self.parts[part as usize].slot != 0 {
-                        self.give_back_slot(part);
-                    }
-                }
-            }
-            Place::Deferred(deferred) => self.read_deferred(deferred),
-            Place::Nowhere | Place::Frame(_) | Place::Variable(_) => {}
+    fn free_several(&mut self, value: Value) {
+        for part in self.all_parts(value) {
+            self.free_part(part, value.crosses());
         }
     }
 
     /// What was put off has been made part of its user: now its own operands have been read too. One of them may have
     /// been put off as well, none of that one's.
+    #[inline(never)]
     fn read_deferred(&mut self, deferred: u32) {
         let body = self.body;
         let instruction = body.instruction(deferred);

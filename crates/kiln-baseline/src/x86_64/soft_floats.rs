@@ -65,6 +65,24 @@ fn conversion(from: Format, to: Format) -> Option<&'static str> {
     })
 }
 
+/// The run-time library's functions from and to integers of `bits` bits.
+fn integer_calls(format: Format, signed: bool, bits: u32) -> (&'static str, &'static str) {
+    match (format, signed, bits) {
+        (Format::Quad, true, 0..=32) => ("__floatsitf", "__fixtfsi"),
+        (Format::Quad, false, 0..=32) => ("__floatunsitf", "__fixunstfsi"),
+        (Format::Quad, true, 33..=64) => ("__floatditf", "__fixtfdi"),
+        (Format::Quad, false, 33..=64) => ("__floatunditf", "__fixunstfdi"),
+        (Format::Quad, true, _) => ("__floattitf", "__fixtfti"),
+        (Format::Quad, false, _) => ("__floatuntitf", "__fixunstfti"),
+        (Format::Double, true, _) => ("__floattidf", "__fixdfti"),
+        (Format::Double, false, _) => ("__floatuntidf", "__fixunsdfti"),
+        (Format::X87, true, _) => ("__floattixf", "__fixxfti"),
+        (Format::X87, false, _) => ("__floatuntixf", "__fixunsxfti"),
+        (_, true, _) => ("__floattisf", "__fixsfti"),
+        (_, false, _) => ("__floatuntisf", "__fixunssfti"),
+    }
+}
+
 impl Generator<'_> {
     /// The format of a scalar; vectors and others are refused.
     pub(crate) fn format(&self, ty: TypeId) -> Result<Format> {
@@ -420,20 +438,7 @@ impl Generator<'_> {
         if format == Format::X87 && bits <= 64 {
             return self.x87_from_integer(result, value, bits, signed);
         }
-        let name = match (format, signed, bits) {
-            (Format::Quad, true, 0..=32) => "__floatsitf",
-            (Format::Quad, false, 0..=32) => "__floatunsitf",
-            (Format::Quad, true, 33..=64) => "__floatditf",
-            (Format::Quad, false, 33..=64) => "__floatunditf",
-            (Format::Quad, true, _) => "__floattitf",
-            (Format::Quad, false, _) => "__floatuntitf",
-            (Format::Double, true, _) => "__floattidf",
-            (Format::Double, false, _) => "__floatuntidf",
-            (Format::X87, true, _) => "__floattixf",
-            (Format::X87, false, _) => "__floatuntixf",
-            (_, true, _) => "__floattisf",
-            (_, false, _) => "__floatuntisf",
-        };
+        let (name, _) = integer_calls(format, signed, bits);
         self.claim(RDI.0)?;
         self.load_into(RDI.0, value, 0)?;
         let extend = |own: &mut Self, reg: Gpr, bits: u32| match signed {
@@ -488,20 +493,7 @@ impl Generator<'_> {
         if format == Format::X87 && bits <= 64 {
             return self.x87_to_integer(result, value, bits, signed);
         }
-        let name = match (format, signed, bits) {
-            (Format::Quad, true, 0..=32) => "__fixtfsi",
-            (Format::Quad, false, 0..=32) => "__fixunstfsi",
-            (Format::Quad, true, 33..=64) => "__fixtfdi",
-            (Format::Quad, false, 33..=64) => "__fixunstfdi",
-            (Format::Quad, true, _) => "__fixtfti",
-            (Format::Quad, false, _) => "__fixunstfti",
-            (Format::Double, true, _) => "__fixdfti",
-            (Format::Double, false, _) => "__fixunsdfti",
-            (Format::X87, true, _) => "__fixxfti",
-            (Format::X87, false, _) => "__fixunsxfti",
-            (_, true, _) => "__fixsfti",
-            (_, false, _) => "__fixunssfti",
-        };
+        let (_, name) = integer_calls(format, signed, bits);
         if format == Format::X87 {
             self.x87_call(name, &[value])?;
         } else if format.is_narrow() {

@@ -378,6 +378,7 @@ impl Generator<'_> {
 
     // ---- lanes in and out ---------------------------------------------------------------------------------------
 
+    #[inline(never)]
     pub(crate) fn extract_element(&mut self, instruction: &Instruction, vector: ValueId, index: ValueId) -> Result<()> {
         let ty = self.ty(vector);
         let result = self.result(instruction)?;
@@ -441,6 +442,7 @@ impl Generator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn insert_element(
         &mut self,
         instruction: &Instruction,
@@ -504,6 +506,7 @@ impl Generator<'_> {
         matches!(self.constant(value), Some(Constant::Undef | Constant::Poison))
     }
 
+    #[inline(never)]
     pub(crate) fn shuffle(
         &mut self,
         instruction: &Instruction,

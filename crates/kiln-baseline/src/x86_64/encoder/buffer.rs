@@ -19,6 +19,12 @@ impl Buffer {
         self.len = 0;
     }
 
+    /// How many bytes there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
     /// Appends the low `count` bytes of `word`, at most 8.
     #[inline]
     pub(crate) fn put(&mut self, word: u64, count: usize) {

@@ -218,8 +218,8 @@ fn constants_and_floating_point() {
             asm.xmm_to_gpr(RAX, Xmm(2), false);
             asm.rr(Op::three38(0x00).p66(), 1, 2);
             asm.rr_i8(Op::two(0x70).p66(), 1, 9, 0x1b);
-            asm.push(RBP);
-            asm.push(R15);
+            asm.raw(&[0x55]);
+            asm.raw(&[0x41, 0x57]);
             asm.ud2();
         },
         &[
