@@ -379,7 +379,7 @@ impl Generator<'_> {
         let body = self.body;
         let named = &body.operands(instruction)[..1];
         self.release_all(arguments);
-        if !matches!(callee, Destination::Mem(_)) {
+        if matches!(callee, Destination::Reg(_)) {
             self.release_all(named);
         }
         self.save_around_call();

@@ -289,7 +289,7 @@ impl Generator<'_> {
                 Target::Label(label) => self.asm.offset_of(*label),
                 Target::Symbol(_) => continue,
             };
-            let distance = (i64::from(place) - i64::from(*offset) + addend) as i32;
+            let distance = (i64::from(place) - i64::from(*offset) + i64::from(*addend)) as i32;
             self.asm.code[*offset as usize..*offset as usize + 4].copy_from_slice(&distance.to_le_bytes());
         }
         let mut graph = Graph::new("");
@@ -324,7 +324,7 @@ impl Generator<'_> {
         }));
         for Reference { offset, target, kind, addend } in references_out {
             if let Target::Symbol(index) = target {
-                graph.add_edge(block, u64::from(offset - start), *kind, ids[*index as usize], *addend);
+                graph.add_edge(block, u64::from(offset - start), *kind, ids[*index as usize], i64::from(*addend));
             }
         }
         self.asm.references = references;

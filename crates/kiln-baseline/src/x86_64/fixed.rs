@@ -39,9 +39,10 @@ pub(crate) struct Candidate {
     weight: u32,
     /// Index of the value.
     value: u32,
-    ty: PartType,
     /// Registers that it may have.
     allowed: u32,
+    bank: Bank,
+    bytes: u8,
     reg: u8,
 }
 
@@ -91,7 +92,8 @@ impl Generator<'_> {
                 (Bank::Xmm, false) => SCRATCH_XMMS,
             };
             let Life { first, last, weight, .. } = *life;
-            candidates.push(Candidate { first, last, weight, value, ty, allowed, reg: NO_REG });
+            let PartType { bank, bytes, .. } = ty;
+            candidates.push(Candidate { first, last, weight, value, allowed, bank, bytes, reg: NO_REG });
         }
     }
 
@@ -147,7 +149,7 @@ impl Generator<'_> {
         let flow = self.flow;
         self.reserved.resize(flow.order.len() + 1, 0);
         for candidate in candidates.iter().filter(|candidate| candidate.reg != NO_REG) {
-            let Candidate { value, ty: PartType { bank, bytes, .. }, reg, .. } = *candidate;
+            let Candidate { value, bank, bytes, reg, .. } = *candidate;
             // Where one interval follows another at once, the register stays taken.
             self.reserved[candidate.first as usize] ^= bit(reg);
             self.reserved[candidate.last as usize + 1] ^= bit(reg);

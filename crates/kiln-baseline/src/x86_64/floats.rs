@@ -7,7 +7,7 @@ use super::arithmetic::{Parity, Test};
 use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Target, Xmm};
 use super::generator::{Generator, Result};
 use super::parts::{Bank, PartType};
-use super::registers::XMM0;
+use super::registers::{NO_REG, XMM0};
 use super::soft_floats::{Format, Sign};
 use crate::compiler::Unsupported;
 
@@ -88,7 +88,7 @@ impl Generator<'_> {
         };
         if let Some(part) = self.part_of(right, 0) {
             let known = self.parts[part as usize];
-            if known.reg == super::registers::NO_REG && known.stored && right != left {
+            if known.reg == NO_REG && known.stored && right != left {
                 let mem = self.slot_mem(part);
                 let to = left_register(self)?;
                 self.asm.rm(op, to.0, &mem);
@@ -271,7 +271,7 @@ impl Generator<'_> {
             // Extension and copy in one.
             (8 | 16 | 32, Some(known)) => {
                 let bytes = (from / 8) as u8;
-                if known.reg == super::registers::NO_REG && known.stored {
+                if known.reg == NO_REG && known.stored {
                     let part = self.part_of(value, 0).expect("it has parts");
                     let mem = self.slot_mem(part);
                     let reg = Gpr(self.target(result, Bank::Gpr)?);
@@ -310,8 +310,17 @@ impl Generator<'_> {
     fn narrow(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let bytes = self.known.types.word(instruction.ty);
         if bytes != 0 {
-            let reg = self.take_for(instruction.result, value)?;
-            self.define(instruction.result, PartType::word(bytes), reg);
+            let only = PartType::word(bytes);
+            let home = self.kept_register(instruction.result);
+            let from = self.part_of(value, 0).map_or(NO_REG, |part| self.parts[part as usize].reg);
+            let reg = match home {
+                Some(home) if from != NO_REG => {
+                    self.copy_register(home, from, only.bytes);
+                    home
+                }
+                _ => self.take_for(instruction.result, value)?,
+            };
+            self.define(instruction.result, only, reg);
             return Ok(());
         }
         let result = self.result(instruction)?;

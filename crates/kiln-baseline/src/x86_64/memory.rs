@@ -110,19 +110,11 @@ impl Generator<'_> {
             return self.load_unusual(instruction, address);
         }
         // What most loads are.
-        let (base, disp) = match place {
-            Place::Frame(disp) => (RBP, disp),
-            Place::Parts(part) => (Gpr(self.part_register(part)?), 0),
-            _ => {
-                let mem = self.address(address)?;
-                return self.make(instruction.result, bytes, |asm, to| asm.load(to, &mem, bytes));
-            }
-        };
-        if base.0 & 7 == 4 {
-            let mem = Mem::reg(base, disp);
-            return self.make(instruction.result, bytes, |asm, to| asm.load(to, &mem, bytes));
+        if let Some((base, disp)) = self.plain_address(place) {
+            return self.make(instruction.result, bytes, |asm, to| asm.load_at(to, base, disp, bytes));
         }
-        self.make(instruction.result, bytes, |asm, to| asm.load_at(to, base, disp, bytes))
+        let mem = self.address(address)?;
+        self.make(instruction.result, bytes, |asm, to| asm.load(to, &mem, bytes))
     }
 
     /// A load of several parts, of a float, of bits, or an atomic one.
@@ -192,10 +184,9 @@ impl Generator<'_> {
             return self.store_unusual(instruction, address, value, ty);
         }
         // What most stores are.
-        let mem = match place {
-            Place::Frame(disp) => Mem::frame(disp),
-            Place::Parts(part) => Mem::reg(Gpr(self.part_register(part)?), 0),
-            _ => self.address(address)?,
+        let mem = match self.plain_address(place) {
+            Some((base, disp)) => Mem::reg(base, disp),
+            None => self.address(address)?,
         };
         if let Some(part) = self.part_of(value, 0) {
             let reg = self.part_register(part)?;
@@ -206,9 +197,7 @@ impl Generator<'_> {
             self.store_number(&mem, number, bytes);
             return Ok(());
         }
-        let reg = self.read_gpr(value, 0)?;
-        self.asm.store(&mem, reg, bytes);
-        Ok(())
+        self.store_part_memory(&mem, value, 0, PartType::word(bytes))
     }
 
     /// Stores the low `bytes` bytes of a number.

@@ -7,7 +7,7 @@ use kiln_bitcode::{
 };
 use kiln_link::RelocationKind;
 
-use super::encoder::{Alu, Base, Gpr, Mem, Op, Shift, Target, Xmm};
+use super::encoder::{Alu, Base, Gpr, Mem, Op, RBP, Shift, Target, Xmm};
 use super::generator::{Generator, Result, label_at};
 use super::parts::{Bank, PartType};
 use super::registers::{NO_REG, Part, XMM0};
@@ -329,6 +329,9 @@ impl Generator<'_> {
 
     fn bank_of(&mut self, value: ValueId, at: u32) -> Result<Bank> {
         let ty = self.ty(value);
+        if self.known.types.word(ty) != 0 {
+            return Ok(Bank::Gpr);
+        }
         Ok(self.part_type(ty, at)?.bank)
     }
 
@@ -490,6 +493,21 @@ impl Generator<'_> {
     }
 
     // ---- addresses ----------------------------------------------------------------------------------------------
+
+    /// The place that a pointer which is had so leads to, if that is a register and a displacement. What else it is, and
+    /// what is wrong with it, [`Generator::address`] says.
+    #[inline(always)]
+    pub(crate) fn plain_address(&mut self, place: Place) -> Option<(Gpr, i32)> {
+        match place {
+            Place::Frame(disp) => Some((RBP, disp)),
+            Place::Parts(part) => {
+                let reg = self.part_register(part).ok()?;
+                // RSP and R12 would need more bytes.
+                (reg & 7 != 4).then_some((Gpr(reg), 0))
+            }
+            Place::Deferred(_) | Place::Nowhere | Place::Variable(_) => None,
+        }
+    }
 
     /// The place that pointer `value` leads to.
     #[inline]

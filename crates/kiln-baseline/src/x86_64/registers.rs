@@ -645,10 +645,11 @@ impl Generator<'_> {
         match known.part() {
             Some(part) if !known.has_several_parts() => self.free_part(part, known.crosses()),
             Some(_) => self.free_several(known),
-            None => match known.place() {
-                Place::Deferred(deferred) => self.read_deferred(deferred),
-                _ => {}
-            },
+            None => {
+                if let Place::Deferred(deferred) = known.place() {
+                    self.read_deferred(deferred);
+                }
+            }
         }
     }
 
