@@ -18,19 +18,18 @@
 //! entries cost ten thousand steps.
 
 use kiln_bitcode::{BlockId, Body, Instruction, Module, Opcode, Ordering, TypeId, ValueId};
+pub(crate) use kiln_bitcode::{MIXED, are_all_values, for_values};
 
 /// No block, no instruction.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// How one value lives: 32 bytes.
+/// Set in the place of a value that is used in its own block only.
+const LOCAL: u32 = 1 << 31;
+
+/// How a value lives that is used beyond the block that defines it, is a phi, or may be a variable. Of all others, most of
+/// them, [`Body::uses`] says enough.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
-    /// How many operands name it.
-    pub(crate) uses: u32,
-    /// The instruction that names it last in the bitcode's order: the only one if `uses` is 1.
-    pub(crate) user: u32,
-    /// The instruction that defines it; none defines arguments.
-    pub(crate) definition: u32,
     /// Position of the block that defines it.
     pub(crate) block: u32,
     /// Last position where it is live.
@@ -41,6 +40,8 @@ pub(crate) struct Life {
     pub(crate) weight: u32,
     /// One of the kinds below, or [`Life::VARIABLE`] and the number of the type.
     kind: u32,
+    /// Uses that `weight` does not have yet: those in the defining block.
+    local: u32,
 }
 
 /// What is known of a value as the address of a stack object.
@@ -63,10 +64,6 @@ impl Life {
     const UNUSED: u32 = 2;
     /// [`Object::Variable`]
     const VARIABLE: u32 = 3;
-
-    /// A value that nobody has used yet.
-    const NEW: Life =
-        Life { uses: 0, user: NONE, definition: NONE, block: 0, last: 0, first: NONE, weight: 0, kind: Life::PLAIN };
 
     /// Whether it is a phi: its home is written by the predecessors.
     pub(crate) fn is_phi(&self) -> bool {
@@ -112,6 +109,13 @@ struct Region {
     depth: u32,
 }
 
+impl Region {
+    /// What an operand in it counts.
+    fn weight(&self) -> u32 {
+        1 << (3 * self.depth.min(4))
+    }
+}
+
 /// The result, with memory that is kept from function to function.
 #[derive(Debug, Default)]
 pub(crate) struct Analysis {
@@ -123,8 +127,9 @@ pub(crate) struct Analysis {
     pub(crate) predecessors: Vec<u32>,
     /// Position of one predecessor.
     pub(crate) predecessor: Vec<u32>,
-    /// By value, from the function's first value on.
-    pub(crate) lives: Vec<Life>,
+    lives: Vec<Life>,
+    /// By value, from the function's first value on: which of `lives` it has, or [`LOCAL`] and the position of its block.
+    places: Vec<u32>,
     /// Whether a block has an indirect jump among its predecessors, by position.
     pub(crate) indirect: Vec<bool>,
     /// Whether a block has phis, by position.
@@ -179,55 +184,6 @@ impl Targets {
     }
 }
 
-/// Instructions whose operands are not all values, one bit each.
-pub(crate) const MIXED: u64 = 1 << Opcode::Phi as u64
-    | 1 << Opcode::ExtractValue as u64
-    | 1 << Opcode::CondBr as u64
-    | 1 << Opcode::Switch as u64
-    | 1 << Opcode::IndirectBr as u64
-    | 1 << Opcode::InsertValue as u64
-    | 1 << Opcode::Br as u64
-    | 1 << Opcode::LandingPad as u64
-    | 1 << Opcode::Invoke as u64
-    | 1 << Opcode::CallBr as u64;
-
-/// Whether all operands of `instruction` are values, or [`ValueId::NONE`].
-#[inline]
-pub(crate) fn are_all_values(instruction: &Instruction) -> bool {
-    MIXED >> instruction.opcode as u64 & 1 == 0
-}
-
-/// Calls `visit` for every operand of `instruction` that is a value, block by block for phis excepted.
-#[inline]
-pub(crate) fn for_values(instruction: &Instruction, operands: &[u32], mut visit: impl FnMut(ValueId)) {
-    if are_all_values(instruction) {
-        operands.iter().filter(|v| **v != ValueId::NONE.0).for_each(|v| visit(ValueId(*v)));
-    } else {
-        for_mixed_values(instruction, operands, visit);
-    }
-}
-
-fn for_mixed_values(instruction: &Instruction, operands: &[u32], mut visit: impl FnMut(ValueId)) {
-    match instruction.opcode {
-        Opcode::Phi => operands.chunks_exact(2).for_each(|pair| visit(ValueId(pair[0]))),
-        Opcode::ExtractValue | Opcode::CondBr | Opcode::Switch | Opcode::IndirectBr => {
-            if let Some(first) = operands.first() {
-                visit(ValueId(*first));
-            }
-        }
-        Opcode::InsertValue => operands.iter().take(2).for_each(|v| visit(ValueId(*v))),
-        Opcode::Br | Opcode::LandingPad => {}
-        Opcode::Invoke => {
-            for (at, value) in operands.iter().enumerate() {
-                if at != 1 && at != 2 && *value != ValueId::NONE.0 {
-                    visit(ValueId(*value));
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
 /// Calls `visit` for every successor in the order of the operands, repeated ones repeatedly.
 pub(crate) fn for_successors(instruction: &Instruction, operands: &[u32], mut visit: impl FnMut(BlockId)) {
     match instruction.opcode {
@@ -258,8 +214,17 @@ impl Analysis {
     /// Analyses `body`.
     ///
     /// `calls` says of a call whether it destroys registers.
-    pub(crate) fn run(&mut self, module: &Module, body: &Body, calls: impl FnMut(&Instruction, &[u32]) -> CallKind) {
+    pub(crate) fn run(
+        &mut self,
+        module: &Module,
+        body: &mut Body,
+        calls: impl FnMut(&Body, &Instruction, &[u32]) -> CallKind,
+    ) {
         self.find_order(body);
+        if self.order.len() < body.block_count() as usize {
+            // What is never reached uses nothing.
+            body.count_uses_in(|block| self.position[block.0 as usize] != NONE);
+        }
         self.find_regions(body);
         self.collect_moves(body);
         self.measure(module, body, calls);
@@ -273,6 +238,7 @@ impl Analysis {
             + self.predecessor.len()
             + self.first_move.len()
             + self.region_of.len()
+            + self.places.len()
             + self.calls.len();
         words * size_of::<u32>()
             + size_of_val(&*self.lives)
@@ -288,8 +254,19 @@ impl Analysis {
         self.calls[first as usize] != self.calls[last as usize + 1]
     }
 
-    pub(crate) fn life(&self, body: &Body, value: ValueId) -> &Life {
-        &self.lives[(value.0 - body.first_value()) as usize]
+    /// How the value `index` behind the function's first one lives, if it is not only used in the block that defines it.
+    #[inline]
+    pub(crate) fn life(&self, index: u32) -> Option<&Life> {
+        match self.places[index as usize] {
+            place if place & LOCAL != 0 => None,
+            place => Some(&self.lives[place as usize]),
+        }
+    }
+
+    /// [`Life::crosses`] of the value `index`.
+    #[inline]
+    pub(crate) fn crosses(&self, index: u32) -> bool {
+        self.life(index).is_some_and(Life::crosses)
     }
 
     /// What flows from the block at `position` into `block`'s phis.
@@ -312,9 +289,8 @@ impl Analysis {
         &self.moves[self.first_move[position as usize] as usize..self.first_move[position as usize + 1] as usize]
     }
 
-    fn terminator(body: &Body, block: BlockId) -> (&Instruction, &[u32]) {
-        let instruction = body.instruction(body.block_instructions(block).end - 1);
-        (instruction, body.operands(instruction))
+    fn terminator(body: &Body, block: BlockId) -> Instruction {
+        body.instruction(body.block_instructions(block).end - 1)
     }
 
     /// Depth first; a block is numbered when all its successors are, so the reverse of the numbers is the order.
@@ -340,8 +316,8 @@ impl Analysis {
                     continue;
                 }
                 Targets(at, Targets::MANY) => {
-                    let (terminator, operands) = Self::terminator(body, block);
-                    let Some(successor) = Targets::many(terminator, operands, at as usize) else {
+                    let terminator = Self::terminator(body, block);
+                    let Some(successor) = Targets::many(&terminator, body.operands(&terminator), at as usize) else {
                         left = Targets::NONE;
                         continue;
                     };
@@ -368,8 +344,8 @@ impl Analysis {
 
     /// Notes where `block` leads.
     fn open(&mut self, body: &Body, block: BlockId) -> Targets {
-        let (terminator, operands) = Self::terminator(body, block);
-        let targets = Targets::of(terminator, operands);
+        let terminator = Self::terminator(body, block);
+        let targets = Targets::of(&terminator, body.operands(&terminator));
         self.targets[block.0 as usize] = targets;
         targets
     }
@@ -402,8 +378,8 @@ impl Analysis {
             match self.targets[block.0 as usize] {
                 Targets(NONE, _) => {}
                 Targets(_, Targets::MANY) => {
-                    let (terminator, operands) = Self::terminator(body, block);
-                    for_successors(terminator, operands, |successor| {
+                    let terminator = Self::terminator(body, block);
+                    for_successors(&terminator, body.operands(&terminator), |successor| {
                         let to = lead_to(successor.0);
                         self.indirect[to] |= terminator.opcode == Opcode::IndirectBr;
                     });
@@ -483,7 +459,7 @@ impl Analysis {
                     break;
                 }
                 self.has_phis[position as usize] = true;
-                for pair in body.operands(instruction).chunks_exact(2) {
+                for pair in body.operands(&instruction).chunks_exact(2) {
                     let from = self.position[pair[1] as usize];
                     if from != NONE {
                         self.first_move[from as usize] += 1;
@@ -512,7 +488,7 @@ impl Analysis {
                 if instruction.opcode != Opcode::Phi {
                     break;
                 }
-                for pair in body.operands(instruction).chunks_exact(2) {
+                for pair in body.operands(&instruction).chunks_exact(2) {
                     let from = self.position[pair[1] as usize];
                     if from == NONE {
                         continue;
@@ -527,91 +503,126 @@ impl Analysis {
         self.first_move[0] = 0;
     }
 
-    /// Uses and intervals.
-    fn measure(&mut self, module: &Module, body: &Body, mut calls: impl FnMut(&Instruction, &[u32]) -> CallKind) {
+    /// Intervals and weights.
+    fn measure(
+        &mut self,
+        module: &Module,
+        body: &Body,
+        mut calls: impl FnMut(&Body, &Instruction, &[u32]) -> CallKind,
+    ) {
         let first_value = body.first_value();
+        let first_result = body.first_result() - first_value;
+        self.places.clear();
+        self.places.resize((body.value_count() - first_value) as usize, LOCAL);
         self.lives.clear();
-        self.lives.resize((body.value_count() - first_value) as usize, Life::NEW);
-        for life in &mut self.lives[..body.argument_count() as usize] {
-            life.first = 0;
-        }
         self.calls.clear();
         let mut call_count = 0;
+        let mut walk = Walk {
+            body,
+            places: &mut self.places,
+            lives: &mut self.lives,
+            region_of: &self.region_of,
+            first_value,
+            first_result,
+            arguments: body.argument_count(),
+            here: Here {
+                at: 0,
+                region: NONE,
+                regions: &self.regions,
+                weight: 1,
+                outermost_start: 0,
+                local: 0,
+                local_count: 0,
+            },
+        };
         for (at, block) in (0u32..).zip(&self.order) {
             self.calls.push(call_count);
-            let here = Here::new(at, self.region_of[at as usize], &self.regions, first_value);
-            let lives = &mut self.lives[..];
             let range = body.block_instructions(*block);
-            let mut index = range.start.wrapping_sub(1);
-            for instruction in body.block(range) {
-                index = index.wrapping_add(1);
-                let operands = body.operands(instruction);
-                // None of instructions without a result.
-                if let Some(life) = here.life(lives, instruction.result.0) {
-                    (life.definition, life.block) = (index, at);
-                    if instruction.opcode == Opcode::Phi {
-                        // Writes and uses may come before in the order.
-                        life.kind = Life::PHI;
-                        life.last = life.last.max(at);
-                        life.first = life.first.min(at);
-                        life.weight = life.weight.saturating_add(here.weight);
-                    } else {
-                        (life.last, life.first, life.weight) = (at, at, here.weight);
+            let results = body.results(range.clone());
+            let results = results.start - first_value..results.end - first_value;
+            walk.enter(at, &results);
+            let mut defined = results.start;
+            if self.has_phis[at as usize] {
+                for instruction in body.block(range.clone()) {
+                    if instruction.opcode != Opcode::Phi {
+                        break;
                     }
+                    walk.phi(instruction.result.0, at);
+                    defined += 1;
                 }
-                match instruction.opcode {
+            }
+            walk.places[defined as usize..results.end as usize].fill(LOCAL | at);
+            for peek in body.peek(range) {
+                let operands = peek.operands();
+                match peek.opcode() {
                     Opcode::Phi | Opcode::Br => {}
-                    Opcode::Load => {
-                        here.address(lives, operands[0], index, instruction, || instruction.ty);
-                    }
+                    Opcode::Load => walk.address(operands[0], || {
+                        let access = peek.instruction();
+                        is_plain(&access).then_some(access.ty)
+                    }),
                     Opcode::Store => {
-                        let stored = ValueId(operands[1]);
-                        here.address(lives, operands[0], index, instruction, || body.type_of(module, stored));
-                        here.operand(lives, operands[1], index);
+                        let stored = operands[1];
+                        walk.address(operands[0], || {
+                            is_plain(&peek.instruction()).then(|| body.type_of(module, ValueId(stored)))
+                        });
+                        walk.operand(stored);
                     }
                     Opcode::Alloca if at == 0 => {
-                        // Nothing is taken back: an object is defined before it is used.
-                        if let Some(life) = here.life(lives, instruction.result.0) {
-                            (life.kind, life.first) = (Life::UNUSED, NONE);
-                        }
-                        here.operand(lives, operands[0], index);
+                        walk.object(peek.instruction().result.0);
+                        walk.operand(operands[0]);
                     }
-                    Opcode::Call => match calls(instruction, operands) {
-                        CallKind::Nothing => operands.iter().for_each(|value| here.mention(lives, *value, index)),
+                    Opcode::Call => match calls(body, &peek.instruction(), operands) {
+                        CallKind::Nothing => operands.iter().for_each(|value| walk.mention(*value)),
                         kind => {
                             call_count += u32::from(kind == CallKind::Call);
-                            operands.iter().for_each(|value| here.operand(lives, *value, index));
+                            operands.iter().for_each(|value| walk.operand(*value));
                         }
                     },
-                    Opcode::CondBr => here.operand(lives, operands[0], index),
+                    Opcode::CondBr => walk.operand(operands[0]),
                     opcode => {
                         call_count += match opcode {
                             Opcode::Invoke | Opcode::CallBr => {
-                                u32::from(calls(instruction, operands) == CallKind::Call)
+                                u32::from(calls(body, &peek.instruction(), operands) == CallKind::Call)
                             }
                             Opcode::FRem => 1,
                             _ => 0,
                         };
-                        for_values(instruction, operands, |value| here.operand(lives, value.0, index));
+                        if are_all_values(opcode) {
+                            operands.iter().for_each(|value| walk.operand(*value));
+                        } else {
+                            for_values(opcode, operands, |value| walk.operand(value.0));
+                        }
                     }
                 }
             }
             let moves = self.first_move[at as usize] as usize..self.first_move[at as usize + 1] as usize;
-            for Move { phi, value, .. } in &self.moves[moves] {
+            for Move { phi, value, block } in &self.moves[moves] {
                 // The phi's home is written here: it is taken from here on.
-                if let Some(life) = here.life(lives, phi.0) {
-                    life.last = life.last.max(at);
-                    life.first = life.first.min(at);
-                    life.weight = life.weight.saturating_add(here.weight);
-                }
-                here.operand(lives, value.0, NONE);
+                walk.phi(phi.0, self.position[block.0 as usize]);
+                walk.operand(value.0);
             }
         }
+        walk.weigh_local_uses();
         self.calls.push(call_count);
     }
 }
 
-/// A block that is being looked at.
+/// The walk over all instructions in order. What is used where it is defined costs it one comparison.
+struct Walk<'r> {
+    body: &'r Body,
+    places: &'r mut Vec<u32>,
+    lives: &'r mut Vec<Life>,
+    region_of: &'r [u32],
+    /// Number of the function's first value.
+    first_value: u32,
+    /// How many values come before the first result.
+    first_result: u32,
+    /// How many of these are arguments; the others are constants.
+    arguments: u32,
+    here: Here<'r>,
+}
+
+/// The block that is being looked at.
 struct Here<'r> {
     at: u32,
     /// The innermost region around it, or [`NONE`].
@@ -621,50 +632,142 @@ struct Here<'r> {
     weight: u32,
     /// First position from which a variable that is used must be kept.
     outermost_start: u32,
-    /// Number of the function's first value.
-    first_value: u32,
+    /// First value that it defines, and how many it does: none in the first block, whose stack objects may be variables.
+    local: u32,
+    local_count: u32,
 }
 
-impl<'r> Here<'r> {
-    fn new(at: u32, region: u32, regions: &'r [Region], first_value: u32) -> Self {
-        let (depth, outermost_start) = match region {
-            NONE => (0, at),
+impl Walk<'_> {
+    /// Goes to the block at `at`, which defines `results`.
+    fn enter(&mut self, at: u32, results: &std::ops::Range<u32>) {
+        let here = &mut self.here;
+        (here.at, here.region) = (at, self.region_of[at as usize]);
+        (here.weight, here.outermost_start) = match here.region {
+            NONE => (1, at),
             region => {
-                let region = &regions[region as usize];
-                (region.depth.min(4), region.outermost)
+                let region = &here.regions[region as usize];
+                (region.weight(), region.outermost)
             }
         };
-        Self { at, region, regions, weight: 1 << (3 * depth), outermost_start, first_value }
+        here.local = results.start;
+        here.local_count = if at == 0 { 0 } else { results.end - results.start };
     }
 
-    /// The life of `value`; none has a constant of the module, or what is no value.
-    #[inline(always)]
-    fn life<'l>(&self, lives: &'l mut [Life], value: u32) -> Option<&'l mut Life> {
-        lives.get_mut(value.wrapping_sub(self.first_value) as usize)
+    /// What an operand in the block at `position` counts.
+    fn weight_at(&self, position: u32) -> u32 {
+        match self.region_of[position as usize] {
+            NONE => 1,
+            region => self.here.regions[region as usize].weight(),
+        }
     }
 
-    /// Instruction `index` uses `value`, not only as an address; no certain one does if that is [`NONE`].
+    /// Gives the value `index`, which the block at `block` defines, a life.
+    #[inline(never)]
+    fn add(&mut self, index: u32, block: u32, kind: u32) -> usize {
+        // No instruction makes an argument, and what writes phis counts by itself.
+        let weight = if index < self.first_result || kind == Life::PHI { 0 } else { self.weight_at(block) };
+        let place = self.lives.len();
+        self.places[index as usize] = place as u32;
+        self.lives.push(Life { block, last: block, first: block, weight, kind, local: self.body.uses(index).0 });
+        place
+    }
+
+    /// The result of an `alloca` in the first block.
+    fn object(&mut self, result: u32) {
+        let place = self.add(result - self.first_value, 0, Life::UNUSED);
+        // Nothing is taken back: an object is defined before it is used.
+        self.lives[place].first = NONE;
+    }
+
+    /// A phi of the block at `block` begins here, or is written.
+    fn phi(&mut self, phi: u32, block: u32) {
+        let index = phi - self.first_value;
+        let place = match self.places[index as usize] {
+            place if place & LOCAL != 0 => self.add(index, block, Life::PHI),
+            place => place as usize,
+        };
+        let life = &mut self.lives[place];
+        life.last = life.last.max(self.here.at);
+        life.first = life.first.min(self.here.at);
+        life.weight = life.weight.saturating_add(self.here.weight);
+    }
+
+    /// The life of `value`, if it has one or must have one because it is used here.
     #[inline(always)]
-    fn operand(&self, lives: &mut [Life], value: u32, index: u32) {
-        if let Some(life) = self.life(lives, value) {
+    fn life(&mut self, value: u32) -> Option<usize> {
+        let index = value.wrapping_sub(self.first_value);
+        if index.wrapping_sub(self.here.local) < self.here.local_count {
+            return None;
+        }
+        match *self.places.get(index as usize)? {
+            place if place & LOCAL != 0 => self.first_use(index, place ^ LOCAL),
+            place => Some(place as usize),
+        }
+    }
+
+    /// The life of a value that has none yet.
+    #[inline(always)]
+    fn first_use(&mut self, index: u32, block: u32) -> Option<usize> {
+        // What the first block uses it has defined, and constants of the body live nowhere.
+        let is_constant = index < self.first_result && index >= self.arguments;
+        if self.here.at == 0 || is_constant { None } else { Some(self.add(index, block, Life::PLAIN)) }
+    }
+
+    /// An instruction uses `value`, not only as an address.
+    #[inline(always)]
+    fn operand(&mut self, value: u32) {
+        if let Some(place) = self.life(value) {
+            let life = &mut self.lives[place];
             if life.kind != Life::PHI {
                 life.kind = Life::PLAIN;
             }
-            self.count(life, index, self.weight);
+            self.here.count(life, self.here.weight);
         }
     }
 
-    /// Instruction `index`, which does nothing, names `value`.
-    fn mention(&self, lives: &mut [Life], value: u32, index: u32) {
-        if let Some(life) = self.life(lives, value) {
-            self.count(life, index, 0);
+    /// An instruction that does nothing names `value`.
+    fn mention(&mut self, value: u32) {
+        if let Some(place) = self.life(value) {
+            self.here.count(&mut self.lives[place], 0);
         }
     }
 
+    /// An instruction loads or stores at the address `value`: a variable of the type that `plain` gives may be there, if it
+    /// gives one.
     #[inline(always)]
-    fn count(&self, life: &mut Life, index: u32, weight: u32) {
-        life.uses += 1;
-        life.user = index;
+    fn address(&mut self, value: u32, plain: impl FnOnce() -> Option<TypeId>) {
+        let Some(place) = self.life(value) else { return };
+        let life = &mut self.lives[place];
+        if life.kind >= Life::UNUSED {
+            let kind = plain().map_or(Life::PLAIN, |ty| Life::VARIABLE + ty.0);
+            let fits = life.kind == kind || life.kind == Life::UNUSED;
+            life.kind = if fits { kind } else { Life::PLAIN };
+            life.first = life.first.min(self.here.outermost_start);
+        }
+        self.here.count(life, self.here.weight);
+    }
+
+    /// Adds what uses in the block that defines a value count.
+    fn weigh_local_uses(&mut self) {
+        for at in 0..self.lives.len() {
+            let Life { block, local, .. } = self.lives[at];
+            if local != 0 {
+                let weight = local.saturating_mul(self.weight_at(block));
+                self.lives[at].weight = self.lives[at].weight.saturating_add(weight);
+            }
+        }
+    }
+}
+
+/// Whether an access is neither volatile nor atomic.
+fn is_plain(access: &Instruction) -> bool {
+    access.flags() & Instruction::VOLATILE == 0 && access.ordering() == Ordering::NotAtomic
+}
+
+impl Here<'_> {
+    #[inline(always)]
+    fn count(&self, life: &mut Life, weight: u32) {
+        life.local = life.local.saturating_sub(1);
         // Where so many count that it does not fit, any will do.
         life.weight = life.weight.wrapping_add(weight);
         if life.block != self.at {
@@ -681,21 +784,6 @@ impl<'r> Here<'r> {
             region = self.regions[region as usize].parent;
         }
         end
-    }
-
-    /// `access`, the instruction `index`, loads or stores a value of type `ty` at the address `value`: a variable may be
-    /// there.
-    #[inline(always)]
-    fn address(&self, lives: &mut [Life], value: u32, index: u32, access: &Instruction, ty: impl FnOnce() -> TypeId) {
-        let Some(life) = self.life(lives, value) else { return };
-        if life.kind >= Life::UNUSED {
-            let is_plain = access.flags & Instruction::VOLATILE == 0 && access.ordering == Ordering::NotAtomic;
-            let kind = Life::VARIABLE + ty().0;
-            let fits = is_plain && (life.kind == kind || life.kind == Life::UNUSED);
-            life.kind = if fits { kind } else { Life::PLAIN };
-            life.first = life.first.min(self.outermost_start);
-        }
-        self.count(life, index, self.weight);
     }
 }
 

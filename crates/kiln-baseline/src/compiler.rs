@@ -92,7 +92,7 @@ impl Compiler {
             .map_err(|error| CompileError::Body { message: error.to_string() })?;
         let Self { body, analysis, memory } = self;
         x86_64::enter(module, memory);
-        analysis.run(module, body, |call, operands| x86_64::call_kind(module, body, memory, call, operands));
+        analysis.run(module, body, |body, call, operands| x86_64::call_kind(module, body, memory, call, operands));
         let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory)
             .map_err(|what| CompileError::Unsupported { what: *what })?;
         let lines = self.memory.lines(&self.body);

@@ -148,16 +148,6 @@ impl<'a> Ahead<'a> {
         value
     }
 
-    /// A number in one chunk of `width` bits; not sound if it has more.
-    #[inline(always)]
-    pub(crate) fn small(&mut self, width: u32) -> u64 {
-        let value = self.fixed(width);
-        if value >> (width - 1) != 0 {
-            self.end = 0;
-        }
-        value
-    }
-
     /// A number in one or two chunks of 8 bits; not sound if it has more.
     #[inline(always)]
     pub(crate) fn column(&mut self) -> u64 {
@@ -335,7 +325,7 @@ mod tests {
         let mut ahead = Ahead::new(stretch(&bytes));
         ahead.load();
         assert_eq!(ahead.octets(), 5 | 5 << 7 | 0x23 << 14);
-        assert_eq!((ahead.column(), ahead.small(4), ahead.zeros(12)), (1, 0, true));
+        assert_eq!((ahead.column(), ahead.fixed(4), ahead.zeros(12)), (1, 0, true));
         assert!(ahead.finish());
     }
 }

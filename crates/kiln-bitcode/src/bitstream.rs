@@ -13,7 +13,7 @@ use crate::ahead::Stretch;
 use crate::codes::BlockKind;
 use crate::cursor::{Cursor, SYMBOL_FIELDS};
 use crate::error::{Error, ErrorKind};
-use crate::shape::{Shape, Shapes};
+use crate::shape::{Forms, Shape, Shapes};
 
 const END_BLOCK: u32 = 0;
 const ENTER_SUBBLOCK: u32 = 1;
@@ -238,15 +238,17 @@ fn read_blob<'a>(cursor: &mut Cursor<'a>, budget: &mut Budget) -> Result<&'a [u8
 
 /// The abbreviation `id` of a block: those from its BLOCKINFO come first.
 #[inline]
-fn find_abbrev<'b>(shared: &'b [Abbrev], local: &'b [Abbrev], id: u32) -> Option<&'b Abbrev> {
+fn find_abbrev<'b>(shared: Option<&'b Vec<Abbrev>>, local: &'b [Abbrev], id: u32) -> Option<&'b Abbrev> {
     let index = (id - FIRST_APPLICATION_ABBREV) as usize;
+    let shared = shared.map_or(&[][..], Vec::as_slice);
     match shared.get(index) {
         Some(abbrev) => Some(abbrev),
         None => local.get(index - shared.len()),
     }
 }
 
-type Abbrevs = Arc<Vec<Abbrev>>;
+/// Those that blocks have from the start; most have none.
+type Abbrevs = Option<Arc<Vec<Abbrev>>>;
 
 /// Abbreviations that a BLOCKINFO block defines for blocks to come.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -256,11 +258,17 @@ pub(crate) struct BlockInfo {
 
 impl BlockInfo {
     fn abbrevs(&self, block: u32) -> Abbrevs {
-        self.blocks.get(&block).cloned().unwrap_or_default()
+        self.blocks.get(&block).cloned().flatten()
     }
 
     fn add(&mut self, block: u32, abbrev: Abbrev) {
-        Arc::make_mut(self.blocks.entry(block).or_default()).push(abbrev);
+        Arc::make_mut(self.blocks.entry(block).or_default().get_or_insert_default()).push(abbrev);
+    }
+
+    /// The forms of records in blocks of `kind`.
+    pub(crate) fn forms(&self, kind: BlockKind) -> Forms {
+        let abbrevs = self.blocks.get(&kind.0).and_then(Option::as_deref);
+        Forms::new(abbrevs.into_iter().flatten().map(|abbrev| abbrev.shape))
     }
 
     /// Reads a BLOCKINFO block.
@@ -395,7 +403,7 @@ pub(crate) struct Block<'a> {
 impl<'a> Block<'a> {
     /// The outermost level of a file: blocks only, abbreviation ids of two bits.
     pub(crate) fn file(cursor: Cursor<'a>) -> Self {
-        Self { cursor, abbrev_width: 2, shared: Arc::default(), local: Vec::new() }
+        Self { cursor, abbrev_width: 2, shared: None, local: Vec::new() }
     }
 
     /// The content of the function block at `place` of `bytes`; `None` if those are too short.
@@ -405,7 +413,7 @@ impl<'a> Block<'a> {
         }
         let mut cursor = Cursor::new(bytes.get(origin.base..)?, origin.base);
         cursor.seek(u64::from(place.length.get()) - 1).ok()?;
-        let file = Self { cursor, abbrev_width: origin.abbrev_width, shared: Arc::default(), local: Vec::new() };
+        let file = Self { cursor, abbrev_width: origin.abbrev_width, shared: None, local: Vec::new() };
         Some(file.into_body())
     }
 
@@ -415,7 +423,7 @@ impl<'a> Block<'a> {
         cursor.seek(u64::from(place.length.get())).ok()?;
         let words = cursor.fixed(32).ok()?;
         let cursor = cursor.inside(words * 32, kind).ok()?;
-        Some(Self { cursor, abbrev_width: u32::from(place.abbrev_width), shared: Arc::default(), local: Vec::new() })
+        Some(Self { cursor, abbrev_width: u32::from(place.abbrev_width), shared: None, local: Vec::new() })
     }
 
     /// The content of the function block that starts here.
@@ -435,7 +443,7 @@ impl<'a> Block<'a> {
     /// The same as a reader whose copies share all abbreviations that it knows.
     pub(crate) fn with_shared_abbrevs(mut self) -> Self {
         if !self.local.is_empty() {
-            Arc::make_mut(&mut self.shared).append(&mut self.local);
+            Arc::make_mut(self.shared.get_or_insert_default()).append(&mut self.local);
         }
         self
     }
@@ -554,7 +562,7 @@ impl<'a> Block<'a> {
 
     #[inline]
     fn abbrev(&self, id: u32) -> Option<&Abbrev> {
-        find_abbrev(&self.shared, &self.local, id)
+        find_abbrev(self.shared.as_deref(), &self.local, id)
     }
 
     /// Reads the record with abbreviation `id`, replacing what `record` held.
@@ -568,7 +576,7 @@ impl<'a> Block<'a> {
             read_array(cursor, Field::Vbr(6), record, budget)?;
             code
         } else {
-            let abbrev = find_abbrev(&self.shared, &self.local, id);
+            let abbrev = find_abbrev(self.shared.as_deref(), &self.local, id);
             let abbrev = abbrev.ok_or_else(|| cursor.error(ErrorKind::UndefinedAbbreviation { id }))?;
             abbrev.read_record(cursor, record, budget)?
         };
@@ -604,7 +612,13 @@ impl<'a> Block<'a> {
 
     /// The forms of the block's records, as far as a BLOCKINFO defines them.
     pub(crate) fn shapes(&self) -> Shapes {
-        Shapes::new(self.abbrev_width, self.shared.iter().map(|abbrev| abbrev.shape))
+        let shared = self.shared.as_deref().into_iter().flatten();
+        self.shapes_of(Forms::new(shared.map(|abbrev| abbrev.shape)))
+    }
+
+    /// The same where they are known for blocks of this kind.
+    pub(crate) fn shapes_of(&self, forms: Forms) -> Shapes {
+        Shapes::new(self.abbrev_width, forms)
     }
 
     /// Whether abbreviation `id` is the literal record code `code` followed by two numbers in chunks of 8 bits.

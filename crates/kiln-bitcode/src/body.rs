@@ -8,6 +8,9 @@ use crate::attributes::AttributeListId;
 use crate::constant::{Constant, ConstantId};
 use crate::constants::Constants;
 use crate::module::Module;
+use crate::opcode::Opcode;
+use crate::operands::for_values;
+use crate::packed::{Draft, Instruction, Row};
 use crate::types::TypeId;
 
 /// A value that an instruction can name: the module's constants, globals included, come first
@@ -25,302 +28,78 @@ impl ValueId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u32);
 
-/// What an instruction does. Operands are the words of [`Body::operands`]: V is a [`ValueId`], B a [`BlockId`], N a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Opcode {
-    /// V
-    FNeg,
-    /// V V, as all arithmetic
-    Add,
-    /// V V
-    Sub,
-    /// V V
-    Mul,
-    /// V V
-    UDiv,
-    /// V V
-    SDiv,
-    /// V V
-    URem,
-    /// V V
-    SRem,
-    /// V V
-    Shl,
-    /// V V
-    LShr,
-    /// V V
-    AShr,
-    /// V V
-    And,
-    /// V V
-    Or,
-    /// V V
-    Xor,
-    /// V V
-    FAdd,
-    /// V V
-    FSub,
-    /// V V
-    FMul,
-    /// V V
-    FDiv,
-    /// V V
-    FRem,
-    /// V, as all conversions
-    Trunc,
-    /// V
-    ZExt,
-    /// V
-    SExt,
-    /// V
-    FpToUi,
-    /// V
-    FpToSi,
-    /// V
-    UiToFp,
-    /// V
-    SiToFp,
-    /// V
-    FpTrunc,
-    /// V
-    FpExt,
-    /// V
-    PtrToInt,
-    /// V
-    PtrToAddr,
-    /// V
-    IntToPtr,
-    /// V
-    BitCast,
-    /// V
-    AddrSpaceCast,
-    /// base V, then the indices V…; `aux` is the source element type
-    Gep,
-    /// condition V, then V, otherwise V
-    Select,
-    /// vector V, index V
-    ExtractElement,
-    /// vector V, element V, index V
-    InsertElement,
-    /// V, V, mask V (a constant)
-    ShuffleVector,
-    /// aggregate V, indices N…
-    ExtractValue,
-    /// aggregate V, value V, indices N…
-    InsertValue,
-    /// V V; `sub` is the predicate (`CmpInst::Predicate`)
-    ICmp,
-    /// V V; `sub` is the predicate
-    FCmp,
-    /// (V B)…, an entry per edge
-    Phi,
-    /// V
-    Freeze,
-    /// list V; the type is that of the result
-    VaArg,
-    /// count V; `aux` is the allocated type
-    Alloca,
-    /// address V
-    Load,
-    /// address V, value V
-    Store,
-    /// address V, expected V, new V; `sub` is the ordering on failure; flag [`Instruction::WEAK`]
-    CmpXchg,
-    /// address V, value V; `sub` is the operation (`AtomicRMWInst::BinOp`)
-    AtomicRmw,
-    /// no operands
-    Fence,
-    /// callee V, arguments V… (`NONE` for metadata); see [`Body::call`]
-    Call,
-    /// callee V, normal B, unwind B, arguments V…; see [`Body::call`]
-    Invoke,
-    /// (kind N: 0 catch, 1 filter; V)…; flag [`Instruction::CLEANUP`]
-    LandingPad,
-    /// V
-    Resume,
-    /// V, or nothing
-    Ret,
-    /// B
-    Br,
-    /// condition V, true B, false B
-    CondBr,
-    /// V, default B, (constant V, B)…
-    Switch,
-    /// address V, B…
-    IndirectBr,
-    /// nothing
-    Unreachable,
-    /// callee V, default B, count of indirect destinations N, B…, arguments V…; see [`Body::call`]
-    CallBr,
-    /// Parts of Windows' exception handling, which no Linux front end writes: `sub` is the record's code, the operands
-    /// are those of the record in its order
-    Funclet,
-}
-
-impl Opcode {
-    /// Its name in textual IR; conditional branches are `br` too.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        const NAMES: [&str; Opcode::Funclet as usize + 1] = [
-            "fneg",
-            "add",
-            "sub",
-            "mul",
-            "udiv",
-            "sdiv",
-            "urem",
-            "srem",
-            "shl",
-            "lshr",
-            "ashr",
-            "and",
-            "or",
-            "xor",
-            "fadd",
-            "fsub",
-            "fmul",
-            "fdiv",
-            "frem",
-            "trunc",
-            "zext",
-            "sext",
-            "fptoui",
-            "fptosi",
-            "uitofp",
-            "sitofp",
-            "fptrunc",
-            "fpext",
-            "ptrtoint",
-            "ptrtoaddr",
-            "inttoptr",
-            "bitcast",
-            "addrspacecast",
-            "getelementptr",
-            "select",
-            "extractelement",
-            "insertelement",
-            "shufflevector",
-            "extractvalue",
-            "insertvalue",
-            "icmp",
-            "fcmp",
-            "phi",
-            "freeze",
-            "va_arg",
-            "alloca",
-            "load",
-            "store",
-            "cmpxchg",
-            "atomicrmw",
-            "fence",
-            "call",
-            "invoke",
-            "landingpad",
-            "resume",
-            "ret",
-            "br",
-            "br",
-            "switch",
-            "indirectbr",
-            "unreachable",
-            "callbr",
-            "funclet",
-        ];
-        NAMES[self as usize]
-    }
-
-    /// Whether it ends a block; [`Opcode::Funclet`] does only with some codes.
-    #[must_use]
-    pub fn is_terminator(self) -> bool {
-        use Opcode::*;
-        matches!(self, Ret | Br | CondBr | Switch | IndirectBr | Invoke | Resume | Unreachable | CallBr)
-    }
-}
-
-/// Orderings of atomic operations, as in the bitcode (`AtomicOrderingCodes`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Ordering {
-    /// Not atomic.
-    NotAtomic,
-    /// `unordered`
-    Unordered,
-    /// `monotonic`
-    Monotonic,
-    /// `acquire`
-    Acquire,
-    /// `release`
-    Release,
-    /// `acq_rel`
-    AcquireRelease,
-    /// `seq_cst`
-    SequentiallyConsistent,
-}
-
-/// One instruction: 24 bytes, whatever it is.
+/// An instruction where it lies.
 #[derive(Clone, Copy, Debug)]
-pub struct Instruction {
-    /// What it does.
-    pub opcode: Opcode,
-    /// Which kind of it: predicate, operation, ordering on failure; see [`Opcode`].
-    pub sub: u8,
-    /// Alignment of the access or of the `alloca` as its binary logarithm plus one; 0 where none is given.
-    pub align: u8,
-    /// Ordering of an atomic access or a fence.
-    pub ordering: Ordering,
-    /// `nuw` 1, `nsw` 2; `exact` 1; `disjoint` 1; `nneg` 1; `samesign` 1; for `getelementptr` inbounds 1, nusw 2, nuw 4; or
-    /// the bits named here.
-    pub flags: u16,
-    /// Fast-math flags (`FastMathFlags`), 0 where there are none.
-    pub fast_math: u8,
-    /// How many operands it has; [`Instruction::MANY`] if the word before them says it.
-    pub(crate) count: u8,
-    /// Type of the result; `void` where there is none.
-    pub ty: TypeId,
-    /// A second number; see [`Opcode`].
-    pub aux: u32,
-    /// The result, or [`ValueId::NONE`].
-    pub result: ValueId,
-    /// Place of its operands.
-    pub(crate) first: u32,
+pub struct Peek<'b> {
+    body: &'b Body,
+    row: &'b Row,
 }
 
-const _: () = assert!(size_of::<Instruction>() == 24);
-
-impl Instruction {
-    /// The access is volatile.
-    pub const VOLATILE: u16 = 1 << 8;
-    /// The access synchronises with signal handlers of its own thread only.
-    pub const SINGLE_THREAD: u16 = 1 << 9;
-    /// `cmpxchg` may fail without reason.
-    pub const WEAK: u16 = 1 << 10;
-    /// `landingpad` is a cleanup.
-    pub const CLEANUP: u16 = 1 << 11;
-    /// `alloca` holds the arguments of an `inalloca` call, or a `swifterror`.
-    pub const SPECIAL_ALLOCA: u16 = 1 << 12;
-
-    /// Too many operands for `count`.
-    pub(crate) const MANY: u8 = u8::MAX;
-
-    /// An instruction that says nothing more.
+impl<'b> Peek<'b> {
+    /// What it does.
     #[inline(always)]
-    pub(crate) fn new(opcode: Opcode, ty: TypeId) -> Self {
-        Self {
-            opcode,
-            sub: 0,
-            align: 0,
-            ordering: Ordering::NotAtomic,
-            flags: 0,
-            fast_math: 0,
-            count: 0,
-            ty,
-            aux: 0,
-            result: ValueId::NONE,
-            first: 0,
+    #[must_use]
+    pub fn opcode(self) -> Opcode {
+        self.row.opcode
+    }
+
+    /// [`Body::operands`]
+    #[inline(always)]
+    #[must_use]
+    pub fn operands(self) -> &'b [u32] {
+        match self.row.bits >> 6 {
+            Row::OUTSIDE => outside(&self.body.operands, self.row.words[0]),
+            count => &self.row.words[..usize::from(count)],
         }
     }
+
+    /// All of it.
+    #[inline(always)]
+    #[must_use]
+    pub fn instruction(self) -> Instruction {
+        self.body.view(self.row)
+    }
 }
+
+/// A value of the function: its type, and who uses it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value {
+    pub(crate) ty: TypeId,
+    uses: u32,
+    user: u32,
+}
+
+impl Value {
+    #[inline(always)]
+    fn new(ty: TypeId) -> Self {
+        Self { ty, uses: 0, user: NO_USER }
+    }
+
+    /// Notes that `user` names it.
+    #[inline(always)]
+    pub(crate) fn note_use(&mut self, user: u32) {
+        self.uses += 1;
+        self.user = user;
+    }
+}
+
+/// Operands that lie from `first` on in `all`.
+#[inline(always)]
+fn outside(all: &[u32], first: u32) -> &[u32] {
+    let first = first as usize;
+    &all[first..][..all[first - 1] as usize]
+}
+
+/// Notes that `user` names `value`. What is no value of the function, or not yet, is not counted.
+#[inline(always)]
+fn note_use(values: &mut [Value], first_value: u32, value: u32, user: u32) {
+    if let Some(known) = values.get_mut(value.wrapping_sub(first_value) as usize) {
+        known.note_use(user);
+    }
+}
+
+/// No certain instruction uses a value.
+pub(crate) const NO_USER: u32 = u32::MAX;
 
 /// How a call must be made with respect to the caller's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -385,7 +164,7 @@ pub struct Body {
     pub(crate) function: Option<FunctionId>,
     /// First instruction of every block, and the end of the last one.
     pub(crate) blocks: Vec<u32>,
-    pub(crate) instructions: Vec<Instruction>,
+    rows: Vec<Row>,
     pub(crate) operands: Vec<u32>,
     pub(crate) calls: Vec<Call>,
     pub(crate) bundles: Vec<(u32, u32, u32)>,
@@ -394,8 +173,11 @@ pub struct Body {
     pub(crate) first_value: u32,
     pub(crate) arguments: u32,
     pub(crate) has_phis: bool,
-    /// Types of the function's values, its arguments first.
-    pub(crate) types: Vec<TypeId>,
+    counts_again: bool,
+    /// The function's values, its arguments first.
+    values: Vec<Value>,
+    /// The type `void`.
+    void: TypeId,
     /// The constants of the body, numbered from `first_value + arguments`.
     pub(crate) constants: Constants,
     /// Values used before their definition, with the type that the use demands.
@@ -425,12 +207,12 @@ impl Body {
     #[must_use]
     pub fn bytes_in_use(&self) -> usize {
         size_of_val(&*self.blocks)
-            + size_of_val(&*self.instructions)
+            + size_of_val(&*self.rows)
             + size_of_val(&*self.operands)
             + size_of_val(&*self.calls)
             + size_of_val(&*self.bundles)
             + size_of_val(&*self.locations)
-            + size_of_val(&*self.types)
+            + size_of_val(&*self.values)
             + size_of_val(&*self.forward)
     }
 
@@ -460,51 +242,256 @@ impl Body {
     }
 
     /// Instruction `index`.
+    #[inline(always)]
     #[must_use]
-    pub fn instruction(&self, index: u32) -> &Instruction {
-        &self.instructions[index as usize]
+    pub fn instruction(&self, index: u32) -> Instruction {
+        self.view(&self.rows[index as usize])
     }
 
     /// The instructions of a range that [`Body::block_instructions`] gave.
-    #[inline]
-    #[must_use]
-    pub fn block(&self, range: Range<u32>) -> &[Instruction] {
-        &self.instructions[range.start as usize..range.end as usize]
+    #[inline(always)]
+    pub fn block(&self, range: Range<u32>) -> impl ExactSizeIterator<Item = Instruction> {
+        self.rows[range.start as usize..range.end as usize].iter().map(|row| self.view(row))
     }
 
     /// All instructions, block after block.
+    pub fn instructions(&self) -> impl ExactSizeIterator<Item = Instruction> {
+        self.rows.iter().map(|row| self.view(row))
+    }
+
+    #[inline(always)]
+    fn view(&self, row: &Row) -> Instruction {
+        let Row { opcode, sub, detail, bits, next, words } = *row;
+        let (mut ty, mut result) = (self.void, ValueId::NONE);
+        if detail & Row::RESULT != 0 {
+            (ty, result) = (self.own_type(next).unwrap_or(self.void), ValueId(next));
+        }
+        Instruction { opcode, sub, detail, bits, ty, result, words }
+    }
+
+    /// The same as [`Body::block`], without making what is not asked for.
+    #[inline(always)]
+    pub fn peek(&self, range: Range<u32>) -> impl ExactSizeIterator<Item = Peek<'_>> {
+        self.rows[range.start as usize..range.end as usize].iter().map(|row| Peek { body: self, row })
+    }
+
+    /// The instruction that makes `value`; `None` for arguments and constants.
     #[must_use]
-    pub fn instructions(&self) -> &[Instruction] {
-        &self.instructions
+    pub fn definition(&self, value: ValueId) -> Option<u32> {
+        let index = self.rows.partition_point(|row| row.next <= value.0).checked_sub(1)?;
+        let row = &self.rows[index];
+        (row.detail & Row::RESULT != 0 && row.next == value.0).then_some(index as u32)
+    }
+
+    /// The values that the instructions of a range that [`Body::block_instructions`] gave make: they have consecutive
+    /// numbers.
+    #[inline]
+    #[must_use]
+    pub fn results(&self, range: Range<u32>) -> Range<u32> {
+        let next = |index: u32| self.rows.get(index as usize).map_or(self.value_count(), |row| row.next);
+        next(range.start)..next(range.end)
     }
 
     /// The operands of `instruction`: see [`Opcode`] for what the words mean.
+    #[inline(always)]
+    #[must_use]
+    pub fn operands<'b>(&'b self, instruction: &'b Instruction) -> &'b [u32] {
+        match instruction.bits >> 6 {
+            Row::OUTSIDE => outside(&self.operands, instruction.words[0]),
+            count => &instruction.words[..usize::from(count)],
+        }
+    }
+
+    /// How many operands name the value `index` behind the function's first, and the instruction that does if it is one
+    /// ([`for_values`](crate::for_values)): the last one in order if there are several, none if a phi does.
     #[inline]
     #[must_use]
-    pub fn operands(&self, instruction: &Instruction) -> &[u32] {
-        let first = instruction.first as usize;
-        let count = match instruction.count {
-            Instruction::MANY => self.operands[first - 1] as usize,
-            count => usize::from(count),
+    pub fn uses(&self, index: u32) -> (u32, Option<u32>) {
+        let value = &self.values[index as usize];
+        (value.uses, (value.user != NO_USER).then_some(value.user))
+    }
+
+    /// Whether an operand names `value`, which is the function's.
+    #[must_use]
+    pub fn is_used(&self, value: ValueId) -> bool {
+        self.values[(value.0 - self.first_value) as usize].uses != 0
+    }
+
+    /// Counts uses again, without those in blocks that are not `reached`.
+    pub fn count_uses_in(&mut self, reached: impl Fn(BlockId) -> bool) {
+        self.values.iter_mut().for_each(|value| *value = Value::new(value.ty));
+        for block in (0..self.block_count()).map(BlockId).filter(|block| reached(*block)) {
+            for index in self.block_instructions(block) {
+                let instruction = self.instruction(index);
+                if instruction.opcode != Opcode::Phi {
+                    self.count_operands(index, &instruction);
+                    continue;
+                }
+                let pairs = self.operands(&instruction).len() / 2;
+                for at in 0..pairs {
+                    let pair = &self.operands(&instruction)[2 * at..];
+                    if reached(BlockId(pair[1])) {
+                        let value = pair[0];
+                        self.count_use(value, NO_USER);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes that instruction `index` names its operands.
+    fn count_operands(&mut self, index: u32, instruction: &Instruction) {
+        let operands = match instruction.bits >> 6 {
+            Row::OUTSIDE => outside(&self.operands, instruction.words[0]),
+            count => &instruction.words[..usize::from(count)],
         };
-        &self.operands[first..first + count]
+        let user = if instruction.opcode == Opcode::Phi { NO_USER } else { index };
+        for_values(instruction.opcode, operands, |value| {
+            note_use(&mut self.values, self.first_value, value.0, user);
+        });
+    }
+
+    /// Notes that `user` names `value`.
+    #[inline(always)]
+    pub(crate) fn count_use(&mut self, value: u32, user: u32) {
+        note_use(&mut self.values, self.first_value, value, user);
+    }
+
+    /// Forgets everything; instructions have the type `void` unless they make values, which begin with those of `types`.
+    pub(crate) fn restart(&mut self, void: TypeId, first_value: u32, types: &[TypeId]) {
+        self.blocks.clear();
+        self.rows.clear();
+        self.operands.clear();
+        self.calls.clear();
+        self.bundles.clear();
+        self.locations.clear();
+        self.values.clear();
+        self.forward.clear();
+        self.has_phis = false;
+        self.counts_again = false;
+        self.void = void;
+        self.first_value = first_value;
+        self.arguments = types.len() as u32;
+        self.add_values(types);
+        self.constants.restart(self.value_count());
+    }
+
+    /// Adds values that no instruction makes.
+    pub(crate) fn add_values(&mut self, types: &[TypeId]) {
+        self.values.extend(types.iter().map(|ty| Value::new(*ty)));
+    }
+
+    /// The same for the constants of the body from `before` on.
+    pub(crate) fn add_constants(&mut self, before: usize) {
+        self.values.extend(self.constants.types()[before..].iter().map(|ty| Value::new(*ty)));
+    }
+
+    /// The type of a value of the function that exists already.
+    #[inline(always)]
+    pub(crate) fn own_type(&self, value: u32) -> Option<TypeId> {
+        self.values.get(value.wrapping_sub(self.first_value) as usize).map(|value| value.ty)
+    }
+
+    /// A value of the function that exists already.
+    #[inline(always)]
+    pub(crate) fn own_value(&mut self, value: u32) -> Option<&mut Value> {
+        self.values.get_mut(value.wrapping_sub(self.first_value) as usize)
+    }
+
+    /// How many instructions there are.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no instruction from `start` on, or a phi comes last.
+    pub(crate) fn may_add_phi(&self, start: u32) -> bool {
+        self.rows.len() <= start as usize || self.rows.last().is_some_and(|last| last.opcode == Opcode::Phi)
+    }
+
+    /// Adds an instruction with these operands, whose uses are counted already, and its result if it has one.
+    #[inline(always)]
+    pub(crate) fn push<const N: usize>(&mut self, draft: Draft, has_result: bool, operands: [u32; N]) {
+        if N <= draft.opcode.room() {
+            let mut words = [0, draft.aux];
+            for (word, operand) in words.iter_mut().zip(operands) {
+                *word = operand;
+            }
+            self.push_row(draft, has_result, N as u8, words);
+        } else {
+            self.operands.push(N as u32);
+            let first = self.operands.len() as u32;
+            self.operands.extend_from_slice(&operands);
+            self.push_row(draft, has_result, Row::OUTSIDE, [first, draft.aux]);
+        }
+    }
+
+    #[inline(always)]
+    fn push_row(&mut self, draft: Draft, has_result: bool, count: u8, words: [u32; 2]) {
+        let next = self.value_count();
+        self.rows.push(Row::new(draft, has_result, next, count, words));
+        if has_result {
+            self.values.push(Value::new(draft.ty));
+        }
+    }
+
+    /// Adds an instruction with the operands from `first` on, whose uses are counted already, behind a word that is left for
+    /// their number.
+    #[inline(always)]
+    pub(crate) fn push_behind(&mut self, draft: Draft, has_result: bool, first: usize) {
+        let count = self.operands.len() - first;
+        if count <= draft.opcode.room() {
+            let mut words = [0, draft.aux];
+            words[..count].copy_from_slice(&self.operands[first..]);
+            self.operands.truncate(first - 1);
+            self.push_row(draft, has_result, count as u8, words);
+        } else {
+            self.operands[first - 1] = count as u32;
+            self.push_row(draft, has_result, Row::OUTSIDE, [first as u32, draft.aux]);
+        }
     }
 
     /// Adds an instruction with the operands from `first` on.
-    #[inline]
-    pub(crate) fn push_instruction(&mut self, instruction: Instruction, mut first: usize) {
-        let count = (self.operands.len() - first).min(usize::from(Instruction::MANY)) as u8;
-        if count == Instruction::MANY {
-            self.operands.insert(first, (self.operands.len() - first) as u32);
-            first += 1;
+    pub(crate) fn push_any(&mut self, draft: Draft, first: usize) {
+        let has_result = draft.ty != self.void;
+        let index = self.rows.len() as u32;
+        let operands = &self.operands[first..];
+        if operands.len() <= draft.opcode.room() {
+            let mut words = [0, draft.aux];
+            words[..operands.len()].copy_from_slice(operands);
+            let count = operands.len() as u8;
+            self.operands.truncate(first);
+            self.push_row(draft, has_result, count, words);
+        } else {
+            let count = operands.len() as u32;
+            self.operands.insert(first, count);
+            self.push_row(draft, has_result, Row::OUTSIDE, [first as u32 + 1, draft.aux]);
         }
-        self.instructions.push(Instruction { first: first as u32, count, ..instruction });
+        let instruction = self.instruction(index);
+        self.count_operands(index, &instruction);
+    }
+
+    /// Uses were counted that may not be there: they will be counted again when all is read.
+    #[cold]
+    pub(crate) fn count_again(&mut self) {
+        self.counts_again = true;
+    }
+
+    /// Counts uses that could not be counted with the instructions.
+    pub(crate) fn finish_counts(&mut self) {
+        if self.counts_again {
+            return self.count_uses_in(|_| true);
+        }
+        // Of values that were not there yet.
+        for at in 0..self.forward.len() {
+            self.count_use(self.forward[at].0, NO_USER);
+        }
     }
 
     /// Gives the last instruction the place `location`; nothing if there is none.
     #[inline]
     pub(crate) fn push_location(&mut self, location: Location) -> Option<()> {
-        let instruction = self.instructions.len().checked_sub(1)? as u32;
+        let instruction = self.rows.len().checked_sub(1)? as u32;
         let location = Location { instruction, ..location };
         match self.locations.last_mut() {
             Some(last) if last.instruction == instruction => *last = location,
@@ -516,7 +503,7 @@ impl Body {
     /// What a [`Opcode::Call`], [`Opcode::Invoke`] or [`Opcode::CallBr`] numbered `aux` says beside its operands.
     #[must_use]
     pub fn call(&self, instruction: &Instruction) -> &Call {
-        &self.calls[instruction.aux as usize]
+        &self.calls[instruction.aux() as usize]
     }
 
     /// Operand bundles of `call`: the tag, an index of [`Module::operand_bundle_tags`], and the values.
@@ -554,14 +541,14 @@ impl Body {
     /// One past the last value.
     #[must_use]
     pub fn value_count(&self) -> u32 {
-        self.first_value + self.types.len() as u32
+        self.first_value + self.values.len() as u32
     }
 
     /// The type of `value`.
     #[must_use]
     pub fn type_of(&self, module: &Module, value: ValueId) -> TypeId {
         match value.0.checked_sub(self.first_value) {
-            Some(own) => self.types[own as usize],
+            Some(own) => self.values[own as usize].ty,
             None => module.constant_type(ConstantId(value.0)),
         }
     }

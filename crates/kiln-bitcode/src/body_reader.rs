@@ -9,14 +9,15 @@ use std::cell::Cell;
 use kiln_abi::FunctionId;
 
 use crate::bitstream::{Block, Budget, Entry, Record};
-use crate::body::{Body, Instruction, Location, ValueId};
+use crate::body::{Body, Location};
 use crate::classes::Classes;
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
 use crate::instructions::{DECLAREBLOCKS, OPERAND_BUNDLE};
 use crate::module::Module;
+use crate::packed::Draft;
 use crate::types::{Type, TypeId};
-use crate::usual::{Scope, read_usual};
+use crate::usual::{Scope, read_block_count, read_usual};
 
 pub(crate) const DEBUG_LOC_AGAIN: u32 = 33;
 pub(crate) const DEBUG_LOC: u32 = 35;
@@ -83,8 +84,6 @@ pub(crate) struct BodyReader<'r> {
     scope: Scope<'r>,
     /// Whether usual records are read apart.
     usual: bool,
-    /// Types of the values before `first`, the module's.
-    outer: &'r [TypeId],
     /// Number of the first value of the function.
     pub(crate) first: u32,
     /// Number of the next value.
@@ -125,27 +124,17 @@ impl<'r> BodyReader<'r> {
         let first = module.constants.len();
         let next = u32::try_from(first + parameters.len());
         let next = next.map_err(|_| block.error(ErrorKind::Limit { what: "values", limit: u64::from(u32::MAX) }))?;
-        body.blocks.clear();
-        body.instructions.clear();
-        body.operands.clear();
-        body.calls.clear();
-        body.bundles.clear();
-        body.locations.clear();
-        body.types.clear();
-        body.forward.clear();
-        body.has_phis = false;
-        body.constants.restart(next);
-        body.first_value = first as u32;
-        body.arguments = parameters.len() as u32;
-        body.types.extend_from_slice(parameters);
+        body.restart(void, first as u32, parameters);
         let scope = Scope {
-            shapes: block.shapes(),
+            shapes: block.shapes_of(module.body_forms),
             types: module.types.all(),
             classes: &module.classes,
             constants: &module.constants,
+            outer: module.constants.types(),
             attribute_lists: module.attributes.len() as u64,
             void,
             result: *result,
+            pointer: module.classes.pointer(0).unwrap_or(void),
             alloca: module.classes.pointer(module.data_layout.alloca_address_space()),
         };
         Ok(Self {
@@ -154,7 +143,6 @@ impl<'r> BodyReader<'r> {
             body,
             scope,
             usual: true,
-            outer: module.constants.types(),
             first: first as u32,
             next,
             closed: 0,
@@ -187,15 +175,26 @@ impl<'r> BodyReader<'r> {
     /// Reads records as long as they are usual ones.
     #[inline]
     fn read_usual(&mut self, block: &mut Block<'_>, budget: &mut Budget) -> Result<(), Error> {
-        if !self.usual || self.closed >= self.blocks {
+        if !self.usual {
             return Ok(());
         }
-        let before = self.body.instructions.len();
+        if self.blocks == 0
+            && let Some((count, place)) = read_block_count(&self.scope, block.ahead())
+            && (1..=block.size()).contains(&count)
+        {
+            block.go_to(place)?;
+            self.blocks = count as u32;
+            self.body.blocks.push(0);
+        }
+        if self.closed >= self.blocks {
+            return Ok(());
+        }
+        let before = self.body.len();
         let place = read_usual(self.body, &self.scope, self.blocks, self.pending_bundles, block.ahead());
         block.go_to(place)?;
         self.next = self.body.value_count();
         self.closed = self.body.blocks.len() as u32 - 1;
-        let made = self.body.instructions.len() - before;
+        let made = self.body.len() - before;
         block.charge(made as u64 * BYTES_PER_INSTRUCTION, budget)
     }
 
@@ -246,15 +245,15 @@ impl<'r> BodyReader<'r> {
         budget: &mut Budget,
     ) -> Result<(), Error> {
         // The numbers of constants follow those of the arguments.
-        if !self.body.instructions.is_empty() {
+        if self.body.len() != 0 {
             return Err(block.error(ErrorKind::MisplacedBlock));
         }
         let mut inner = block.enter(BlockKind::CONSTANTS, &self.module.block_info)?;
         let before = self.body.constants.len();
-        self.body.constants.read(&mut inner, &self.module.types, record, budget)?;
-        let new = &self.body.constants.types()[before..];
-        self.body.types.extend_from_slice(new);
-        self.next = self.body.first_value + self.body.types.len() as u32;
+        let shapes = inner.shapes_of(self.module.constant_forms);
+        self.body.constants.read(&mut inner, &shapes, &self.module.types, record, budget)?;
+        self.body.add_constants(before);
+        self.next = self.body.value_count();
         Ok(())
     }
 
@@ -275,6 +274,7 @@ impl<'r> BodyReader<'r> {
                 return Err(block.error(ErrorKind::TypeMismatch { what: "operand that is defined later" }));
             }
         }
+        self.body.finish_counts();
         Ok(())
     }
 
@@ -293,9 +293,9 @@ impl<'r> BodyReader<'r> {
     /// The type of a value that exists already.
     #[inline(always)]
     pub(crate) fn type_of(&self, value: u32) -> TypeId {
-        match value.checked_sub(self.first) {
-            Some(own) => self.body.types[own as usize],
-            None => self.outer[value as usize],
+        match self.body.own_type(value) {
+            Some(ty) => ty,
+            None => self.scope.outer[value as usize],
         }
     }
 
@@ -350,13 +350,9 @@ impl<'r> BodyReader<'r> {
 
     /// Adds an instruction whose operands are those pushed since `first`.
     #[inline]
-    pub(crate) fn push(&mut self, mut instruction: Instruction, first: usize) {
-        if instruction.ty != self.void {
-            instruction.result = ValueId(self.next);
-            self.body.types.push(instruction.ty);
-            self.next += 1;
-        }
-        self.body.push_instruction(instruction, first);
+    pub(crate) fn push(&mut self, draft: Draft, first: usize) {
+        self.body.push_any(draft, first);
+        self.next = self.body.value_count();
     }
 
     /// `[line, column, scope, inlined at, is implicit, atom group, atom rank]`

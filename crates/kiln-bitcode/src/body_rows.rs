@@ -6,9 +6,11 @@
 
 use std::fmt::{self, Write};
 
-use crate::body::{BlockId, Body, Call, Instruction, Location, Opcode, ValueId};
+use crate::body::{BlockId, Body, Call, Location, ValueId};
 use crate::constant::{ConstantId, GlobalRef};
 use crate::module::Module;
+use crate::opcode::Opcode;
+use crate::packed::Instruction;
 use crate::rows::Row;
 
 /// The lines of `body`, which belongs to `module`.
@@ -30,7 +32,7 @@ pub fn body_rows<'m>(module: &'m Module, body: &'m Body) -> impl Iterator<Item =
     let instructions = blocks.flat_map(move |block| body.block_instructions(block).map(move |index| (block, index)));
     std::iter::once(header).chain(instructions.map(move |(block, index)| {
         let location = locations.next_if(|location| location.instruction == index);
-        row(&|row| row.instruction(body, block, body.instruction(index), location))
+        row(&|row| row.instruction(body, block, &body.instruction(index), location))
     }))
 }
 
@@ -49,31 +51,34 @@ impl<'m> Row<'m> {
         }
         write!(self, " {} ", instruction.opcode.name())?;
         self.ty(instruction.ty)?;
-        self.detail("flags", instruction.flags & 0xff)?;
-        self.detail("fast", u16::from(instruction.fast_math))?;
+        self.detail("flags", instruction.flags() & 0xff)?;
+        self.detail("fast", u16::from(instruction.fast_math()))?;
         self.detail("sub", u16::from(instruction.sub))?;
-        self.detail("align", u16::from(instruction.align))?;
-        self.detail("ordering", instruction.ordering as u16)?;
+        self.detail("align", u16::from(instruction.align()))?;
+        self.detail("ordering", instruction.ordering() as u16)?;
         match instruction.opcode {
             Opcode::Gep | Opcode::Alloca => {
                 self.put(" of=")?;
-                self.ty(crate::TypeId(instruction.aux))?;
+                self.ty(crate::TypeId(instruction.aux()))?;
             }
             Opcode::Call | Opcode::Invoke | Opcode::CallBr => self.call(body, body.call(instruction))?,
             _ => {}
         }
-        for (flag, name) in [
-            (Instruction::VOLATILE, " volatile"),
-            (Instruction::SINGLE_THREAD, " singlethread"),
-            (Instruction::WEAK, " weak"),
-            (Instruction::CLEANUP, " cleanup"),
-            (Instruction::SPECIAL_ALLOCA, " special"),
-        ] {
-            self.put(if instruction.flags & flag != 0 { name } else { "" })?;
+        let names: &[_] = match instruction.opcode {
+            Opcode::LandingPad => &[(Instruction::CLEANUP, " cleanup")],
+            Opcode::Alloca => &[(Instruction::SPECIAL_ALLOCA, " special")],
+            _ => &[
+                (Instruction::VOLATILE, " volatile"),
+                (Instruction::SINGLE_THREAD, " singlethread"),
+                (Instruction::WEAK, " weak"),
+            ],
+        };
+        for (flag, name) in names {
+            self.put(if instruction.flags() & flag != 0 { name } else { "" })?;
         }
         self.put(": ")?;
-        let kinds = kinds(instruction, body.operands(instruction));
-        self.list(kinds.zip(body.operands(instruction)), |row, (kind, word)| row.operand(body, kind, *word))?;
+        let operands = body.operands(instruction);
+        self.list(kinds(instruction, operands).zip(operands), |row, (kind, word)| row.operand(body, kind, *word))?;
         match location {
             Some(Location { line, column, inlined_at: 0, .. }) => write!(self, " at={line}:{column}"),
             Some(Location { line, column, .. }) => write!(self, " at={line}:{column}:inlined"),

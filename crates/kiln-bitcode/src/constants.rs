@@ -315,16 +315,16 @@ impl Constants {
     pub(crate) fn read<'a>(
         &mut self,
         block: &mut Block<'a>,
+        shapes: &Shapes,
         types: &TypeTable,
         record: &mut Record<'a>,
         budget: &mut Budget,
     ) -> Result<(), Error> {
         // Until a SETTYPE, constants are i32 (BitcodeReader::parseConstants); LLVM's writer always starts with one.
         let mut current = None;
-        let shapes = block.shapes();
         loop {
             let before = self.nodes.len();
-            let place = self.read_usual(&shapes, types.all(), &mut current, block.ahead());
+            let place = self.read_usual(shapes, types.all(), &mut current, block.ahead());
             block.go_to(place)?;
             block.charge((self.nodes.len() - before) as u64 * BYTES_PER_CONSTANT, budget)?;
             let abbrev = match block.next(budget)? {
@@ -384,7 +384,7 @@ impl Constants {
             from.load();
             let (id, node) = match (shapes.next(&mut from), ty) {
                 (Shape::SetType { ty: width }, _) => {
-                    let number = from.fixed(width);
+                    let number = from.fixed(u32::from(width));
                     let Some(found) = types.get(number as usize).filter(|_| from.finish()) else { break place };
                     ty = Some(TypeId(number as u32));
                     *current = ty;

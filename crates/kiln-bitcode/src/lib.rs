@@ -38,6 +38,9 @@ mod instructions;
 mod layout;
 mod metadata;
 mod module;
+mod opcode;
+mod operands;
+mod packed;
 mod reader;
 mod rows;
 mod shape;
@@ -48,7 +51,7 @@ mod writer;
 pub use attributes::{
     Attribute, AttributeGroup, AttributeKind, AttributeList, AttributeListId, AttributePlace, IntRange,
 };
-pub use body::{BlockId, Body, Call, Instruction, Location, Opcode, Ordering, TailKind, ValueId};
+pub use body::{BlockId, Body, Call, Location, Peek, TailKind, ValueId};
 pub use body_rows::body_rows;
 pub use constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
 pub use debug_info::{DebugInfo, Frame, FunctionDebugInfo, SourceFile, Subprogram};
@@ -61,6 +64,9 @@ pub use global::{
 pub use kiln_abi::{FunctionId, GlobalId};
 pub use layout::{DataLayout, Mangling, PointerLayout, TypeLayout};
 pub use module::{MetadataKind, Module};
+pub use opcode::{Opcode, Ordering};
+pub use operands::{MIXED, are_all_values, for_values};
+pub use packed::Instruction;
 pub use rows::rows;
 pub use types::{Type, TypeId};
 pub use writer::{NotWritten, write_function};

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::file::Strtab;
 use crate::global::{Alias, AliasId, Comdat, ComdatId, Function, Global, Name, Symbol, TextId};
 use crate::layout::{DataLayout, Layouts, TypeLayout};
+use crate::shape::Forms;
 use crate::types::{Type, TypeId, TypeTable};
 
 /// A kind of metadata attachment: `!dbg`, `!prof`.
@@ -58,6 +59,9 @@ pub struct Module {
     pub(crate) texts: Vec<Box<[u8]>>,
     /// Abbreviations of function bodies.
     pub(crate) block_info: BlockInfo,
+    /// Forms of the records of function bodies, and of the constants in them.
+    pub(crate) body_forms: Forms,
+    pub(crate) constant_forms: Forms,
     pub(crate) classes: Classes,
     /// What the places of bodies are counted from.
     pub(crate) origin: Origin,

@@ -211,7 +211,10 @@ impl<'a> Reader<'a> {
                 self.attributes.read_lists(&mut inner, record, budget)?;
             }
             BlockKind::CONSTANTS => match &self.types {
-                Some(types) => self.constants.read(&mut inner, types, record, budget)?,
+                Some(types) => {
+                    let shapes = inner.shapes();
+                    self.constants.read(&mut inner, &shapes, types, record, budget)?;
+                }
                 None => return Err(self.error(ErrorKind::MisplacedBlock)),
             },
             BlockKind::METADATA_KIND => self.metadata_kinds = read_metadata_kinds(&mut inner, record, budget)?,
@@ -652,6 +655,8 @@ impl<'a> Reader<'a> {
             strtab: self.strtab,
             texts: self.texts,
             origin: self.block.origin(),
+            body_forms: self.info.forms(BlockKind::FUNCTION),
+            constant_forms: self.info.forms(BlockKind::CONSTANTS),
             block_info: self.info,
         })
     }

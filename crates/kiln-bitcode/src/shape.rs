@@ -7,34 +7,45 @@ use crate::body_reader::DEBUG_LOC;
 use crate::constants::{INTEGER, NULL, SETTYPE};
 use crate::instructions::{BINOP, BR, CAST, CMP2, GEP, LOAD, RET, STORE, UNREACHABLE};
 
+/// Ids that have forms: LLVM's writer takes 5 bits for each.
+const WIDTH: u32 = 5;
+const COUNT: usize = 1 << WIDTH;
+
 /// The forms of records, by the ids of their abbreviations.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forms([Shape; COUNT]);
+
+impl Forms {
+    /// The forms that these abbreviations give.
+    pub(crate) fn new(abbrevs: impl Iterator<Item = Shape>) -> Self {
+        let mut forms = [Shape::Other; COUNT];
+        let (first, rest) = (UNABBREV_RECORD as usize, UNABBREV_RECORD as usize + 1);
+        forms[first] = Shape::Unabbreviated;
+        forms[rest..].iter_mut().zip(abbrevs).for_each(|(slot, shape)| *slot = shape);
+        Self(forms)
+    }
+}
+
+/// The forms of a block's records.
+#[derive(Clone, Copy)]
 pub(crate) struct Shapes {
-    known: [Shape; Shapes::COUNT],
+    forms: Forms,
     /// Width of the ids.
     width: u32,
 }
 
 impl Shapes {
-    /// LLVM's writer takes 5 bits for each id.
-    const WIDTH: u32 = 5;
-    const COUNT: usize = 1 << Self::WIDTH;
-
-    /// The forms of a block with ids of `width` bits and these abbreviations.
-    pub(crate) fn new(width: u32, abbrevs: impl Iterator<Item = Shape>) -> Self {
-        let mut known = [Shape::Other; Self::COUNT];
-        if width <= Self::WIDTH {
-            let (first, rest) = (UNABBREV_RECORD as usize, UNABBREV_RECORD as usize + 1);
-            known[first] = Shape::Unabbreviated;
-            known[rest..].iter_mut().zip(abbrevs).for_each(|(slot, shape)| *slot = shape);
-        }
-        Self { known, width: width.min(Self::WIDTH) }
+    /// These forms in a block with ids of `width` bits.
+    pub(crate) fn new(width: u32, forms: Forms) -> Self {
+        // No record of a block with longer ids has a form.
+        let known = width <= WIDTH;
+        Self { forms: if known { forms } else { Forms([Shape::Other; COUNT]) }, width: width.min(WIDTH) }
     }
 
     /// The form of the record that comes next.
     #[inline(always)]
     pub(crate) fn next(&self, from: &mut Ahead<'_>) -> Shape {
-        self.known[from.fixed(self.width) as usize % Self::COUNT]
+        self.forms.0[from.fixed(self.width) as usize % COUNT]
     }
 }
 
@@ -44,11 +55,11 @@ pub(crate) enum Shape {
     /// None: code, count and fields as 6-bit numbers.
     Unabbreviated,
     /// Address, type, alignment, volatile.
-    Load { ty: u32 },
+    Load { ty: u8 },
     /// Address, value, alignment, volatile.
     Store,
     /// Flags, type, array of values.
-    Gep { ty: u32 },
+    Gep { ty: u8 },
     /// Target.
     Jump,
     /// Then, otherwise, condition.
@@ -70,11 +81,11 @@ pub(crate) enum Shape {
     /// The same and flags.
     FlaggedBinary,
     /// Value, type, operation.
-    Cast { ty: u32 },
+    Cast { ty: u8 },
     /// The same and flags.
-    FlaggedCast { ty: u32 },
+    FlaggedCast { ty: u8 },
     /// In a block of constants: type of those that follow.
-    SetType { ty: u32 },
+    SetType { ty: u8 },
     /// In a block of constants: number with its sign in the lowest bit.
     Integer,
     /// In a block of constants: nothing.
@@ -99,9 +110,11 @@ impl Shape {
             }
         }
         match (u32::try_from(code).unwrap_or(u32::MAX), &*known, tail) {
-            (LOAD, [NUMBER, Field::Fixed(ty), Field::Vbr(4), Field::Fixed(1)], Tail::None) => Shape::Load { ty: *ty },
+            (LOAD, [NUMBER, Field::Fixed(ty), Field::Vbr(4), Field::Fixed(1)], Tail::None) => {
+                Shape::Load { ty: *ty as u8 }
+            }
             (STORE, [NUMBER, NUMBER, Field::Vbr(4), Field::Fixed(1)], Tail::None) => Shape::Store,
-            (GEP, [Field::Fixed(3), Field::Fixed(ty)], Tail::Array(NUMBER)) => Shape::Gep { ty: *ty },
+            (GEP, [Field::Fixed(3), Field::Fixed(ty)], Tail::Array(NUMBER)) => Shape::Gep { ty: *ty as u8 },
             (BR, [NUMBER], Tail::None) => Shape::Jump,
             (BR, [NUMBER, NUMBER, NUMBER], Tail::None) => Shape::Branch,
             (CMP2, [NUMBER, NUMBER, Field::Fixed(6)], Tail::None) => Shape::Compare,
@@ -116,11 +129,11 @@ impl Shape {
             ) => Shape::Location,
             (BINOP, [NUMBER, NUMBER, Field::Fixed(4)], Tail::None) => Shape::Binary,
             (BINOP, [NUMBER, NUMBER, Field::Fixed(4), Field::Fixed(8)], Tail::None) => Shape::FlaggedBinary,
-            (CAST, [NUMBER, Field::Fixed(ty), Field::Fixed(4)], Tail::None) => Shape::Cast { ty: *ty },
+            (CAST, [NUMBER, Field::Fixed(ty), Field::Fixed(4)], Tail::None) => Shape::Cast { ty: *ty as u8 },
             (CAST, [NUMBER, Field::Fixed(ty), Field::Fixed(4), Field::Fixed(8)], Tail::None) => {
-                Shape::FlaggedCast { ty: *ty }
+                Shape::FlaggedCast { ty: *ty as u8 }
             }
-            (SETTYPE, [Field::Fixed(ty)], Tail::None) => Shape::SetType { ty: *ty },
+            (SETTYPE, [Field::Fixed(ty)], Tail::None) => Shape::SetType { ty: *ty as u8 },
             (INTEGER, [Field::Vbr(8)], Tail::None) => Shape::Integer,
             (NULL, [], Tail::None) => Shape::Null,
             _ => Shape::Other,

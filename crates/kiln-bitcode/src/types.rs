@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::layout::TypeLayout;
 
 /// Index of a type in its module's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(pub u32);
 
 /// A type of LLVM IR. See the language reference, "Type System".

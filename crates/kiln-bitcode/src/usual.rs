@@ -7,13 +7,15 @@
 
 use crate::ahead::{Ahead, Stretch};
 use crate::attributes::{AttributeListId, decode_sign_rotated};
-use crate::body::{Body, Call, Instruction, Location, Opcode, TailKind, ValueId};
+use crate::body::{Body, Call, Location, NO_USER, TailKind, ValueId};
 use crate::body_reader;
 use crate::classes::{Class, Classes, Facts};
 use crate::constant::ConstantId;
 use crate::constants::Constants;
 use crate::instructions::{self, AllocaFields, CASTS, FLOATS, INTEGERS, PREDICATES};
 use crate::instructions::{converts, known_flags};
+use crate::opcode::Opcode;
+use crate::packed::{Draft, Instruction};
 use crate::shape::{Shape, Shapes};
 use crate::types::{Type, TypeId};
 
@@ -35,10 +37,14 @@ pub(crate) struct Scope<'r> {
     pub(crate) classes: &'r Classes,
     /// The module's.
     pub(crate) constants: &'r Constants,
+    /// Their types.
+    pub(crate) outer: &'r [TypeId],
     pub(crate) attribute_lists: u64,
     pub(crate) void: TypeId,
     /// What the function returns.
     pub(crate) result: TypeId,
+    /// The type of most addresses.
+    pub(crate) pointer: TypeId,
     /// The type of a stack object's address, unless the record names an address space.
     pub(crate) alloca: Option<TypeId>,
 }
@@ -108,6 +114,17 @@ pub(crate) fn read_usual(body: &mut Body, scope: &Scope<'_>, blocks: u32, bundle
     }
 }
 
+/// Reads how many blocks there are; returns that and the place behind it.
+pub(crate) fn read_block_count(scope: &Scope<'_>, from: Stretch<'_>) -> Option<(u64, u64)> {
+    let mut from = Ahead::new(from);
+    from.load();
+    expect(scope.shapes.next(&mut from) == Shape::Unabbreviated)?;
+    expect((from.near(), from.near()) == (u64::from(instructions::DECLAREBLOCKS), 1))?;
+    let count = from.near();
+    expect(from.finish())?;
+    Some((count, from.rest().place))
+}
+
 /// Reads the location of the last instruction, if it has one.
 fn read_last_location(body: &mut Body, scope: &Scope<'_>, from: Stretch<'_>) -> u64 {
     let mut from = Ahead::new(from);
@@ -137,17 +154,10 @@ fn value(body: &Body, field: u64) -> u32 {
 /// The type of a value that exists already.
 #[inline(always)]
 fn type_of(body: &Body, scope: &Scope<'_>, value: u32) -> Option<TypeId> {
-    match body.types.get(value.wrapping_sub(body.first_value) as usize) {
-        Some(ty) => Some(*ty),
-        None => type_of_other(scope, value),
+    match body.own_type(value) {
+        Some(ty) => Some(ty),
+        None => scope.outer.get(value as usize).copied(),
     }
-}
-
-/// The type of a value of the module.
-#[cold]
-#[inline(never)]
-fn type_of_other(scope: &Scope<'_>, value: u32) -> Option<TypeId> {
-    scope.constants.types().get(value as usize).copied()
 }
 
 /// What is known of the type of a value that exists already.
@@ -163,76 +173,88 @@ fn storable(scope: &Scope<'_>, field: u64) -> Option<TypeId> {
     Some(TypeId(field as u32))
 }
 
+/// Whether `ty` is that of addresses.
 #[inline(always)]
-fn expect_pointer(body: &Body, scope: &Scope<'_>, value: u32) -> Taken {
-    expect(facts_of(body, scope, value)?.class == Class::Pointer)
+fn is_pointer(scope: &Scope<'_>, ty: TypeId) -> bool {
+    ty == scope.pointer || scope.classes.facts(ty).is_some_and(|facts| facts.class == Class::Pointer)
 }
 
-/// Adds an instruction, and its result if it has one.
+/// The value that a field counts back to, if its type `fits`: then the instruction that comes next uses it. What is checked
+/// behind this cannot be refused any more.
 #[inline(always)]
-fn push<const N: usize>(body: &mut Body, instruction: Instruction, operands: [u32; N]) {
-    let first = body.operands.len() as u32;
-    body.operands.extend_from_slice(&operands);
-    body.instructions.push(Instruction { first, count: N as u8, ..instruction });
+fn used(body: &mut Body, scope: &Scope<'_>, field: u64, fits: impl FnOnce(TypeId) -> bool) -> Option<u32> {
+    let value = value(body, field);
+    let user = body.len() as u32;
+    match body.own_value(value) {
+        Some(own) => {
+            expect(fits(own.ty))?;
+            own.note_use(user);
+        }
+        None => expect(fits(*scope.outer.get(value as usize)?))?,
+    }
+    Some(value)
 }
 
-/// Adds an instruction with a result of type `ty`.
+/// Adds an instruction without a result, whose operands are counted.
 #[inline(always)]
-fn push_value<const N: usize>(body: &mut Body, instruction: Instruction, operands: [u32; N]) {
-    let result = ValueId(body.value_count());
-    body.types.push(instruction.ty);
-    push(body, Instruction { result, ..instruction }, operands);
+fn push<const N: usize>(body: &mut Body, draft: Draft, operands: [u32; N]) {
+    body.push(draft, false, operands);
+}
+
+/// Adds an instruction with a result.
+#[inline(always)]
+fn push_value<const N: usize>(body: &mut Body, draft: Draft, operands: [u32; N]) {
+    body.push(draft, true, operands);
 }
 
 /// Adds an instruction that ends its block.
 #[inline(always)]
-fn terminate<const N: usize>(body: &mut Body, instruction: Instruction, operands: [u32; N]) {
-    push(body, instruction, operands);
-    body.blocks.push(body.instructions.len() as u32);
+fn terminate<const N: usize>(body: &mut Body, draft: Draft, operands: [u32; N]) {
+    body.push(draft, false, operands);
+    body.blocks.push(body.len() as u32);
 }
 
 #[inline(always)]
-fn load(body: &mut Body, scope: &Scope<'_>, ty: u32, from: &mut Ahead<'_>) -> Taken {
-    let (address, ty, align, volatile) = (from.near(), from.fixed(ty), from.small(4), from.fixed(1));
-    expect(from.finish())?;
-    let address = value(body, address);
-    expect_pointer(body, scope, address)?;
+fn load(body: &mut Body, scope: &Scope<'_>, ty: u8, from: &mut Ahead<'_>) -> Taken {
+    let (address, ty, align, volatile) = (from.near(), from.fixed(ty.into()), from.fixed(4), from.fixed(1));
+    expect(from.finish() && align < 8)?;
     let ty = storable(scope, ty)?;
+    let address = used(body, scope, address, |ty| is_pointer(scope, ty))?;
     let flags = if volatile != 0 { Instruction::VOLATILE } else { 0 };
-    push_value(body, Instruction { align: align as u8, flags, ..Instruction::new(Opcode::Load, ty) }, [address]);
+    push_value(body, Draft { align: align as u8, flags, ..Draft::new(Opcode::Load, ty) }, [address]);
     Some(())
 }
 
 #[inline(always)]
 fn store(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
-    let (address, stored, align, volatile) = (from.near(), from.near(), from.small(4), from.fixed(1));
-    expect(from.finish())?;
-    let (address, stored) = (value(body, address), value(body, stored));
-    expect_pointer(body, scope, address)?;
-    expect(facts_of(body, scope, stored)?.storable)?;
+    let (address, stored, align, volatile) = (from.near(), from.near(), from.fixed(4), from.fixed(1));
+    expect(from.finish() && align < 8)?;
+    let address = value(body, address);
+    expect(is_pointer(scope, type_of(body, scope, address)?))?;
+    let stored = used(body, scope, stored, |ty| scope.classes.facts(ty).is_some_and(|facts| facts.storable))?;
+    body.count_use(address, body.len() as u32);
     let flags = if volatile != 0 { Instruction::VOLATILE } else { 0 };
-    let instruction = Instruction { align: align as u8, flags, ..Instruction::new(Opcode::Store, scope.void) };
-    push(body, instruction, [address, stored]);
+    push(body, Draft { align: align as u8, flags, ..Draft::new(Opcode::Store, scope.void) }, [address, stored]);
     Some(())
 }
 
 #[inline(always)]
-fn gep(body: &mut Body, scope: &Scope<'_>, ty: u32, from: &mut Ahead<'_>) -> Taken {
-    let (flags, source, count) = (from.fixed(3) as u16, from.fixed(ty), from.near());
+fn gep(body: &mut Body, scope: &Scope<'_>, ty: u8, from: &mut Ahead<'_>) -> Taken {
+    let (flags, source, count) = (from.fixed(3) as u16, from.fixed(ty.into()), from.near());
     expect(matches!(count, 2 | 3))?;
     from.more();
-    let (base, index) = (value(body, from.near()), value(body, from.near()));
+    let (base, index) = (from.near(), value(body, from.near()));
     let part = if count == 3 { from.near() } else { 0 };
     expect(from.finish())?;
-    let ty = type_of(body, scope, base)?;
-    expect(scope.classes.facts(ty)?.class == Class::Pointer)?;
     expect(facts_of(body, scope, index)?.class == Class::Integer)?;
     // `inbounds` implies `nusw`.
     let flags = flags | (flags & 1) << 1;
-    let instruction = Instruction { flags, aux: source as u32, ..Instruction::new(Opcode::Gep, ty) };
+    let draft = |ty| Draft { flags, aux: source as u32, ..Draft::new(Opcode::Gep, ty) };
     let source = scope.types.get(source as usize)?;
     if count == 2 {
-        push_value(body, instruction, [base, index]);
+        let base = used(body, scope, base, |ty| is_pointer(scope, ty))?;
+        body.count_use(index, body.len() as u32);
+        push_value(body, draft(type_of(body, scope, base)?), [base, index]);
         return Some(());
     }
     let part = value(body, part);
@@ -246,7 +268,10 @@ fn gep(body: &mut Body, scope: &Scope<'_>, ty: u32, from: &mut Ahead<'_>) -> Tak
         }
         _ => return None,
     }
-    push_value(body, instruction, [base, index, part]);
+    let base = used(body, scope, base, |ty| is_pointer(scope, ty))?;
+    body.count_use(index, body.len() as u32);
+    body.count_use(part, body.len() as u32);
+    push_value(body, draft(type_of(body, scope, base)?), [base, index, part]);
     Some(())
 }
 
@@ -269,7 +294,7 @@ fn jump(body: &mut Body, scope: &Scope<'_>, blocks: u32, from: &mut Ahead<'_>) -
     let then = from.near();
     expect(from.finish())?;
     let then = target(then, blocks)?;
-    terminate(body, Instruction::new(Opcode::Br, scope.void), [then]);
+    terminate(body, Draft::new(Opcode::Br, scope.void), [then]);
     Some(())
 }
 
@@ -278,85 +303,85 @@ fn branch(body: &mut Body, scope: &Scope<'_>, blocks: u32, from: &mut Ahead<'_>)
     let (then, otherwise, condition) = (from.near(), from.near(), from.near());
     expect(from.finish())?;
     let (then, otherwise) = (target(then, blocks)?, target(otherwise, blocks)?);
-    let condition = value(body, condition);
-    expect(Some(type_of(body, scope, condition)?) == scope.classes.bit)?;
-    terminate(body, Instruction::new(Opcode::CondBr, scope.void), [condition, then, otherwise]);
+    let condition = used(body, scope, condition, |ty| Some(ty) == scope.classes.bit)?;
+    terminate(body, Draft::new(Opcode::CondBr, scope.void), [condition, then, otherwise]);
     Some(())
 }
 
 #[inline(always)]
 fn ret(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
     let returned = from.near();
-    expect(from.finish())?;
-    let returned = value(body, returned);
-    expect(type_of(body, scope, returned)? == scope.result && scope.result != scope.void)?;
-    terminate(body, Instruction::new(Opcode::Ret, scope.void), [returned]);
+    expect(from.finish() && scope.result != scope.void)?;
+    let returned = used(body, scope, returned, |ty| ty == scope.result)?;
+    terminate(body, Draft::new(Opcode::Ret, scope.void), [returned]);
     Some(())
 }
 
 #[inline(always)]
 fn ret_void(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
     expect(from.finish() && scope.result == scope.void)?;
-    terminate(body, Instruction::new(Opcode::Ret, scope.void), []);
+    terminate(body, Draft::new(Opcode::Ret, scope.void), []);
     Some(())
 }
 
 #[inline(always)]
 fn unreachable(body: &mut Body, scope: &Scope<'_>, from: &mut Ahead<'_>) -> Taken {
     expect(from.finish())?;
-    terminate(body, Instruction::new(Opcode::Unreachable, scope.void), []);
+    terminate(body, Draft::new(Opcode::Unreachable, scope.void), []);
     Some(())
 }
 
-/// Two operands of the same type.
+/// Two operands of the same type, which the instruction that comes next uses.
 #[inline(always)]
-fn pair(body: &Body, scope: &Scope<'_>, fields: [u64; 2]) -> Option<([u32; 2], TypeId)> {
-    let operands = fields.map(|field| value(body, field));
-    let ty = type_of(body, scope, operands[0])?;
-    expect(type_of(body, scope, operands[1])? == ty)?;
-    Some((operands, ty))
+fn pair(body: &mut Body, scope: &Scope<'_>, left: u32, right: u64, ty: TypeId) -> Option<[u32; 2]> {
+    let right = used(body, scope, right, |other| other == ty)?;
+    body.count_use(left, body.len() as u32);
+    Some([left, right])
 }
 
 #[inline(always)]
 fn compare(body: &mut Body, scope: &Scope<'_>, flagged: bool, from: &mut Ahead<'_>) -> Taken {
-    let (operands, predicate) = ([from.near(), from.near()], from.fixed(6));
+    let (left, right, predicate) = (from.near(), from.near(), from.fixed(6));
     let flags = if flagged { from.fixed(8) } else { 0 };
     expect(from.finish())?;
-    let (operands, ty) = pair(body, scope, operands)?;
+    let left = value(body, left);
+    let ty = type_of(body, scope, left)?;
     let facts = scope.classes.facts(ty)?;
     // Of numbers in floating point there are few.
     let fits = matches!(facts.class, Class::Integer | Class::Pointer) && PREDICATES.contains(&predicate);
     expect(fits)?;
-    let new = Instruction::new(Opcode::ICmp, facts.compared?);
-    push_value(body, Instruction { sub: predicate as u8, flags: flags as u16 & 1, ..new }, operands);
+    let new = Draft::new(Opcode::ICmp, facts.compared?);
+    let operands = pair(body, scope, left, right, ty)?;
+    push_value(body, Draft { sub: predicate as u8, flags: flags as u16 & 1, ..new }, operands);
     Some(())
 }
 
 #[inline(always)]
 fn binary(body: &mut Body, scope: &Scope<'_>, flagged: bool, from: &mut Ahead<'_>) -> Taken {
-    let (operands, code) = ([from.near(), from.near()], from.fixed(4) as usize);
+    let (left, right, code) = (from.near(), from.near(), from.fixed(4) as usize);
     let flags = if flagged { from.fixed(8) } else { 0 };
     expect(from.finish())?;
-    let (operands, ty) = pair(body, scope, operands)?;
-    let instruction = match scope.classes.facts(ty)?.class {
+    let left = value(body, left);
+    let ty = type_of(body, scope, left)?;
+    let draft = match scope.classes.facts(ty)?.class {
         Class::Integer | Class::IntegerVector => {
             let opcode = *INTEGERS.get(code)?;
-            Instruction { flags: flags as u16 & known_flags(opcode), ..Instruction::new(opcode, ty) }
+            Draft { flags: flags as u16 & known_flags(opcode), ..Draft::new(opcode, ty) }
         }
-        Class::Float if !flagged => Instruction::new((*FLOATS.get(code)?)?, ty),
+        Class::Float if !flagged => Draft::new((*FLOATS.get(code)?)?, ty),
         _ => return None,
     };
-    push_value(body, instruction, operands);
+    let operands = pair(body, scope, left, right, ty)?;
+    push_value(body, draft, operands);
     Some(())
 }
 
 #[inline(always)]
-fn cast(body: &mut Body, scope: &Scope<'_>, ty: u32, flagged: bool, from: &mut Ahead<'_>) -> Taken {
-    let (operand, to, code) = (from.near(), from.fixed(ty), from.fixed(4) as usize);
+fn cast(body: &mut Body, scope: &Scope<'_>, ty: u8, flagged: bool, from: &mut Ahead<'_>) -> Taken {
+    let (operand, to, code) = (from.near(), from.fixed(ty.into()), from.fixed(4) as usize);
     let flags = if flagged { from.fixed(8) as u16 } else { 0 };
     expect(from.finish())?;
-    let operand = value(body, operand);
-    let (source, target) = (facts_of(body, scope, operand)?, scope.classes.get(to)?);
+    let target = scope.classes.get(to)?;
     let opcode = *CASTS.get(code)?;
     let known = match opcode {
         Opcode::Trunc => 3,
@@ -364,9 +389,12 @@ fn cast(body: &mut Body, scope: &Scope<'_>, ty: u32, flagged: bool, from: &mut A
         _ if flagged => return None,
         _ => 0,
     };
-    expect(!source.class.is_vector() && !target.class.is_vector() && converts(opcode, *source, *target) == Some(true))?;
-    let instruction = Instruction { flags: flags & known, ..Instruction::new(opcode, TypeId(to as u32)) };
-    push_value(body, instruction, [operand]);
+    expect(!target.class.is_vector())?;
+    let operand = used(body, scope, operand, |ty| {
+        let source = scope.classes.facts(ty);
+        source.is_some_and(|source| !source.class.is_vector() && converts(opcode, *source, *target) == Some(true))
+    })?;
+    push_value(body, Draft { flags: flags & known, ..Draft::new(opcode, TypeId(to as u32)) }, [operand]);
     Some(())
 }
 
@@ -382,8 +410,9 @@ fn alloca(body: &mut Body, scope: &Scope<'_>, fields: u64, from: &mut Ahead<'_>)
     expect(scope.classes.get(count_type)?.class == Class::Integer)?;
     expect(u64::from(type_of(body, scope, count)?.0) == count_type)?;
     let AllocaFields { align, flags } = AllocaFields::of(packed)?;
-    let new = Instruction::new(Opcode::Alloca, scope.alloca?);
-    push_value(body, Instruction { align, flags, aux: allocated.0, ..new }, [count]);
+    let new = Draft::new(Opcode::Alloca, scope.alloca?);
+    body.count_use(count, body.len() as u32);
+    push_value(body, Draft { align, flags, aux: allocated.0, ..new }, [count]);
     Some(())
 }
 
@@ -393,10 +422,9 @@ fn phi(body: &mut Body, scope: &Scope<'_>, fields: u64, blocks: u32, from: &mut 
     let ty = from.near();
     expect(fields % 2 == 1 && fields <= 1 + 2 * LONGEST_OPERANDS)?;
     let ty = storable(scope, ty)?;
-    let block_start = body.blocks.last().copied().unwrap_or_default() as usize;
-    let behind = body.instructions.get(block_start..)?.last();
-    expect(behind.is_none_or(|last| last.opcode == Opcode::Phi))?;
-    let (first, later) = (body.operands.len(), body.forward.len());
+    expect(body.may_add_phi(body.blocks.last().copied().unwrap_or_default()))?;
+    let (before, later) = (body.operands.len(), body.forward.len());
+    body.operands.push(0);
     for _ in 0..fields / 2 {
         from.more();
         let value = value(body, decode_sign_rotated(from.near()));
@@ -409,33 +437,27 @@ fn phi(body: &mut Body, scope: &Scope<'_>, fields: u64, blocks: u32, from: &mut 
             }
         };
         if !(fits && block < u64::from(blocks)) {
-            body.operands.truncate(first);
+            body.operands.truncate(before);
             body.forward.truncate(later);
             return None;
         }
         body.operands.extend_from_slice(&[value, block as u32]);
     }
     if !from.finish() {
-        body.operands.truncate(first);
+        body.operands.truncate(before);
         body.forward.truncate(later);
         return None;
     }
+    for at in (before + 1..body.operands.len()).step_by(2) {
+        body.count_use(body.operands[at], NO_USER);
+    }
     body.has_phis = true;
-    push_last(body, Instruction::new(Opcode::Phi, ty), first);
+    body.push_behind(Draft::new(Opcode::Phi, ty), true, before + 1);
     Some(())
 }
 
 /// Most words of operands that an instruction has here.
 const LONGEST_OPERANDS: u64 = 100;
-
-/// Adds an instruction with the operands from `first` on.
-#[inline(always)]
-fn push_last(body: &mut Body, instruction: Instruction, first: usize) {
-    let count = (body.operands.len() - first) as u8;
-    let result = ValueId(body.value_count());
-    body.types.push(instruction.ty);
-    body.instructions.push(Instruction { first: first as u32, count, result, ..instruction });
-}
 
 /// The fields that all calls have.
 struct CallFields {
@@ -476,7 +498,7 @@ fn invoke(body: &mut Body, scope: &Scope<'_>, fields: u64, blocks: u32, bundles:
     let fields =
         CallFields { attributes, ty, callee, arguments, convention: bits as u16 & 0x3ff, tail: TailKind::None };
     any_call(body, scope, Opcode::Invoke, fields, [normal, unwind], bundles, from)?;
-    body.blocks.push(body.instructions.len() as u32);
+    body.blocks.push(body.len() as u32);
     Some(())
 }
 
@@ -495,27 +517,24 @@ fn any_call<const N: usize>(
     let count = count.filter(|count| *count <= LONGEST_OPERANDS)?;
     expect(attributes <= scope.attribute_lists && body.bundles.len() as u32 == bundles)?;
     let callee = value(body, callee);
-    expect_pointer(body, scope, callee)?;
+    expect(is_pointer(scope, type_of(body, scope, callee)?))?;
     let Type::Function { result, parameters, variadic } = scope.types.get(ty as usize)? else { return None };
     let rest = count.checked_sub(parameters.len() as u64)?;
     expect(rest == 0 || *variadic)?;
-    let first = body.operands.len();
-    body.operands.push(callee);
+    let before = body.operands.len();
+    body.operands.extend_from_slice(&[0, callee]);
     body.operands.extend_from_slice(&targets);
     if arguments(body, scope, parameters, rest, from).is_none() {
-        body.operands.truncate(first);
+        body.operands.truncate(before);
+        // Some of them may have been counted.
+        body.count_again();
         return None;
     }
+    body.count_use(callee, body.len() as u32);
     let aux = body.calls.len() as u32;
     let (ty, attributes) = (TypeId(ty as u32), AttributeListId(attributes as u32));
     body.calls.push(Call { ty, attributes, convention, tail, bundles: (bundles, bundles) });
-    let instruction = Instruction { aux, ..Instruction::new(opcode, *result) };
-    if *result == scope.void {
-        let count = (body.operands.len() - first) as u8;
-        body.instructions.push(Instruction { first: first as u32, count, ..instruction });
-    } else {
-        push_last(body, instruction, first);
-    }
+    body.push_behind(Draft { aux, ..Draft::new(opcode, *result) }, *result != scope.void, before + 1);
     Some(())
 }
 
@@ -524,19 +543,19 @@ fn any_call<const N: usize>(
 fn arguments(body: &mut Body, scope: &Scope<'_>, parameters: &[TypeId], rest: u64, from: &mut Ahead<'_>) -> Taken {
     for parameter in parameters {
         from.more_than(Ahead::NUMBER);
-        let mut argument = value(body, from.near());
-        match scope.classes.facts(*parameter)?.class {
+        let field = from.near();
+        let argument = match used(body, scope, field, |ty| ty == *parameter) {
+            Some(argument) => argument,
             // Numbered among metadata.
-            Class::Metadata => argument = ValueId::NONE.0,
-            Class::Label => return None,
-            _ => expect(type_of(body, scope, argument)? == *parameter)?,
-        }
+            None if scope.classes.facts(*parameter)?.class == Class::Metadata => ValueId::NONE.0,
+            None => return None,
+        };
         body.operands.push(argument);
     }
     for _ in 0..rest {
         from.more_than(Ahead::NUMBER);
-        let argument = value(body, from.near());
-        expect(facts_of(body, scope, argument)?.storable)?;
+        let field = from.near();
+        let argument = used(body, scope, field, |ty| scope.classes.facts(ty).is_some_and(|facts| facts.storable))?;
         body.operands.push(argument);
     }
     expect(from.finish())

@@ -127,7 +127,7 @@ impl<'b> Flow<'b> {
         loop {
             let known = self.known();
             for instruction in self.body.instructions() {
-                self.follow(instruction);
+                self.follow(&instruction);
             }
             if self.lost || !self.filled.is_disjoint(&self.shown) {
                 return true;

@@ -301,7 +301,7 @@ impl Generator<'_> {
             && let Place::Deferred(index) = self.values[self.value_index(value) as usize].place()
         {
             let body = self.body;
-            let instruction = body.instruction(index);
+            let instruction = &body.instruction(index);
             let operands = body.operands(instruction);
             return self.compare_flags(instruction, ValueId(operands[0]), ValueId(operands[1]));
         }

@@ -96,7 +96,7 @@ impl Generator<'_> {
         let next = body.instruction(index + 1);
         let (ret, from_here) = match next.opcode {
             Opcode::Br => {
-                let block = BlockId(body.operands(next)[0]);
+                let block = BlockId(body.operands(&next)[0]);
                 let range = body.block_instructions(block);
                 let ret = body.instruction(range.end - 1);
                 let only_phis = (range.start..range.end - 1).all(|at| body.instruction(at).opcode == Opcode::Phi);
@@ -110,7 +110,7 @@ impl Generator<'_> {
         if ret.opcode != Opcode::Ret {
             return false;
         }
-        let Some(mut returned) = body.operands(ret).first().copied() else { return true };
+        let Some(mut returned) = body.operands(&ret).first().copied() else { return true };
         if let Some(block) = from_here
             && let Some(m) = self.flow.moves(self.position, block).iter().find(|m| m.phi.0 == returned)
         {

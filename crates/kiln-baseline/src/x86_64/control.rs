@@ -35,7 +35,7 @@ impl Generator<'_> {
     }
 
     fn is_wanted_move(&self, m: &Move) -> bool {
-        m.value != m.phi && self.flow.life(self.body, m.phi).uses > 0
+        m.value != m.phi && self.body.is_used(m.phi)
             || m.value == m.phi && self.flow.indirect[self.flow.position[m.block.0 as usize] as usize]
     }
 
@@ -74,7 +74,7 @@ impl Generator<'_> {
         let indirect = flow.indirect[target as usize];
         let mut entangled = false;
         for m in moves {
-            if flow.life(self.body, m.phi).uses > 0 {
+            if self.body.is_used(m.phi) {
                 self.make_parts(m.phi)?;
             }
             entangled |= !indirect && m.value != m.phi && Self::is_phi_of(m.value, moves);

@@ -49,7 +49,7 @@ impl Generator<'_> {
             }
             clauses.push(self.exceptions.filter_number(&types));
         }
-        Ok(self.exceptions.action(&clauses, pad.flags & Instruction::CLEANUP != 0))
+        Ok(self.exceptions.action(&clauses, pad.flags() & Instruction::CLEANUP != 0))
     }
 
     /// Fills in the table of call sites; all offsets are `start` less than the encoder's.
@@ -69,7 +69,7 @@ impl Generator<'_> {
                     let action = match known {
                         Some(action) => action,
                         None => {
-                            let pad = body.instruction(index);
+                            let pad = &body.instruction(index);
                             debug_assert_eq!(pad.opcode, Opcode::LandingPad);
                             let action = self.action(pad)?;
                             actions.push((index, action));

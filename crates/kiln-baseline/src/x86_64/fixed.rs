@@ -12,12 +12,12 @@
 //! [`IN_THE_WAY`], and the function is compiled once more without them. They are never used in functions that return
 //! twice; at a landing pad the unwinder has restored those that calls preserve.
 
-use kiln_bitcode::{Instruction, Opcode, ValueId};
+use kiln_bitcode::{BlockId, Opcode, ValueId};
 
 use super::generator::Generator;
 use super::parts::{Bank, PartType, Parts};
 use super::registers::{CALLEE_SAVED, NO_REG, Part, XMM0, bit};
-use crate::analysis::{Life, NONE, Object};
+use crate::analysis::{Life, Object};
 
 /// A fixed register is needed for something else.
 pub(crate) const IN_THE_WAY: &str = "a register that a value keeps";
@@ -72,10 +72,7 @@ impl Generator<'_> {
     fn collect_candidates(&mut self, candidates: &mut Vec<Candidate>) {
         let flow = self.flow;
         for value in self.wishes.iter().copied() {
-            let life = &flow.lives[value as usize];
-            if life.uses == 0 {
-                continue;
-            }
+            let Some(life) = flow.life(value).filter(|_| self.body.uses(value).0 != 0) else { continue };
             let id = ValueId(self.first_value + value);
             let ty = match life.object() {
                 Object::Variable(ty) => ty,
@@ -105,23 +102,23 @@ impl Generator<'_> {
 
     /// Whether the value needs no register, or cannot have one.
     fn stays_elsewhere(&self, value: ValueId, life: &Life) -> bool {
-        if life.definition == NONE {
+        let Some(definition) = self.body.definition(value) else {
             // An argument, or a constant of the body.
             return self.body.is_constant(value);
-        }
+        };
         // A phi that an indirect jump writes is written before all jumps.
         if life.is_phi() && self.flow.indirect[life.block as usize] {
             return true;
         }
-        let instruction = self.body.instruction(life.definition);
+        let instruction = &self.body.instruction(definition);
         match instruction.opcode {
             Opcode::Alloca => life.block == 0,
             // A place in the frame, if it is one in an object there.
             Opcode::Gep => {
                 let operands = self.body.operands(instruction);
-                let base = operands[0].checked_sub(self.body.first_result()).is_some_and(|_| {
-                    let base = &self.flow.lives[(operands[0] - self.first_value) as usize];
-                    base.block == 0 && self.body.instruction(base.definition).opcode == Opcode::Alloca
+                let base = self.body.definition(ValueId(operands[0])).is_some_and(|base| {
+                    base < self.body.block_instructions(BlockId(0)).end
+                        && self.body.instruction(base).opcode == Opcode::Alloca
                 });
                 base && operands[1..].iter().all(|index| self.body.is_constant(ValueId(*index)))
             }
@@ -157,7 +154,7 @@ impl Generator<'_> {
             let part = self.parts.len() as u32;
             self.parts.push(Part { value, slot: 0, reg, stored: false, fixed: true, bank, bytes, count: 1 });
             let known = &mut self.values[value as usize];
-            match flow.lives[value as usize].object() {
+            match flow.life(value).map_or(Object::No, Life::object) {
                 Object::Variable(_) => known.set_variable(part),
                 _ => known.set_part(part),
             }
@@ -178,30 +175,26 @@ impl Generator<'_> {
     /// is read once, before anything is stored there.
     pub(crate) fn is_read_in_place(&self, index: u32, address: ValueId) -> bool {
         /// How far is looked.
-        const NEAR: usize = 24;
+        const NEAR: u32 = 24;
         let body = self.body;
-        let lives = &self.flow.lives[..];
         let mut result = body.instruction(index).result;
-        let behind = &body.instructions()[index as usize + 1..];
-        let behind = &behind[..behind.len().min(NEAR)];
-        let mut end = 0;
+        let mut end = index;
         loop {
-            let life = &lives[self.value_index(result) as usize];
-            if life.uses != 1 || life.crosses() {
+            let value = self.value_index(result);
+            let (1, Some(user)) = body.uses(value) else { return false };
+            if user > index + NEAR || self.flow.crosses(value) {
                 return false;
             }
-            // One that is not behind wraps to far away.
-            let at = life.user.wrapping_sub(index + 1) as usize;
-            let Some(user) = behind.get(at) else { return false };
-            end = at.max(end);
+            end = user.max(end);
+            let user = body.instruction(user);
             // These may wait for their own user.
             if !matches!(user.opcode, Opcode::Gep | Opcode::ICmp | Opcode::FCmp) {
                 break;
             }
             result = user.result;
         }
-        let stores = |between: &Instruction| between.opcode == Opcode::Store && body.operands(between)[0] == address.0;
-        !behind[..end].iter().any(stores)
+        let between = index + 1..end.max(index + 1);
+        body.peek(between).all(|at| at.opcode() != Opcode::Store || at.operands()[0] != address.0)
     }
 }
 

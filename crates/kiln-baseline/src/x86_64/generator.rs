@@ -20,7 +20,7 @@ use super::protector::Guard;
 use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
 use super::values::{COUNT_MAX, Place, Value};
-use crate::analysis::{Analysis, Object};
+use crate::analysis::{Analysis, Life, Object};
 use crate::compiler::Unsupported;
 use crate::lines::{LineTable, Marks};
 
@@ -217,7 +217,7 @@ impl<'a> Generator<'a> {
             ends,
             ids,
         } = memory;
-        if flow.lives.len().max(body.instructions().len()) > COUNT_MAX {
+        if ((body.value_count() - body.first_value()) as usize).max(body.instructions().len()) > COUNT_MAX {
             return Err(Box::new(Unsupported::Attribute("very many instructions")));
         }
         let function = body.function();
@@ -233,10 +233,12 @@ impl<'a> Generator<'a> {
         asm.clear();
         values.clear();
         wishes.clear();
-        values.extend(flow.lives.iter().map(|life| Value::new(life.uses, life.crosses())));
-        for (index, life) in (0u32..).zip(&flow.lives) {
-            if life.weight >= super::fixed::WEIGHT_MIN
-                && (life.crosses() || matches!(life.object(), Object::Variable(_)))
+        for index in 0..body.value_count() - body.first_value() {
+            let life = flow.life(index);
+            let crosses = life.is_some_and(Life::crosses);
+            values.push(Value::new(body.uses(index).0, crosses));
+            if let Some(life) = life.filter(|life| life.weight >= super::fixed::WEIGHT_MIN)
+                && (crosses || matches!(life.object(), Object::Variable(_)))
             {
                 wishes.push(index);
             }
@@ -438,7 +440,8 @@ impl<'a> Generator<'a> {
         }
         let body = self.body;
         let first = range.start;
-        for (index, instruction) in (first..).zip(&body.instructions()[first as usize..range.end as usize]) {
+        for (index, instruction) in (first..).zip(body.block(range)) {
+            let instruction = &instruction;
             let operands = body.operands(instruction);
             if DEFERRABLE >> instruction.opcode as u64 & 1 != 0
                 && (instruction.opcode == Opcode::Phi || self.is_deferred(index, instruction))
@@ -473,7 +476,7 @@ impl<'a> Generator<'a> {
     fn is_useless(&self, instruction: &Instruction) -> bool {
         self.values[self.value_index(instruction.result) as usize].uses() == 0
             && (instruction.opcode != Opcode::Load
-                || instruction.flags & Instruction::VOLATILE == 0 && instruction.ordering == Ordering::NotAtomic)
+                || instruction.flags() & Instruction::VOLATILE == 0 && instruction.ordering() == Ordering::NotAtomic)
     }
 
     /// Says that the operands of an instruction that is not [`PLAIN`] have been read, if it did not say so itself. Whether
@@ -486,7 +489,7 @@ impl<'a> Generator<'a> {
         }
         let rest = std::mem::replace(&mut self.rest, Rest::Operands);
         if rest == Rest::Operands {
-            crate::analysis::for_values(instruction, operands, |value| self.release(value));
+            crate::analysis::for_values(instruction.opcode, operands, |value| self.release(value));
         }
         rest == Rest::Leave
     }
@@ -560,12 +563,13 @@ impl<'a> Generator<'a> {
     /// Whether the instruction waits for its one user, which makes it part of itself.
     #[inline(never)]
     fn is_deferred(&mut self, index: u32, instruction: &Instruction) -> bool {
-        let at = self.value_index(instruction.result) as usize;
-        let life = &self.flow.lives[at];
-        if life.uses != 1 || life.crosses() || life.user == crate::analysis::NONE {
+        let result = self.value_index(instruction.result);
+        let at = result as usize;
+        let (1, Some(user)) = self.body.uses(result) else { return false };
+        if self.flow.crosses(result) {
             return false;
         }
-        let user = self.body.instruction(life.user);
+        let user = &self.body.instruction(user);
         let takes = match (instruction.opcode, user.opcode) {
             (Opcode::Gep, Opcode::Load) => true,
             // It may be what is stored.

@@ -75,7 +75,7 @@ impl Generator<'_> {
             }
         }
         let amount = self.alloc_gpr()?;
-        let mut ty = TypeId(instruction.aux);
+        let mut ty = TypeId(instruction.aux());
         let mut offset = 0i64;
         for (at, index) in operands[1..].iter().enumerate() {
             let index = ValueId(*index);

@@ -106,7 +106,7 @@ impl Generator<'_> {
             return self.load_variable(index, instruction, address, variable);
         }
         let bytes = self.known.types.word(instruction.ty);
-        if bytes == 0 || instruction.ordering != Ordering::NotAtomic {
+        if bytes == 0 || instruction.ordering() != Ordering::NotAtomic {
             return self.load_unusual(instruction, address);
         }
         // What most loads are.
@@ -120,7 +120,7 @@ impl Generator<'_> {
     /// A load of several parts, of a float, of bits, or an atomic one.
     #[inline(never)]
     fn load_unusual(&mut self, instruction: &Instruction, address: ValueId) -> Result<()> {
-        if instruction.ordering != Ordering::NotAtomic {
+        if instruction.ordering() != Ordering::NotAtomic {
             self.check_atomic(instruction, instruction.ty)?;
         }
         let Parts { first, count, only } = self.known.types.of(self.module, instruction.ty)?;
@@ -180,7 +180,7 @@ impl Generator<'_> {
         }
         let ty = self.ty(value);
         let bytes = self.known.types.word(ty);
-        if bytes == 0 || instruction.ordering != Ordering::NotAtomic {
+        if bytes == 0 || instruction.ordering() != Ordering::NotAtomic {
             return self.store_unusual(instruction, address, value, ty);
         }
         // What most stores are.
@@ -214,13 +214,13 @@ impl Generator<'_> {
     /// A store of several parts, of a float, of bits, or an atomic one.
     #[inline(never)]
     fn store_unusual(&mut self, instruction: &Instruction, address: ValueId, value: ValueId, ty: TypeId) -> Result<()> {
-        if instruction.ordering != Ordering::NotAtomic {
+        if instruction.ordering() != Ordering::NotAtomic {
             self.check_atomic(instruction, ty)?;
         }
         let Parts { count, only, .. } = self.known.types.of(self.module, ty)?;
         let mem = self.address(address)?;
         let mem = self.part_memory(mem, count)?;
-        if instruction.ordering == Ordering::SequentiallyConsistent {
+        if instruction.ordering() == Ordering::SequentiallyConsistent {
             let part = self.scalar(ty)?;
             if part.bank != Bank::Gpr {
                 let from = self.read_xmm(value, 0)?;
@@ -337,7 +337,7 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn alloca(&mut self, instruction: &Instruction, count: ValueId) -> Result<()> {
-        if instruction.flags & Instruction::SPECIAL_ALLOCA != 0 {
+        if instruction.flags() & Instruction::SPECIAL_ALLOCA != 0 {
             return Err(Box::new(Unsupported::Instruction("alloca of an inalloca or swifterror")));
         }
         let index = self.value_index(instruction.result) as usize;
@@ -384,9 +384,9 @@ impl Generator<'_> {
     pub(crate) fn object_layout(&self, instruction: &Instruction) -> Result<(TypeLayout, u64)> {
         let layout = *self
             .module
-            .layout_of(TypeId(instruction.aux))
+            .layout_of(TypeId(instruction.aux()))
             .ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
-        let align = match instruction.align {
+        let align = match instruction.align() {
             0 => layout.preferred_align,
             log => 1u64.checked_shl(u32::from(log) - 1).unwrap_or(u64::MAX),
         };
@@ -421,7 +421,7 @@ impl Generator<'_> {
             (first, 1) => self.known.types.get(first),
             _ => return Err(Box::new(Unsupported::Instruction("an atomic access of more than 8 bytes"))),
         };
-        let aligned = instruction.align == 0 || 1u64 << (instruction.align - 1).min(63) >= u64::from(part.store);
+        let aligned = instruction.align() == 0 || 1u64 << (instruction.align() - 1).min(63) >= u64::from(part.store);
         if !aligned || !part.store.is_power_of_two() || part.store > 8 {
             return Err(Box::new(Unsupported::Instruction("an atomic access that is not aligned")));
         }
@@ -430,8 +430,8 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn fence(&mut self, instruction: &Instruction) -> Result<()> {
-        let single = instruction.flags & Instruction::SINGLE_THREAD != 0;
-        if instruction.ordering == Ordering::SequentiallyConsistent && !single {
+        let single = instruction.flags() & Instruction::SINGLE_THREAD != 0;
+        if instruction.ordering() == Ordering::SequentiallyConsistent && !single {
             // mfence
             self.asm.raw(&[0x0f, 0xae, 0xf0]);
         }

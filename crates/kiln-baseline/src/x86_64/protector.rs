@@ -16,7 +16,7 @@ use super::frame::Frame;
 use super::generator::{Generator, Result};
 use super::memory::object_size;
 use super::registers::SCRATCH;
-use crate::analysis::Object;
+use crate::analysis::{Life, Object};
 use crate::compiler::Unsupported;
 
 /// `mov r11, fs:0x28`
@@ -88,8 +88,8 @@ impl Generator<'_> {
         }
         let body = self.body;
         for at in body.block_instructions(BlockId(0)) {
-            let instruction = body.instruction(at);
-            if instruction.opcode != Opcode::Alloca || !has_array(self.module, TypeId(instruction.aux)) {
+            let instruction = &body.instruction(at);
+            if instruction.opcode != Opcode::Alloca || !has_array(self.module, TypeId(instruction.aux())) {
                 continue;
             }
             let (layout, align) = self.object_layout(instruction)?;
@@ -110,10 +110,10 @@ impl Generator<'_> {
         let needs = match self.guard.protection {
             Protection::None | Protection::All => return,
             _ if !fixed => true,
-            Protection::Arrays => has_array(self.module, TypeId(instruction.aux)),
+            Protection::Arrays => has_array(self.module, TypeId(instruction.aux())),
             Protection::Objects => {
-                let life = &self.flow.lives[self.value_index(instruction.result) as usize];
-                !matches!(life.object(), Object::Variable(_) | Object::Unused)
+                let object = self.flow.life(self.value_index(instruction.result)).map_or(Object::No, Life::object);
+                object == Object::No
             }
         };
         self.guard.set |= needs;

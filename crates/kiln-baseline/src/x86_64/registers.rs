@@ -106,8 +106,7 @@ impl Generator<'_> {
         }
         let slot = self.frame.take(if bytes == 16 { 16 } else { 8 });
         self.parts[part as usize].slot = slot;
-        let life = self.flow.lives[value as usize];
-        if life.crosses() {
+        if let Some(life) = self.flow.life(value).filter(|life| life.crosses()) {
             // Given back at the end of the last block where it lives.
             let head = &mut self.ending[life.last as usize];
             self.frame.held.push((part, *head));
@@ -684,7 +683,7 @@ impl Generator<'_> {
     fn read_deferred(&mut self, deferred: u32) {
         let body = self.body;
         let instruction = body.instruction(deferred);
-        for value in body.operands(instruction) {
+        for value in body.operands(&instruction) {
             self.release(ValueId(*value));
         }
     }

@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 
 use super::{Outcome, fast_math_flags};
 use crate::bitstream::Block;
-use crate::body::{Instruction, Opcode};
 use crate::body_reader::{BodyReader, Fields};
 use crate::classes::{Class, Facts};
 use crate::constant::Constant;
 use crate::error::{Error, ErrorKind};
+use crate::opcode::Opcode;
+use crate::packed::Draft;
 use crate::types::{Type, TypeId};
 
 /// `CmpInst::Predicate`: comparisons of integers.
@@ -87,7 +88,7 @@ impl BodyReader<'_> {
         self.expect(self.classes.class(ty).is_float(), "negation of something else than a float", b)?;
         let fast_math = self.optional_fast_math(f);
         let first = self.operand(value);
-        self.push(Instruction { fast_math, ..Instruction::new(Opcode::FNeg, ty) }, first);
+        self.push(Draft { fast_math, ..Draft::new(Opcode::FNeg, ty) }, first);
         Ok(())
     }
 
@@ -99,7 +100,7 @@ impl BodyReader<'_> {
         let code = self.need(f, b)?;
         let at = usize::try_from(code).unwrap_or(usize::MAX);
         let unknown = || b.error(ErrorKind::BadValue { what: "operation", value: code });
-        let mut instruction = Instruction::new(Opcode::Add, ty);
+        let mut instruction = Draft::new(Opcode::Add, ty);
         if self.classes.class(ty).is_integer() {
             instruction.opcode = *INTEGERS.get(at).ok_or_else(unknown)?;
             if !f.rest().is_empty() {
@@ -125,7 +126,7 @@ impl BodyReader<'_> {
         let opcode = usize::try_from(code).ok().and_then(|at| CASTS.get(at).copied());
         let opcode = opcode.ok_or_else(|| b.error(ErrorKind::BadValue { what: "conversion", value: code }))?;
         self.expect(self.cast_is_valid(opcode, from, to), "conversion between these types", b)?;
-        let mut instruction = Instruction::new(opcode, to);
+        let mut instruction = Draft::new(opcode, to);
         if !f.rest().is_empty() {
             let flags = f.take().unwrap_or_default();
             match opcode {
@@ -197,7 +198,7 @@ impl BodyReader<'_> {
         }
         // `inbounds` implies `nusw`.
         let flags = if flags & 1 != 0 { flags | 2 } else { flags };
-        self.push(Instruction { flags, aux: source.0, ..Instruction::new(Opcode::Gep, result) }, first);
+        self.push(Draft { flags, aux: source.0, ..Draft::new(Opcode::Gep, result) }, first);
         Ok(())
     }
 
@@ -261,7 +262,7 @@ impl BodyReader<'_> {
         self.expect(fits, "condition of a choice", b)?;
         let fast_math = self.optional_fast_math(f);
         let first = self.operands([condition, then, otherwise]);
-        self.push(Instruction { fast_math, ..Instruction::new(Opcode::Select, ty) }, first);
+        self.push(Draft { fast_math, ..Draft::new(Opcode::Select, ty) }, first);
         Ok(())
     }
 
@@ -271,7 +272,7 @@ impl BodyReader<'_> {
         let element = self.element(ty, b)?;
         let index = self.index(f, b)?;
         let first = self.operands([vector, index]);
-        self.push(Instruction::new(Opcode::ExtractElement, element), first);
+        self.push(Draft::new(Opcode::ExtractElement, element), first);
         Ok(())
     }
 
@@ -282,7 +283,7 @@ impl BodyReader<'_> {
         let element = self.value(element, f, b)?;
         let index = self.index(f, b)?;
         let first = self.operands([vector, element, index]);
-        self.push(Instruction::new(Opcode::InsertElement, ty), first);
+        self.push(Draft::new(Opcode::InsertElement, ty), first);
         Ok(())
     }
 
@@ -311,7 +312,7 @@ impl BodyReader<'_> {
             false => self.missing_type(self.classes.vector(count, scalable, element), b)?,
         };
         let first = self.operands([left, right, mask]);
-        self.push(Instruction::new(Opcode::ShuffleVector, result), first);
+        self.push(Draft::new(Opcode::ShuffleVector, result), first);
         Ok(())
     }
 
@@ -347,7 +348,7 @@ impl BodyReader<'_> {
         let predicate = self.need(f, b)?;
         let facts = self.classes.of(ty);
         let compared = self.missing_type(facts.compared, b)?;
-        let mut instruction = Instruction::new(Opcode::ICmp, compared);
+        let mut instruction = Draft::new(Opcode::ICmp, compared);
         let fits = if facts.class.is_float() {
             instruction.opcode = Opcode::FCmp;
             instruction.fast_math = self.optional_fast_math(f);
@@ -373,7 +374,7 @@ impl BodyReader<'_> {
         let (aggregate, ty) = self.typed(f, b)?;
         let first = self.operand(aggregate);
         let part = self.part(ty, f, b)?;
-        self.push(Instruction::new(Opcode::ExtractValue, part), first);
+        self.push(Draft::new(Opcode::ExtractValue, part), first);
         Ok(())
     }
 
@@ -384,7 +385,7 @@ impl BodyReader<'_> {
         let first = self.operands([aggregate, value]);
         let part = self.part(ty, f, b)?;
         self.expect(part == value_type, "part of an aggregate", b)?;
-        self.push(Instruction::new(Opcode::InsertValue, ty), first);
+        self.push(Draft::new(Opcode::InsertValue, ty), first);
         Ok(())
     }
 

@@ -3,16 +3,18 @@
 use super::{CATCHPAD, CATCHRET, CATCHSWITCH, CLEANUPPAD, CLEANUPRET, Outcome, fast_math_flags};
 use crate::attributes::{AttributeListId, decode_sign_rotated};
 use crate::bitstream::Block;
-use crate::body::{Call, Instruction, Opcode, TailKind, ValueId};
+use crate::body::{Call, TailKind, ValueId};
 use crate::body_reader::{BodyReader, Fields};
 use crate::classes::Class;
 use crate::error::{Error, ErrorKind};
+use crate::opcode::Opcode;
+use crate::packed::{Draft, Instruction};
 use crate::types::{Type, TypeId};
 
 impl BodyReader<'_> {
     pub(crate) fn unreachable(&mut self, _: &mut Fields<'_>, _: &Block<'_>) -> Outcome {
         let first = self.start();
-        self.terminate(Instruction::new(Opcode::Unreachable, self.void), first);
+        self.terminate(Draft::new(Opcode::Unreachable, self.void), first);
         Ok(())
     }
 
@@ -26,7 +28,7 @@ impl BodyReader<'_> {
             self.expect(ty == self.result && ty != self.void, "value that is returned", b)?;
             self.operand(value);
         }
-        self.terminate(Instruction::new(Opcode::Ret, self.void), first);
+        self.terminate(Draft::new(Opcode::Ret, self.void), first);
         Ok(())
     }
 
@@ -36,14 +38,14 @@ impl BodyReader<'_> {
         let then = self.target(f, b)?;
         if f.rest().is_empty() {
             let first = self.operand(then);
-            self.terminate(Instruction::new(Opcode::Br, self.void), first);
+            self.terminate(Draft::new(Opcode::Br, self.void), first);
             return Ok(());
         }
         let otherwise = self.target(f, b)?;
         let bit = self.missing_type(self.classes.bit, b)?;
         let condition = self.value(bit, f, b)?;
         let first = self.operands([condition, then, otherwise]);
-        self.terminate(Instruction::new(Opcode::CondBr, self.void), first);
+        self.terminate(Draft::new(Opcode::CondBr, self.void), first);
         Ok(())
     }
 
@@ -62,7 +64,7 @@ impl BodyReader<'_> {
             self.expect(fits, "case of a switch", b)?;
             self.operands([case, target]);
         }
-        self.terminate(Instruction::new(Opcode::Switch, self.void), first);
+        self.terminate(Draft::new(Opcode::Switch, self.void), first);
         Ok(())
     }
 
@@ -76,7 +78,7 @@ impl BodyReader<'_> {
             let target = self.target(f, b)?;
             self.operand(target);
         }
-        self.terminate(Instruction::new(Opcode::IndirectBr, self.void), first);
+        self.terminate(Draft::new(Opcode::IndirectBr, self.void), first);
         Ok(())
     }
 
@@ -85,12 +87,8 @@ impl BodyReader<'_> {
     pub(super) fn phi(&mut self, f: &mut Fields<'_>, b: &Block<'_>) -> Outcome {
         let ty = self.ty(f, b)?;
         self.storable(ty, b)?;
-        let block_start = self.body.blocks.last().copied().unwrap_or_default() as usize;
-        let only_phis = match self.body.instructions.last() {
-            Some(last) if self.body.instructions.len() > block_start => last.opcode == Opcode::Phi,
-            _ => true,
-        };
-        self.expect(only_phis, "phi behind another instruction", b)?;
+        let block_start = self.body.blocks.last().copied().unwrap_or_default();
+        self.expect(self.body.may_add_phi(block_start), "phi behind another instruction", b)?;
         let first = self.start();
         let rest = f.rest();
         f.skip(rest.len());
@@ -106,7 +104,7 @@ impl BodyReader<'_> {
         }
         let fast_math = pairs.remainder().first().map_or(0, |flags| fast_math_flags(*flags));
         self.body.has_phis = true;
-        self.push(Instruction { fast_math, ..Instruction::new(Opcode::Phi, ty) }, first);
+        self.push(Draft { fast_math, ..Draft::new(Opcode::Phi, ty) }, first);
         Ok(())
     }
 
@@ -123,7 +121,7 @@ impl BodyReader<'_> {
             self.expect(kind <= 1 && self.is_constant(value), "clause of a landing pad", b)?;
             self.operands([kind as u32, value]);
         }
-        self.push(Instruction { flags, ..Instruction::new(Opcode::LandingPad, ty) }, first);
+        self.push(Draft { flags, ..Draft::new(Opcode::LandingPad, ty) }, first);
         Ok(())
     }
 
@@ -140,7 +138,7 @@ impl BodyReader<'_> {
         let tail = TailKind::of(bits);
         let aux =
             self.push_call(Call { ty, attributes, convention: (bits as u16 & 0x7ff) >> 1, tail, bundles: (0, 0) });
-        self.push(Instruction { fast_math, aux, ..Instruction::new(Opcode::Call, result) }, first);
+        self.push(Draft { fast_math, aux, ..Draft::new(Opcode::Call, result) }, first);
         Ok(())
     }
 
@@ -155,7 +153,7 @@ impl BodyReader<'_> {
         let result = self.arguments(ty, f, b)?;
         let convention = bits as u16 & 0x3ff;
         let aux = self.push_call(Call { ty, attributes, convention, tail: TailKind::None, bundles: (0, 0) });
-        self.terminate(Instruction { aux, ..Instruction::new(Opcode::Invoke, result) }, first);
+        self.terminate(Draft { aux, ..Draft::new(Opcode::Invoke, result) }, first);
         Ok(())
     }
 
@@ -177,7 +175,7 @@ impl BodyReader<'_> {
         let result = self.arguments(ty, f, b)?;
         let convention = (bits as u16 & 0x7ff) >> 1;
         let aux = self.push_call(Call { ty, attributes, convention, tail: TailKind::None, bundles: (0, 0) });
-        self.terminate(Instruction { aux, ..Instruction::new(Opcode::CallBr, result) }, first);
+        self.terminate(Draft { aux, ..Draft::new(Opcode::CallBr, result) }, first);
         Ok(())
     }
 
@@ -264,7 +262,7 @@ impl BodyReader<'_> {
             let target = self.target(f, b)?;
             self.operand(target);
         }
-        let instruction = Instruction { sub: code as u8, ..Instruction::new(Opcode::Funclet, ty) };
+        let instruction = Draft { sub: code as u8, ..Draft::new(Opcode::Funclet, ty) };
         match code {
             CATCHPAD | CLEANUPPAD => self.push(instruction, first),
             _ => self.terminate(instruction, first),

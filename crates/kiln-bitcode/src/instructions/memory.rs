@@ -2,10 +2,11 @@
 
 use super::{ATOMIC_OPERATIONS, LOADATOMIC, MAX_ALIGN, Outcome, STOREATOMIC};
 use crate::bitstream::Block;
-use crate::body::{Instruction, Opcode, Ordering};
 use crate::body_reader::{BodyReader, Fields};
 use crate::classes::Class;
 use crate::error::{Error, ErrorKind};
+use crate::opcode::{Opcode, Ordering};
+use crate::packed::{Draft, Instruction};
 use crate::types::TypeId;
 
 /// What a word of an `alloca` packs.
@@ -69,7 +70,7 @@ impl BodyReader<'_> {
         let ty = self.ty(f, b)?;
         self.storable(ty, b)?;
         let first = self.operand(list);
-        self.push(Instruction::new(Opcode::VaArg, ty), first);
+        self.push(Draft::new(Opcode::VaArg, ty), first);
         Ok(())
     }
 
@@ -103,7 +104,7 @@ impl BodyReader<'_> {
             }
         };
         let first = self.operand(count);
-        let instruction = Instruction { align, flags, aux: allocated.0, ..Instruction::new(Opcode::Alloca, ty) };
+        let instruction = Draft { align, flags, aux: allocated.0, ..Draft::new(Opcode::Alloca, ty) };
         self.push(instruction, first);
         Ok(())
     }
@@ -117,7 +118,7 @@ impl BodyReader<'_> {
         self.storable(ty, b)?;
         let align = self.align(f, b)?;
         let flags = self.volatile(f, b)?;
-        let mut instruction = Instruction { align, flags, ..Instruction::new(Opcode::Load, ty) };
+        let mut instruction = Draft { align, flags, ..Draft::new(Opcode::Load, ty) };
         if f.code == LOADATOMIC {
             instruction.ordering = self.ordering(f, &[Unordered, Monotonic, Acquire, SequentiallyConsistent], b)?;
             instruction.flags |= self.scope(f, b)?;
@@ -144,7 +145,7 @@ impl BodyReader<'_> {
         self.storable(ty, b)?;
         let align = self.align(f, b)?;
         let flags = self.volatile(f, b)?;
-        let mut instruction = Instruction { align, flags, ..Instruction::new(Opcode::Store, self.void) };
+        let mut instruction = Draft { align, flags, ..Draft::new(Opcode::Store, self.void) };
         if f.code == STOREATOMIC {
             instruction.ordering = self.ordering(f, &[Unordered, Monotonic, Release, SequentiallyConsistent], b)?;
             instruction.flags |= self.scope(f, b)?;
@@ -161,7 +162,7 @@ impl BodyReader<'_> {
         let ordering = self.ordering(f, &[Acquire, Release, AcquireRelease, SequentiallyConsistent], b)?;
         let flags = self.scope(f, b)?;
         let first = self.start();
-        self.push(Instruction { ordering, flags, ..Instruction::new(Opcode::Fence, self.void) }, first);
+        self.push(Draft { ordering, flags, ..Draft::new(Opcode::Fence, self.void) }, first);
         Ok(())
     }
 
@@ -181,12 +182,12 @@ impl BodyReader<'_> {
         let fits = matches!(self.classes.class(ty), Class::Integer | Class::Pointer) && align != 0;
         self.expect(fits, "atomic access", b)?;
         let result = self.missing_type(self.classes.flagged(ty), b)?;
-        let instruction = Instruction {
+        let instruction = Draft {
             sub: failure as u8,
             align,
             ordering,
             flags: volatile | scope | weak,
-            ..Instruction::new(Opcode::CmpXchg, result)
+            ..Draft::new(Opcode::CmpXchg, result)
         };
         let first = self.operands([address, expected, new]);
         self.push(instruction, first);
@@ -215,8 +216,7 @@ impl BodyReader<'_> {
         self.expect(fits && align != 0, "atomic access", b)?;
         let flags = volatile | scope;
         let first = self.operands([address, value]);
-        let instruction =
-            Instruction { sub: operation, align, ordering, flags, ..Instruction::new(Opcode::AtomicRmw, ty) };
+        let instruction = Draft { sub: operation, align, ordering, flags, ..Draft::new(Opcode::AtomicRmw, ty) };
         self.push(instruction, first);
         Ok(())
     }

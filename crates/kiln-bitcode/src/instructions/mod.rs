@@ -11,11 +11,13 @@ pub(crate) use self::arithmetic::{CASTS, FLOATS, INTEGERS, PREDICATES, converts,
 pub(crate) use self::codes::*;
 pub(crate) use self::memory::AllocaFields;
 use crate::bitstream::Block;
-use crate::body::{Instruction, Opcode, ValueId};
+use crate::body::ValueId;
 use crate::body_reader::{BodyReader, Fields};
 use crate::classes::Class;
 use crate::constant::{Constant, ConstantId};
 use crate::error::{Error, ErrorKind};
+use crate::opcode::Opcode;
+use crate::packed::Draft;
 use crate::types::{Type, TypeId};
 
 /// `Value::MaxAlignmentExponent` + 1
@@ -53,7 +55,7 @@ impl BodyReader<'_> {
             RESUME => {
                 let (value, ty) = self.typed(f, b)?;
                 self.storable(ty, b)?;
-                let instruction = Instruction::new(Opcode::Resume, self.void);
+                let instruction = Draft::new(Opcode::Resume, self.void);
                 let first = self.operand(value);
                 self.terminate(instruction, first);
                 Ok(())
@@ -62,7 +64,7 @@ impl BodyReader<'_> {
                 let (value, ty) = self.typed(f, b)?;
                 self.storable(ty, b)?;
                 let first = self.operand(value);
-                self.push(Instruction::new(Opcode::Freeze, ty), first);
+                self.push(Draft::new(Opcode::Freeze, ty), first);
                 Ok(())
             }
             INDIRECTBR => self.indirect_br(f, b),
@@ -101,10 +103,10 @@ impl BodyReader<'_> {
 
     /// Adds an instruction that ends its block.
     #[inline]
-    fn terminate(&mut self, instruction: Instruction, first: usize) {
-        self.push(instruction, first);
+    fn terminate(&mut self, draft: Draft, first: usize) {
+        self.push(draft, first);
         self.closed += 1;
-        self.body.blocks.push(self.body.instructions.len() as u32);
+        self.body.blocks.push(self.body.len() as u32);
     }
 
     /// Adds a value of any type, or of metadata, with its type if it is defined later.

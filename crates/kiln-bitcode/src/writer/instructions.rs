@@ -2,9 +2,11 @@
 
 use super::Writer;
 use super::bits::sign_rotated;
-use crate::body::{BlockId, Instruction, Opcode, Ordering, TailKind, ValueId};
+use crate::body::{BlockId, TailKind, ValueId};
 use crate::codes::BlockKind;
 use crate::instructions::{CASTS, FLOATS, INTEGERS, codes};
+use crate::opcode::{Opcode, Ordering};
+use crate::packed::Instruction;
 use crate::types::Type;
 
 /// Whether operand `at` of an instruction is a value: see [`Opcode`].
@@ -82,7 +84,7 @@ impl Writer<'_> {
                 if self.left_out.contains(&index) {
                     continue;
                 }
-                let instruction = self.body.instruction(index);
+                let instruction = &self.body.instruction(index);
                 self.write_bundles(instruction, next);
                 let (code, fields) = self.instruction_record(instruction, next);
                 self.bits.record(code, &fields);
@@ -113,15 +115,15 @@ impl Writer<'_> {
         use Opcode::*;
         let operands = self.body.operands(instruction);
         let mut f = Fields { writer: self, next, fields: Vec::new() };
-        let flags = u64::from(instruction.flags & 0xff);
-        let fast_math = fast_math_bits(u16::from(instruction.fast_math));
-        let volatile = u64::from(instruction.flags & Instruction::VOLATILE != 0);
-        let align = u64::from(instruction.align);
-        let ordering = instruction.ordering as u64;
+        let flags = u64::from(instruction.flags() & 0xff);
+        let fast_math = fast_math_bits(u16::from(instruction.fast_math()));
+        let volatile = u64::from(instruction.flags() & Instruction::VOLATILE != 0);
+        let align = u64::from(instruction.align());
+        let ordering = instruction.ordering() as u64;
         // The own thread is the first scope, the system the second.
-        let scope = u64::from(instruction.flags & Instruction::SINGLE_THREAD == 0);
+        let scope = u64::from(instruction.flags() & Instruction::SINGLE_THREAD == 0);
         let ty = self.type_number(instruction.ty);
-        let atomic = instruction.ordering != Ordering::NotAtomic;
+        let atomic = instruction.ordering() != Ordering::NotAtomic;
         let code = match instruction.opcode {
             FNeg => {
                 f.typed(operands[0]);
@@ -147,7 +149,7 @@ impl Writer<'_> {
             }
             Gep => {
                 f.put(flags);
-                f.put(self.type_number(crate::TypeId(instruction.aux)));
+                f.put(self.type_number(crate::TypeId(instruction.aux())));
                 operands.iter().for_each(|operand| f.typed(*operand));
                 codes::GEP
             }
@@ -208,7 +210,7 @@ impl Writer<'_> {
             }
             Alloca => {
                 const EXPLICIT_TYPE: u64 = 1 << 6;
-                f.put(self.type_number(crate::TypeId(instruction.aux)));
+                f.put(self.type_number(crate::TypeId(instruction.aux())));
                 f.ty_of(operands[0]);
                 f.put(self.number(ValueId(operands[0])));
                 f.put(align & 31 | EXPLICIT_TYPE | (align & !31) << 3);
@@ -237,7 +239,7 @@ impl Writer<'_> {
                 f.typed(operands[0]);
                 f.typed(operands[1]);
                 f.value(operands[2]);
-                let weak = u64::from(instruction.flags & Instruction::WEAK != 0);
+                let weak = u64::from(instruction.flags() & Instruction::WEAK != 0);
                 f.fields.extend([volatile, ordering, scope, u64::from(instruction.sub), weak, align]);
                 codes::CMPXCHG
             }
@@ -288,7 +290,7 @@ impl Writer<'_> {
             }
             LandingPad => {
                 f.put(ty);
-                f.put(u64::from(instruction.flags & Instruction::CLEANUP != 0));
+                f.put(u64::from(instruction.flags() & Instruction::CLEANUP != 0));
                 f.put(operands.len() as u64 / 2);
                 for clause in operands.chunks_exact(2) {
                     f.put(clause[0]);

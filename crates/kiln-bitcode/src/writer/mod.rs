@@ -16,10 +16,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::bits::Bits;
 use crate::attributes::AttributeListId;
-use crate::body::{Body, Instruction, Opcode, ValueId};
+use crate::body::{Body, ValueId};
 use crate::codes::BlockKind;
 use crate::constant::{Constant, GlobalRef};
 use crate::module::Module;
+use crate::opcode::Opcode;
+use crate::packed::Instruction;
 use crate::types::{Type, TypeId};
 
 /// Why a function was not written as a module of its own.
@@ -86,7 +88,7 @@ impl Writer<'_> {
             }
         }
         for (index, instruction) in (0u32..).zip(body.instructions()) {
-            let operands = body.operands(instruction);
+            let operands = body.operands(&instruction);
             if instruction.opcode == Opcode::Call && operands.contains(&ValueId::NONE.0) {
                 self.leave_out(operands[0])?;
                 self.left_out.insert(index);
@@ -95,12 +97,12 @@ impl Writer<'_> {
             self.collect_type(instruction.ty);
             match instruction.opcode {
                 Opcode::CallBr | Opcode::Funclet => return Err(NotWritten("`callbr` or `catchpad`")),
-                Opcode::Alloca if instruction.flags & Instruction::SPECIAL_ALLOCA != 0 => {
+                Opcode::Alloca if instruction.flags() & Instruction::SPECIAL_ALLOCA != 0 => {
                     return Err(NotWritten("`inalloca` or `swifterror`"));
                 }
-                Opcode::Gep | Opcode::Alloca => self.collect_type(TypeId(instruction.aux)),
+                Opcode::Gep | Opcode::Alloca => self.collect_type(TypeId(instruction.aux())),
                 Opcode::Call | Opcode::Invoke => {
-                    let call = body.call(instruction);
+                    let call = body.call(&instruction);
                     self.collect_type(call.ty);
                     self.collect_attributes(call.attributes);
                     for (_, values) in body.bundles(call) {

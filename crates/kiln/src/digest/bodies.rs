@@ -118,20 +118,20 @@ impl<'t> Reader<'t> {
     #[inline]
     fn instruction(&self, hasher: &mut Hasher, at: u32) {
         let (tables, body) = (self.tables, &self.body);
-        let instruction = body.instruction(at);
+        let instruction = &body.instruction(at);
         let operands = body.operands(instruction);
         hasher.word(
             instruction.opcode as u64
                 | u64::from(instruction.sub) << 8
-                | u64::from(instruction.align) << 16
-                | (instruction.ordering as u64) << 24
-                | u64::from(instruction.flags) << 32
-                | u64::from(instruction.fast_math) << 48,
+                | u64::from(instruction.align()) << 16
+                | (instruction.ordering() as u64) << 24
+                | u64::from(instruction.flags()) << 32
+                | u64::from(instruction.fast_math()) << 48,
         );
         hasher.part(tables.ty(instruction.ty));
         let mut aux = 0;
         match instruction.opcode {
-            Opcode::Gep | Opcode::Alloca => hasher.part(tables.ty(kiln_bitcode::TypeId(instruction.aux))),
+            Opcode::Gep | Opcode::Alloca => hasher.part(tables.ty(kiln_bitcode::TypeId(instruction.aux()))),
             Opcode::Call | Opcode::Invoke | Opcode::CallBr => {
                 let call = body.call(instruction);
                 hasher.part(tables.ty(call.ty));
@@ -151,7 +151,7 @@ impl<'t> Reader<'t> {
                 }
                 aux = u64::from(call.convention) | tail << 16 | bundles << 18;
             }
-            _ => aux = u64::from(instruction.aux),
+            _ => {}
         }
         hasher.word(aux << 32 | operands.len() as u64);
         for (place, word) in operands.iter().enumerate() {

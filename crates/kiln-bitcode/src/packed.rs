@@ -1,0 +1,158 @@
+//! How instructions are kept, and what is made of that.
+
+use crate::body::ValueId;
+use crate::opcode::{Opcode, Ordering};
+use crate::types::TypeId;
+
+/// One instruction, as [`Body::instruction`](crate::Body::instruction) makes it of what is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Instruction {
+    /// What it does.
+    pub opcode: Opcode,
+    /// Which kind of it: predicate, operation, ordering on failure; see [`Opcode`].
+    pub sub: u8,
+    pub(crate) detail: u8,
+    pub(crate) bits: u8,
+    /// Type of the result; `void` where there is none.
+    pub ty: TypeId,
+    /// The result, or [`ValueId::NONE`].
+    pub result: ValueId,
+    pub(crate) words: [u32; 2],
+}
+
+/// Opcodes as a set.
+const fn set(opcodes: &[Opcode]) -> u64 {
+    let (mut set, mut at) = (0, 0);
+    while at < opcodes.len() {
+        set |= 1 << opcodes[at] as u64;
+        at += 1;
+    }
+    set
+}
+
+/// Those with a second number.
+const WITH_AUX: u64 = set(&[Opcode::Gep, Opcode::Alloca, Opcode::Call, Opcode::Invoke, Opcode::CallBr]);
+/// Those that access memory or make some: they have an alignment.
+const WITH_ALIGN: u64 = set(&[Opcode::Alloca, Opcode::Load, Opcode::Store, Opcode::CmpXchg, Opcode::AtomicRmw]);
+/// Those whose flags have names.
+const WITH_NAMED_FLAGS: u64 = WITH_ALIGN | set(&[Opcode::Fence, Opcode::LandingPad]);
+
+impl Opcode {
+    #[inline(always)]
+    fn is_in(self, set: u64) -> bool {
+        set >> self as u64 & 1 != 0
+    }
+
+    /// How many operands have room in the row itself.
+    #[inline(always)]
+    pub(crate) fn room(self) -> usize {
+        if self.is_in(WITH_AUX) { 1 } else { 2 }
+    }
+}
+
+impl Instruction {
+    /// The access is volatile.
+    pub const VOLATILE: u16 = 1 << 8;
+    /// The access synchronises with signal handlers of its own thread only.
+    pub const SINGLE_THREAD: u16 = 1 << 9;
+    /// `cmpxchg` may fail without reason.
+    pub const WEAK: u16 = 1 << 10;
+    /// `landingpad` is a cleanup.
+    pub const CLEANUP: u16 = 1 << 8;
+    /// `alloca` holds the arguments of an `inalloca` call, or a `swifterror`.
+    pub const SPECIAL_ALLOCA: u16 = 1 << 8;
+
+    /// Alignment of the access or of the `alloca` as its binary logarithm plus one; 0 where none is given.
+    #[inline]
+    #[must_use]
+    pub fn align(&self) -> u8 {
+        if self.opcode.is_in(WITH_ALIGN) { self.detail & Row::DETAIL } else { 0 }
+    }
+
+    /// Fast-math flags (`FastMathFlags`), 0 where there are none.
+    #[must_use]
+    pub fn fast_math(&self) -> u8 {
+        if self.opcode.is_in(WITH_ALIGN) { 0 } else { self.detail & Row::DETAIL }
+    }
+
+    /// Ordering of an atomic access or a fence.
+    #[inline]
+    #[must_use]
+    pub fn ordering(&self) -> Ordering {
+        Ordering::ALL[usize::from(self.bits >> 3 & 7)]
+    }
+
+    /// `nuw` 1, `nsw` 2; `exact` 1; `disjoint` 1; `nneg` 1; `samesign` 1; for `getelementptr` inbounds 1, nusw 2, nuw 4; or
+    /// the bits named here.
+    #[inline]
+    #[must_use]
+    pub fn flags(&self) -> u16 {
+        let flags = u16::from(self.bits & 7);
+        if self.opcode.is_in(WITH_NAMED_FLAGS) { flags << 8 } else { flags }
+    }
+
+    /// A second number; see [`Opcode`].
+    #[inline]
+    #[must_use]
+    pub fn aux(&self) -> u32 {
+        if self.opcode.is_in(WITH_AUX) { self.words[1] } else { 0 }
+    }
+}
+
+/// What an instruction says beside its operands, before it is packed.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft {
+    pub(crate) opcode: Opcode,
+    pub(crate) sub: u8,
+    pub(crate) align: u8,
+    pub(crate) ordering: Ordering,
+    pub(crate) flags: u16,
+    pub(crate) fast_math: u8,
+    pub(crate) ty: TypeId,
+    pub(crate) aux: u32,
+}
+
+impl Draft {
+    /// One that says nothing more.
+    #[inline(always)]
+    pub(crate) fn new(opcode: Opcode, ty: TypeId) -> Self {
+        Self { opcode, sub: 0, align: 0, ordering: Ordering::NotAtomic, flags: 0, fast_math: 0, ty, aux: 0 }
+    }
+}
+
+/// How an instruction is kept: 16 bytes, whatever it is.
+///
+/// No instruction has both an alignment and fast-math flags, or flags of both kinds, and most have few operands and no
+/// second number. The type of a result is that of the value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) opcode: Opcode,
+    pub(crate) sub: u8,
+    /// Alignment or fast-math flags, and [`Row::RESULT`].
+    pub(crate) detail: u8,
+    /// Flags, three bits; ordering, three bits; how many operands are in `words`, or [`Row::OUTSIDE`].
+    pub(crate) bits: u8,
+    /// Number of the result if it has one, and of the next value anyway: rows are sorted by it.
+    pub(crate) next: u32,
+    /// The operands, or where they begin among those of the body, and the second number.
+    pub(crate) words: [u32; 2],
+}
+
+const _: () = assert!(size_of::<Row>() == 16);
+
+impl Row {
+    const DETAIL: u8 = 0x7f;
+    /// The instruction makes a value.
+    pub(crate) const RESULT: u8 = 0x80;
+    /// The operands lie among those of the body, behind their number.
+    pub(crate) const OUTSIDE: u8 = 3;
+
+    /// `draft` with `count` operands in `words`; `next` is the number of the next value.
+    #[inline(always)]
+    pub(crate) fn new(draft: Draft, has_result: bool, next: u32, count: u8, words: [u32; 2]) -> Self {
+        let Draft { opcode, sub, align, ordering, flags, fast_math, .. } = draft;
+        let detail = align | fast_math | if has_result { Self::RESULT } else { 0 };
+        let bits = (flags | flags >> 8) as u8 & 7 | (ordering as u8) << 3 | count << 6;
+        Self { opcode, sub, detail, bits, next, words }
+    }
+}
