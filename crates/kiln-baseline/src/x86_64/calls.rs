@@ -7,7 +7,7 @@ use kiln_bitcode::{
 use kiln_link::RelocationKind;
 
 use super::abi::{Extend, Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
-use super::encoder::{Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
+use super::encoder::{Alu, Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
 use super::generator::{Generator, Rest, Result, Site, label_at};
 use super::known::{CallSignature, Callee, InRegister, SignatureKey, register};
 use super::parts::Bank;
@@ -41,6 +41,17 @@ pub(crate) struct Tail {
     pub(crate) label: Label,
     /// A symbol, or R11 if there is none.
     pub(crate) target: Option<Target>,
+}
+
+/// How a call found room for its arguments on the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    /// It had none.
+    None,
+    /// RSP was that much higher.
+    Bytes(u32),
+    /// RSP as it was lies there in the frame.
+    Saved(i32),
 }
 
 impl Generator<'_> {
@@ -147,9 +158,7 @@ impl Generator<'_> {
         self.asm.jmp(to);
         // The exception's registers are not touched on the way.
         self.asm.bind(stub);
-        if stack > 0 {
-            self.asm.lea(RSP, &Mem::reg(RSP, stack as i32));
-        }
+        self.take_back(stack);
         self.flow_into(unwind)?;
         let to = label_at(self.flow.position[unwind.0 as usize]);
         self.asm.jmp(to);
@@ -265,9 +274,6 @@ impl Generator<'_> {
         signature
             .classify(module, call.ty, self.extra, u32::from(call.convention), given, self.vectors)
             .map_err(|what| Box::new(Unsupported::Attribute(what)))?;
-        if signature.stack_align > 16 {
-            return Err(Box::new(Unsupported::Attribute("an argument on the stack with a large alignment")));
-        }
         if signature.stack_bytes > 1 << 16 {
             return Err(Box::new(Unsupported::Attribute("very many arguments on the stack")));
         }
@@ -346,9 +352,8 @@ impl Generator<'_> {
             return Err(Box::new(Unsupported::Instruction(super::generator::RETURNS_TWICE)));
         }
         let tail = tail != TailKind::None && self.check_tail(signature, tail)?;
-        let outgoing = signature.stack_bytes.next_multiple_of(16);
-        if outgoing > 0 {
-            self.adjust_stack(-(outgoing as i32));
+        let outgoing = self.make_room(signature);
+        if outgoing != Outgoing::None {
             self.place_on_stack(signature, arguments)?;
             self.free_temporaries();
         }
@@ -394,9 +399,7 @@ impl Generator<'_> {
             Destination::Mem(mem) => self.asm.rm(Op::one(0xff), 2, &mem),
         }
         self.sites.push(Site { start, end: self.asm.position(), pad });
-        if outgoing > 0 {
-            self.adjust_stack(outgoing as i32);
-        }
+        self.take_back(outgoing);
         self.outgoing = outgoing;
         self.free_temporaries();
         if let Some(reg) = by.result {
@@ -461,6 +464,33 @@ impl Generator<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes room for arguments on the stack.
+    fn make_room(&mut self, signature: &Signature) -> Outgoing {
+        let bytes = signature.stack_bytes.next_multiple_of(16);
+        if bytes == 0 {
+            return Outgoing::None;
+        }
+        if signature.stack_align <= 16 {
+            self.adjust_stack(-(bytes as i32));
+            return Outgoing::Bytes(bytes);
+        }
+        // Vectors of AVX in memory, and what the program aligned: nobody knows how far RSP moves.
+        let slot = self.frame.take(8);
+        self.asm.store(&Mem::frame(slot), RSP, 8);
+        self.adjust_stack(-(bytes as i32));
+        self.asm.alu_ri(Alu::And, RSP, -(signature.stack_align as i32), 8);
+        Outgoing::Saved(slot)
+    }
+
+    /// Takes the room back, after the call or where it was left by an exception.
+    fn take_back(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::None => {}
+            Outgoing::Bytes(bytes) => self.adjust_stack(bytes as i32),
+            Outgoing::Saved(slot) => self.asm.load(RSP, &Mem::frame(slot), 8),
+        }
     }
 
     /// Moves RSP without touching flags or registers.

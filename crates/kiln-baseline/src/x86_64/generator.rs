@@ -9,7 +9,7 @@ use kiln_bitcode::{
 use kiln_link::SymbolId;
 
 use super::abi::{Signature, Vectors};
-use super::calls::Tail;
+use super::calls::{Outgoing, Tail};
 use super::eh::Exceptions;
 use super::encoder::{Encoder, Label, Mem};
 use super::fixed::Candidate;
@@ -169,8 +169,8 @@ pub(crate) struct Generator<'a> {
     /// Calls that are marked so may replace the frame.
     pub(crate) may_tail_call: bool,
     pub(crate) guard: Guard,
-    /// Bytes that the last call had on the stack.
-    pub(crate) outgoing: u32,
+    /// What the last call had on the stack.
+    pub(crate) outgoing: Outgoing,
     /// What the instruction at hand leaves to do.
     pub(crate) rest: Rest,
     pub(crate) registers: Registers,
@@ -301,7 +301,7 @@ impl<'a> Generator<'a> {
             lane_areas: [0; 3],
             may_tail_call: properties.may_tail_call,
             guard,
-            outgoing: 0,
+            outgoing: Outgoing::None,
             rest: Rest::Operands,
             registers: Registers::default(),
             vectors: properties.vectors,

@@ -219,56 +219,6 @@ impl Generator<'_> {
         }
     }
 
-    /// `llvm.x86.bmi.*`, called by who asks for BMI or BMI2; whether it is one that is known.
-    pub(crate) fn bit_fields(&mut self, name: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<bool> {
-        let (name, wide) = match (name.strip_suffix(b".64"), name.strip_suffix(b".32")) {
-            (Some(name), _) => (name, true),
-            (_, Some(name)) => (name, false),
-            _ => return Ok(false),
-        };
-        // Prefixes: 0 none, 2 F3, 3 F2 (SDM, VEX.pp); whether the first operand is the one in ModRM.
-        let (prefix, opcode, first_in_modrm) = match name {
-            b"bzhi" => (0, 0xf5, true),
-            b"bextr" => (0, 0xf7, true),
-            b"pext" => (2, 0xf5, false),
-            b"pdep" => (3, 0xf5, false),
-            _ => return Ok(false),
-        };
-        let [first, second, ..] = *operands else { return Ok(false) };
-        let result = self.result(instruction)?;
-        let first = self.read_gpr(ValueId(first), 0)?;
-        let second = self.read_gpr(ValueId(second), 0)?;
-        let to = self.alloc_gpr()?;
-        let (other, rm) = if first_in_modrm { (second, first) } else { (first, second) };
-        self.asm.bits(prefix, opcode, to, other, rm, wide);
-        self.bind(result, 0, to.0);
-        Ok(true)
-    }
-
-    /// `llvm.x86.sse42.crc32.*`, called by who asks for SSE4.2; whether it is one that is known.
-    pub(crate) fn crc32(&mut self, name: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<bool> {
-        let (wide, bytes) = match name {
-            b"32.8" => (false, 1),
-            b"32.16" => (false, 2),
-            b"32.32" => (false, 4),
-            b"64.8" => (true, 1),
-            b"64.64" => (true, 8),
-            _ => return Ok(false),
-        };
-        let [sum, data, ..] = *operands else { return Ok(false) };
-        let result = self.result(instruction)?;
-        let data = self.read_gpr(ValueId(data), 0)?;
-        let sum = self.take_gpr(ValueId(sum), 0)?;
-        if bytes == 2 {
-            self.asm.raw(&[0x66]);
-        }
-        let rex = 0x40 | u8::from(wide) << 3 | (sum.0 & 8) >> 1 | data.0 >> 3;
-        let opcode = if bytes == 1 { 0xf0 } else { 0xf1 };
-        self.asm.raw(&[0xf2, rex, 0x0f, 0x38, opcode, 0xc0 | (sum.0 & 7) << 3 | data.0 & 7]);
-        self.bind(result, 0, sum.0);
-        Ok(true)
-    }
-
     /// `bsf` and `bsr` leave their target alone where nothing is set: what is meant then is put there before.
     pub(crate) fn count_zeros(&mut self, instruction: &Instruction, value: ValueId, leading: bool) -> Result<()> {
         let bits = match self.integer_bits(instruction.ty) {

@@ -60,9 +60,10 @@ fn classify(name: &[u8]) -> Callee {
         | b"dbg.label"
         | b"dbg.assign"
         | b"pseudoprobe" => Callee::Nothing,
-        b"umin" | b"umax" | b"smin" | b"smax" | b"scmp" | b"ucmp" | b"abs" | b"bswap" | b"bitreverse" | b"ctlz"
-        | b"cttz" | b"ctpop" | b"fshl" | b"fshr" | b"fabs" | b"copysign" | b"sqrt" | b"fmuladd" | b"expect"
-        | b"is.constant" | b"is.fpclass" | b"objectsize" | b"ptrmask" | b"trap" | b"load.relative" => Callee::Inline,
+        b"invariant.start" | b"umin" | b"umax" | b"smin" | b"smax" | b"scmp" | b"ucmp" | b"abs" | b"bswap"
+        | b"bitreverse" | b"ctlz" | b"cttz" | b"ctpop" | b"fshl" | b"fshr" | b"fabs" | b"copysign" | b"sqrt"
+        | b"fmuladd" | b"expect" | b"is.constant" | b"is.fpclass" | b"objectsize" | b"ptrmask" | b"trap"
+        | b"load.relative" => Callee::Inline,
         name if name.ends_with(b".sat") || name.ends_with(b".with.overflow") => Callee::Inline,
         name if [&b"vector.reduce."[..], b"x86.", b"masked."].iter().any(|start| name.starts_with(start)) => {
             Callee::Inline
@@ -113,23 +114,7 @@ impl Generator<'_> {
                 self.asm.raw(&[0xcc]);
                 Ok(())
             }
-            b"x86.sse2.pause" => {
-                self.asm.raw(&[0xf3, 0x90]);
-                Ok(())
-            }
-            b"x86.sse2.mfence" => {
-                self.asm.raw(&[0x0f, 0xae, 0xf0]);
-                Ok(())
-            }
-            b"x86.sse2.lfence" => {
-                self.asm.raw(&[0x0f, 0xae, 0xe8]);
-                Ok(())
-            }
-            b"x86.sse.sfence" => {
-                self.asm.raw(&[0x0f, 0xae, 0xf8]);
-                Ok(())
-            }
-            b"is.constant" => self.constant_result(instruction, 0),
+            b"is.constant" | b"invariant.start" => self.constant_result(instruction, 0),
             b"objectsize" => {
                 let least = self.number(value(1)).is_some_and(|n| n & 1 != 0);
                 self.constant_result(instruction, if least { 0 } else { u64::MAX })
@@ -311,18 +296,11 @@ impl Generator<'_> {
                 self.bind(result, 0, RAX.0);
                 Ok(())
             }
-            b"x86.sse2.pmovmskb.128" => self.sign_mask(instruction, value(0), 1),
-            b"x86.sse.movmsk.ps" => self.sign_mask(instruction, value(0), 4),
-            b"x86.sse2.movmsk.pd" => self.sign_mask(instruction, value(0), 8),
             b"masked.store" | b"masked.scatter" => self.masked_store(base == b"masked.scatter", operands),
-            _ if base.starts_with(b"x86.") => {
-                let known = match (base.strip_prefix(b"x86.bmi."), base.strip_prefix(b"x86.sse42.crc32.")) {
-                    (Some(name), _) => self.bit_fields(name, instruction, operands)?,
-                    (_, Some(name)) => self.crc32(name, instruction, operands)?,
-                    _ => false,
-                };
-                if known { Ok(()) } else { unsupported() }
-            }
+            _ if base.starts_with(b"x86.") => match self.machine(&base[4..], instruction, operands)? {
+                true => Ok(()),
+                false => unsupported(),
+            },
             _ if base.starts_with(b"vector.reduce.") => match self.reduce(base, instruction, operands)? {
                 true => Ok(()),
                 false => unsupported(),

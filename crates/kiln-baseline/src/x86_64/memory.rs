@@ -16,6 +16,10 @@ const OBJECT_MAX: u64 = 1 << 27;
 /// A page: the guard below the stack is at least one.
 pub(crate) const PROBE_BYTES: u32 = 4096;
 
+/// Blocks up to this size are copied by words. Objects that small have often just been written field by field, and a load of
+/// 16 bytes waits until all stores that it spans have left the store buffer.
+const WORDS_MAX: u32 = 32;
+
 impl Generator<'_> {
     // ---- loads and stores ---------------------------------------------------------------------------------------
 
@@ -565,7 +569,7 @@ impl Generator<'_> {
         let mut at = 0;
         while at < size {
             let step = match size - at {
-                16.. => 16,
+                16.. if size > WORDS_MAX => 16,
                 8.. => 8,
                 4.. => 4,
                 2.. => 2,

@@ -19,6 +19,7 @@ mod known;
 mod lane_intrinsics;
 mod lanes;
 mod long;
+mod machine_intrinsics;
 mod masks;
 mod memory;
 mod operands;

@@ -2,7 +2,6 @@
 
 use kiln_bitcode::{Instruction, ValueId};
 
-use super::encoder::Op;
 use super::floats::packed;
 use super::generator::{Generator, Result};
 use super::registers::XMM0;
@@ -92,13 +91,8 @@ impl Generator<'_> {
                 self.vector_population(instruction, value(0), shape.lane_bytes)?;
                 Ok(true)
             }
-            _ => match machine_operation(base) {
-                Some(op) => {
-                    self.packed_binary(instruction, op, value(0), value(1))?;
-                    Ok(true)
-                }
-                None => self.lane_intrinsic(base, instruction, operands),
-            },
+            _ if base.starts_with(b"x86.") => self.machine_vector(&base[4..], instruction, operands),
+            _ => self.lane_intrinsic(base, instruction, operands),
         }
     }
 
@@ -148,35 +142,4 @@ impl Generator<'_> {
         }
         Ok(())
     }
-
-    /// A vector's sign bits: `x86.sse2.pmovmskb.128` and its relatives.
-    pub(crate) fn sign_mask(&mut self, instruction: &Instruction, vector: ValueId, lane_bytes: u8) -> Result<()> {
-        let result = self.result(instruction)?;
-        let from = self.read_xmm(vector, 0)?;
-        let to = self.alloc_gpr()?;
-        self.move_mask(to, from, lane_bytes);
-        self.bind(result, 0, to.0);
-        Ok(())
-    }
-}
-
-/// Intrinsics that are one instruction on each register: those of AVX2 do in both halves what the older ones do in one.
-/// Only functions whose target features have them call them.
-fn machine_operation(base: &[u8]) -> Option<Op> {
-    Some(match base {
-        b"x86.ssse3.pshuf.b.128" | b"x86.avx2.pshuf.b" => Op::three38(0x00).p66(),
-        b"x86.ssse3.pmadd.ub.sw.128" | b"x86.avx2.pmadd.ub.sw" => Op::three38(0x04).p66(),
-        b"x86.ssse3.pmul.hr.sw.128" | b"x86.avx2.pmul.hr.sw" => Op::three38(0x0b).p66(),
-        b"x86.sse41.packusdw" | b"x86.avx2.packusdw" => Op::three38(0x2b).p66(),
-        b"x86.sse2.packsswb.128" | b"x86.avx2.packsswb" => p66(0x63),
-        b"x86.sse2.packssdw.128" | b"x86.avx2.packssdw" => p66(0x6b),
-        b"x86.sse2.packuswb.128" | b"x86.avx2.packuswb" => p66(0x67),
-        b"x86.sse2.pmadd.wd" | b"x86.avx2.pmadd.wd" => p66(0xf5),
-        b"x86.sse2.pmulh.w" | b"x86.avx2.pmulh.w" => p66(0xe5),
-        b"x86.sse2.pmulhu.w" | b"x86.avx2.pmulhu.w" => p66(0xe4),
-        b"x86.sse2.psad.bw" | b"x86.avx2.psad.bw" => p66(0xf6),
-        b"x86.sse2.pavg.b" | b"x86.avx2.pavg.b" => p66(0xe0),
-        b"x86.sse2.pavg.w" | b"x86.avx2.pavg.w" => p66(0xe3),
-        _ => return None,
-    })
 }

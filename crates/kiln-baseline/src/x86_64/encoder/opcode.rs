@@ -31,6 +31,11 @@ impl Op {
         Op(0x380f | (opcode as u64) << 16 | 24 << LENGTH)
     }
 
+    /// `0F 3A opcode`
+    pub(crate) const fn three3a(opcode: u8) -> Op {
+        Op(0x3a0f | (opcode as u64) << 16 | 24 << LENGTH)
+    }
+
     const fn prefix(self, byte: u8) -> Op {
         debug_assert!(self.0 >> PREFIX & 0xf == 0, "one prefix only");
         let flags = self.0 & !0xffff_ffff;
