@@ -239,7 +239,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut names = Vec::new();
     let mut best = Duration::MAX;
     let mut graphs = Vec::new();
-    let (mut rows, mut table_bytes) = (0, 0);
+    let (mut marks, mut table_bytes) = (0, 0);
     for round in 0..repeat {
         graphs.clear();
         names.clear();
@@ -265,7 +265,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         largest = (code.instructions, compiler.bytes_in_use());
                     }
                     if round + 1 == repeat {
-                        rows += code.lines.as_ref().map_or(0, |lines| lines.rows().count());
+                        marks += code.lines.as_ref().map_or(0, |lines| lines.marks().count());
                         table_bytes += code.lines.as_ref().map_or(0, LineTable::size);
                         code_bytes += bytes_of_code(&code.graph);
                         // A program's engine keeps none.
@@ -291,8 +291,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         f64::from(done) * 100.0 / f64::from(total.max(1)),
         best.as_nanos() as f64 / instructions.max(1) as f64,
     );
-    if rows > 0 {
-        println!("{rows} rows of line tables in {table_bytes} bytes");
+    if marks > 0 {
+        println!("{marks} marks of line tables in {table_bytes} bytes");
     }
     let each = largest.1.map(|bytes| bytes as f64 / f64::from(largest.0.max(1)));
     println!(

@@ -87,6 +87,7 @@ impl Compiler {
     ///
     /// [`CompileError::Unsupported`] if the optimizer should do it.
     pub fn compile(&mut self, module: &Module, bytes: &[u8], function: FunctionId) -> Result<Code, CompileError> {
+        self.body.skip_locations();
         module
             .read_body(bytes, function, &mut self.body)
             .map_err(|error| CompileError::Body { message: error.to_string() })?;
@@ -95,7 +96,7 @@ impl Compiler {
         analysis.run(module, body, |body, call, operands| x86_64::call_kind(module, body, memory, call, operands));
         let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory)
             .map_err(|what| CompileError::Unsupported { what: *what })?;
-        let lines = self.memory.lines(&self.body);
+        let lines = self.memory.lines();
         Ok(Code { graph, instructions: self.body.instructions().len() as u32, lines })
     }
 }

@@ -1,121 +1,121 @@
-//! Which debug location each piece of a function's code belongs to.
+//! Which instruction each piece of a function's code belongs to.
 //!
-//! The generator notes where the code of each instruction begins. From that and the body's locations comes a table of one
-//! to three bytes per change of location; what a location means nobody asks until there is a crash, a debugger or a
-//! profiler. Instructions without a location belong to the one before them, and at the start of a block to none.
+//! The generator notes where the code of each instruction begins, in one byte mostly. What debug location an instruction has
+//! nobody asks until there is a crash, a debugger or a profiler: then the body is read once more, with its locations, which
+//! compiling skips.
 
 use kiln_bitcode::{Body, Location};
 
-/// Where the code of instructions begins.
+/// Where the code of instructions begins, while it is generated.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     /// Whether the function has locations.
     pub(crate) wanted: bool,
-    /// Place of the code, and the instruction.
-    marks: Vec<(u32, u32)>,
+    /// Place of the first mark's code.
+    first: u32,
+    /// Place and instruction of the last mark.
+    last: Option<(u32, u32)>,
+    bytes: Vec<u8>,
 }
 
 impl Marks {
     pub(crate) fn restart(&mut self, body: &Body) {
-        self.wanted = !body.locations().is_empty();
-        self.marks.clear();
+        self.wanted = body.has_locations();
+        self.last = None;
+        self.bytes.clear();
     }
 
-    /// Instruction `index` begins at `place`.
+    /// Instruction `index` begins at `place`, which is not before the last one.
     #[inline(never)]
     pub(crate) fn note(&mut self, place: u32, index: u32) {
-        self.marks.push((place, index));
+        let (before, instruction) = match self.last {
+            Some((before, instruction)) => (before, i64::from(instruction)),
+            None => {
+                self.first = place;
+                (place, -1)
+            }
+        };
+        self.last = Some((place, index));
+        let distance = u64::from(place - before) << STEP_BITS;
+        let step = i64::from(index) - instruction;
+        match u64::try_from(step) {
+            Ok(step) if (1..=STEP_MAX).contains(&step) => put(&mut self.bytes, distance | step),
+            _ => {
+                put(&mut self.bytes, distance | FAR);
+                put(&mut self.bytes, (step << 1 ^ step >> 63) as u64);
+            }
+        }
     }
 
     /// The table for code that begins at `start`.
-    pub(crate) fn table(&self, body: &Body, start: u32) -> Option<LineTable> {
-        let locations = body.locations();
-        let same = |a: &Location, b: &Location| Location { instruction: b.instruction, ..*a } == *b;
-        let mut rows: Vec<(u32, Option<u32>)> = Vec::new();
-        let mut next = 0;
-        let mut previous = None;
-        for (place, instruction) in &self.marks {
-            if previous.is_none_or(|previous| *instruction <= previous) {
-                next = locations.partition_point(|location| location.instruction < *instruction);
-            }
-            while locations.get(next).is_some_and(|location| location.instruction < *instruction) {
-                next += 1;
-            }
-            let found = locations.get(next).filter(|location| location.instruction == *instruction);
-            let before = previous.replace(*instruction);
-            let begins_block = || before.is_none_or(|before| body.begins_block(before, *instruction));
-            let row = match (found, rows.last()) {
-                (Some(found), Some((_, Some(last)))) if same(found, &locations[*last as usize]) => continue,
-                (Some(_), _) => Some(next as u32),
-                (None, None | Some((_, Some(_)))) if begins_block() => None,
-                (None, _) => continue,
-            };
-            let place = place - start;
-            match rows.last_mut() {
-                // What took no code takes no row.
-                Some(last) if last.0 == place => last.1 = row,
-                _ => rows.push((place, row)),
-            }
-        }
-        (!rows.is_empty()).then(|| LineTable::encode(&rows))
+    pub(crate) fn table(&self, start: u32) -> Option<LineTable> {
+        self.last?;
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 2);
+        put(&mut bytes, u64::from(self.first - start));
+        bytes.extend_from_slice(&self.bytes);
+        Some(LineTable(bytes.into()))
     }
 }
 
-/// The debug locations of a function's code, in a few bytes.
+/// The instructions of a function's code, in a few bytes: the place of the first one; then for each a number that is four times
+/// the bytes of code since the last one, plus how many instructions to go on by, or 0 where that is less than 1 or more
+/// than 3, and a second number has it, its sign in the lowest bit. Numbers are in LEB128.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineTable(Box<[u8]>);
 
-/// How many bits of a row's number say which location it has.
-const STEP_BITS: u32 = 3;
-/// Instead of a step: there is no location.
-const NO_LOCATION: u64 = 0;
+/// How many bits of a mark's number say which instruction it has.
+const STEP_BITS: u32 = 2;
+/// The largest step that they hold.
+const STEP_MAX: u64 = (1 << STEP_BITS) - 1;
 /// Instead of a step: it follows as a number of its own.
-const FAR: u64 = (1 << STEP_BITS) - 1;
+const FAR: u64 = 0;
 
 impl LineTable {
-    /// Each row is a number: bytes of code since the last row, times eight, plus how many locations to go on by; 7 where
-    /// that is less than 1 or more than 6, and a second number has it, its sign in the lowest bit. Numbers are in LEB128.
-    fn encode(rows: &[(u32, Option<u32>)]) -> Self {
-        let mut bytes = Vec::with_capacity(rows.len() * 2);
-        let (mut place, mut last) = (0, -1);
-        for (to, location) in rows {
-            let distance = u64::from(to - place) << STEP_BITS;
-            place = *to;
-            let Some(location) = location else {
-                put(&mut bytes, distance | NO_LOCATION);
-                continue;
-            };
-            let step = i64::from(*location) - last;
-            last = i64::from(*location);
-            match u64::try_from(step) {
-                Ok(step) if (1..FAR).contains(&step) => put(&mut bytes, distance | step),
-                _ => {
-                    put(&mut bytes, distance | FAR);
-                    put(&mut bytes, (step << 1 ^ step >> 63) as u64);
-                }
-            }
-        }
-        Self(bytes.into())
-    }
-
-    /// The rows: from which byte of the code on which of [`Body::locations`] holds, if any does.
-    pub fn rows(&self) -> impl Iterator<Item = (u32, Option<u32>)> {
+    /// From which byte of the code on each instruction's code lies.
+    pub fn marks(&self) -> impl Iterator<Item = (u32, u32)> {
         let mut rest = &self.0[..];
-        let (mut place, mut last) = (0u64, -1i64);
+        let (mut place, mut last) = (take(&mut rest).unwrap_or_default(), -1i64);
         std::iter::from_fn(move || {
             let number = take(&mut rest)?;
             place += number >> STEP_BITS;
-            let step = match number & FAR {
-                NO_LOCATION => return Some((place as u32, None)),
+            last += match number & STEP_MAX {
                 FAR => {
                     let step = take(&mut rest)?;
                     (step >> 1) as i64 ^ -((step & 1) as i64)
                 }
                 step => step as i64,
             };
-            last += step;
-            Some((place as u32, Some(last as u32)))
+            Some((place as u32, last as u32))
         })
+    }
+
+    /// The rows: from which byte of the code on which of [`Body::locations`] holds, if any does. Instructions without a
+    /// location belong to the one before them, and at the start of a block to none.
+    ///
+    /// `body` is the body that was compiled, read with its locations.
+    #[must_use]
+    pub fn rows(&self, body: &Body) -> Vec<(u32, Option<u32>)> {
+        let locations = body.locations();
+        let same = |a: &Location, b: &Location| Location { instruction: b.instruction, ..*a } == *b;
+        let mut rows: Vec<(u32, Option<u32>)> = Vec::new();
+        let mut previous = None;
+        for (place, instruction) in self.marks() {
+            let found = locations.binary_search_by_key(&instruction, |location| location.instruction).ok();
+            let before = previous.replace(instruction);
+            let begins_block = || before.is_none_or(|before| body.begins_block(before, instruction));
+            let row = match (found, rows.last()) {
+                (Some(found), Some((_, Some(last)))) if same(&locations[found], &locations[*last as usize]) => continue,
+                (Some(found), _) => Some(found as u32),
+                (None, None | Some((_, Some(_)))) if begins_block() => None,
+                (None, _) => continue,
+            };
+            match rows.last_mut() {
+                // What took no code takes no row.
+                Some(last) if last.0 == place => last.1 = row,
+                _ => rows.push((place, row)),
+            }
+        }
+        rows
     }
 
     /// How many bytes it takes.
@@ -150,21 +150,38 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    fn table(start: u32, marks: &[(u32, u32)]) -> LineTable {
+        let mut noted = Marks::default();
+        for (place, instruction) in marks {
+            noted.note(*place, *instruction);
+        }
+        noted.table(start).expect("marks were made")
+    }
+
     #[test]
     fn tables_give_back_what_they_were_made_of() {
-        let far =
-            [(0, Some(0)), (5, Some(1)), (9, None), (9 + 15, Some(2)), (40, Some(8)), (41, Some(7)), (50, Some(7))];
-        let long = [(0, None), (1 << 20, Some(1 << 30)), (u32::MAX, Some(0))];
-        for rows in [&far[..], &long[..], &[(7, Some(u32::MAX))]] {
-            assert_eq!(LineTable::encode(rows).rows().collect::<Vec<_>>(), rows);
+        let near = [(0, 0), (5, 1), (5, 3), (9 + 15, 6), (40, 10), (41, 2), (50, 2)];
+        let long = [(7, u32::MAX), (1 << 20, 1 << 30), (u32::MAX, 0)];
+        for marks in [&near[..], &long[..], &[(7, u32::MAX)]] {
+            assert_eq!(table(0, marks).marks().collect::<Vec<_>>(), marks);
         }
     }
 
     #[test]
-    fn the_next_location_after_a_short_instruction_takes_one_byte() {
-        let rows: Vec<_> = (0..100).map(|n| (15 * n, Some(n))).collect();
-        let table = LineTable::encode(&rows);
-        assert_eq!(table.size(), 100);
-        assert_eq!(table.rows().collect::<Vec<_>>(), rows);
+    fn places_count_from_the_start_of_the_code() {
+        assert_eq!(table(100, &[(112, 4), (120, 5)]).marks().collect::<Vec<_>>(), [(12, 4), (20, 5)]);
+    }
+
+    #[test]
+    fn the_next_instruction_after_a_short_one_takes_one_byte() {
+        let marks: Vec<_> = (0..100).map(|n| (31 * n, n)).collect();
+        let table = table(0, &marks);
+        assert_eq!(table.size(), 101);
+        assert_eq!(table.marks().collect::<Vec<_>>(), marks);
+    }
+
+    #[test]
+    fn a_function_without_code_has_no_table() {
+        assert_eq!(Marks::default().table(0), None);
     }
 }

@@ -112,6 +112,19 @@ impl<'a> Ahead<'a> {
         pairs & 0x3ff | (pairs & 0x3f_f000) >> 2
     }
 
+    /// Passes over a number in chunks of 6 bits. After a longer one, [`BITS`] are available.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self) {
+        let last = !self.word & Self::MORE;
+        if last == 0 {
+            self.long_number();
+            return;
+        }
+        let bits = last.trailing_zeros();
+        self.word = self.word >> bits >> 1;
+        self.taken += bits + 1;
+    }
+
     /// A number in chunks of 6 bits, where few have more than two. After a longer one, [`BITS`] are available.
     #[inline(always)]
     pub(crate) fn near(&mut self) -> u64 {

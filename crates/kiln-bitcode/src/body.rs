@@ -144,7 +144,7 @@ pub struct Call {
 
 /// Where an instruction comes from. The bitcode's "same as before" is resolved: an instruction without an entry comes
 /// from nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Location {
     /// Index of the instruction.
     pub instruction: u32,
@@ -169,6 +169,8 @@ pub struct Body {
     pub(crate) calls: Vec<Call>,
     pub(crate) bundles: Vec<(u32, u32, u32)>,
     pub(crate) locations: Vec<Location>,
+    pub(crate) has_locations: bool,
+    pub(crate) skips_locations: bool,
     /// Number of the first value that belongs to the function: its first argument.
     pub(crate) first_value: u32,
     pub(crate) arguments: u32,
@@ -365,6 +367,7 @@ impl Body {
         self.calls.clear();
         self.bundles.clear();
         self.locations.clear();
+        self.has_locations = false;
         self.values.clear();
         self.forward.clear();
         self.has_phis = false;
@@ -492,12 +495,26 @@ impl Body {
     #[inline]
     pub(crate) fn push_location(&mut self, location: Location) -> Option<()> {
         let instruction = self.rows.len().checked_sub(1)? as u32;
+        self.has_locations = true;
+        if self.skips_locations {
+            return Some(());
+        }
         let location = Location { instruction, ..location };
         match self.locations.last_mut() {
             Some(last) if last.instruction == instruction => *last = location,
             _ => self.locations.push(location),
         }
         Some(())
+    }
+
+    /// Gives the last instruction the place of the last one that has one; nothing if there is none.
+    #[inline]
+    pub(crate) fn repeat_location(&mut self) -> Option<()> {
+        match self.locations.last() {
+            Some(last) => self.push_location(*last),
+            // What is skipped is as good as any other.
+            None => self.has_locations.then_some(()),
+        }
     }
 
     /// What a [`Opcode::Call`], [`Opcode::Invoke`] or [`Opcode::CallBr`] numbered `aux` says beside its operands.
@@ -513,7 +530,18 @@ impl Body {
         bundles.map(|(tag, first, count)| (*tag, &self.operands[*first as usize..][..*count as usize]))
     }
 
-    /// Where instructions come from, in their order; those without an entry come from nowhere.
+    /// From now on bodies are read without their locations.
+    pub fn skip_locations(&mut self) {
+        self.skips_locations = true;
+    }
+
+    /// Whether instructions have locations, skipped or not.
+    #[must_use]
+    pub fn has_locations(&self) -> bool {
+        self.has_locations
+    }
+
+    /// Where instructions come from, in their order; those without an entry come from nowhere. Empty if they are skipped.
     #[must_use]
     pub fn locations(&self) -> &[Location] {
         &self.locations

@@ -370,10 +370,7 @@ impl<'r> BodyReader<'r> {
     }
 
     fn repeat_location(&mut self, block: &Block<'_>) -> Result<(), Error> {
-        match self.body.locations.last() {
-            Some(last) => self.push_location(*last, block),
-            None => Err(block.error(ErrorKind::MisplacedLocation)),
-        }
+        self.body.repeat_location().ok_or_else(|| block.error(ErrorKind::MisplacedLocation))
     }
 
     #[inline]

@@ -563,6 +563,15 @@ fn arguments(body: &mut Body, scope: &Scope<'_>, parameters: &[TypeId], rest: u6
 
 #[inline(always)]
 fn location(body: &mut Body, from: &mut Ahead<'_>) -> Taken {
+    if body.skips_locations {
+        from.skip();
+        from.column();
+        from.more();
+        from.skip();
+        from.skip();
+        expect(from.zeros(1 + 6 + 3) && from.finish())?;
+        return body.push_location(Location::default());
+    }
     let (line, column) = (from.near(), from.column());
     from.more();
     let (scope, inlined_at) = (from.number(), from.number());
@@ -576,6 +585,5 @@ fn location(body: &mut Body, from: &mut Ahead<'_>) -> Taken {
 #[inline(always)]
 fn location_again(body: &mut Body, from: &mut Ahead<'_>) -> Taken {
     expect(from.finish())?;
-    let last = *body.locations.last()?;
-    body.push_location(last)
+    body.repeat_location()
 }

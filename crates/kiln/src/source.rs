@@ -46,7 +46,7 @@ impl<'a> SourceLines<'a> {
         let opening = if function.scope_line != 0 { function.scope_line } else { function.line };
         let mut rows = vec![SourceRow { offset: 0, file: function.file, line: opening, column: 0 }];
         let mut files: HashMap<u32, SourceFile<'a>> = HashMap::new();
-        for (offset, location) in table.rows() {
+        for (offset, location) in table.rows(&body) {
             let location = location.and_then(|index| body.locations().get(index as usize));
             let row = match location {
                 Some(location) => {

@@ -103,8 +103,8 @@ pub(crate) struct Owned {
 
 impl Memory {
     /// The line table of the function that was just compiled.
-    pub(crate) fn lines(&self, body: &Body) -> Option<LineTable> {
-        self.marks.table(body, self.start)
+    pub(crate) fn lines(&self) -> Option<LineTable> {
+        self.marks.table(self.start)
     }
 
     /// Takes back what a generator owned.
