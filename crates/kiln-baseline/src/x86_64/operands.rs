@@ -60,6 +60,11 @@ impl Generator<'_> {
         self.leaf(ConstantId(value.0), u64::from(part.offset), u64::from(part.store))
     }
 
+    /// `bytes` bytes at `offset` of the constant `value` in memory.
+    pub(crate) fn constant_bytes(&self, value: ValueId, offset: u64, bytes: u64) -> Result<Bits> {
+        self.leaf(ConstantId(value.0), offset, bytes)
+    }
+
     /// `bytes` bytes at `offset` of the constant `id` in memory.
     fn leaf(&self, id: ConstantId, offset: u64, bytes: u64) -> Result<Bits> {
         let what = |what| Err(Box::new(Unsupported::Constant(what)));

@@ -2,7 +2,7 @@
 //!
 //! What SSE2 does with one instruction is done so; all else goes lane by lane through memory (`lanes.rs`).
 
-use kiln_bitcode::{Instruction, Opcode, TypeId, ValueId};
+use kiln_bitcode::{Instruction, Opcode, Type, TypeId, ValueId};
 
 use super::encoder::{Alu, Cond, Gpr, Mem, Op, Shift, Xmm};
 use super::floats::packed;
@@ -41,14 +41,16 @@ impl Generator<'_> {
         if !self.body.is_constant(value) {
             return None;
         }
-        let ty = self.ty(value);
-        let shape = shape(self.module, ty)?;
-        let byte = lane * u32::from(shape.lane_bytes);
-        let part = self.part_type(ty, byte / 16).ok()?;
-        let Ok(Bits::Number(number)) = self.constant_bits(value, part) else { return None };
-        let bits = number >> (8 * (byte % 16));
-        let width = u32::from(shape.lane_bytes) * 8;
-        Some(bits as u64 & (u64::MAX >> (64 - width)))
+        let Type::Vector { element, .. } = *self.module.ty(self.ty(value)) else { return None };
+        let bytes = match self.module.ty(element) {
+            Type::Integer(bits) if !matches!(bits, 8 | 16 | 32 | 64) => return None,
+            _ => self.module.layout_of(element)?.size,
+        };
+        // Masks of shuffles have lanes of 32 bits, and may be longer than any vector that is computed with.
+        match self.constant_bytes(value, u64::from(lane) * bytes, bytes).ok()? {
+            Bits::Number(number) if bytes <= 8 => Some(number as u64 & (u64::MAX >> (64 - 8 * bytes))),
+            _ => None,
+        }
     }
 
     /// The number in all lanes of a constant.
