@@ -102,11 +102,13 @@ struct Builder<'m, 's> {
 impl<'m, 's> Builder<'m, 's> {
     fn new(module: &'m Module, stubs: &'s dyn Stubs) -> Self {
         let name = String::from_utf8_lossy(module.source_filename());
+        let mut graph = Graph::new(name);
+        graph.reserve(module.functions().len() + module.globals().len(), 0);
         let mut builder = Self {
             module,
             stubs,
             data: ModuleData {
-                graph: Graph::new(name),
+                graph,
                 functions: vec![None; module.functions().len()],
                 globals: vec![None; module.globals().len()],
                 aliases: vec![None; module.aliases().len()],

@@ -9,6 +9,7 @@
 mod args;
 mod bisect;
 mod compile;
+mod heap;
 mod inspect;
 mod link;
 mod report;
@@ -22,7 +23,7 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: heap::Heap = heap::Heap::new();
 
 /// Exit status when Kiln itself fails before the program starts, as `env` and container runtimes use it.
 pub(crate) const EXIT_KILN_FAILED: u8 = 125;
@@ -34,6 +35,7 @@ pub(crate) const EXIT_KILN_FAILED: u8 = 125;
 // SAFETY: the C runtime calls this name, with this signature; nothing else in the program defines it.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    ALLOCATOR.hold_across_forks();
     match outcome() {
         Outcome::Done(status) => c_int::from(status),
         Outcome::Program(program) => program.run(),

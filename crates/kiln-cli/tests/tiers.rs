@@ -78,6 +78,16 @@ fn a_function_beyond_the_tier_that_is_demanded_is_named_with_the_reason() {
 }
 
 #[test]
+fn a_symbol_that_nobody_defines_is_named_with_the_function_that_calls_it() {
+    let source = "int nowhere(int); int lost(int x) { return x ? nowhere(x) : 0; }\n\
+        int main(int argc, char **argv) { return lost(argc); }\n";
+    let output = run(&["--tier=baseline"], &compile("undefined", source, &["-O0"]));
+    let stderr = stderr(&output);
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("undefined symbol nowhere, referenced by lost ("), "{stderr}");
+}
+
+#[test]
 fn the_optimizer_alone_makes_everything_where_it_is_demanded() {
     let output = run(&["--tier=optimizer", "--stats"], &module("alone"));
     let stderr = stderr(&output);

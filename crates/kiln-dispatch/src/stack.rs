@@ -1,9 +1,12 @@
 //! Stacks of the engine, on which first calls are resolved.
 //!
 //! A first call may come from a 16-KB stack or from an alternate signal stack, and compiling needs more. So there are
-//! 64 stacks of 256 KiB, untouched until used, each above an inaccessible page. Who is on which is one 64-bit word:
+//! 64 stacks of 256 KiB, untouched until used, each above a guard. Who is on which is one 64-bit word:
 //! the trampoline takes the lowest clear bit, so that the same few stacks stay warm. When all bits are set it sleeps;
 //! who holds a stack waits for others that hold stacks too, never for one that sleeps here, so one will come back.
+//!
+//! Most processes use one or two, so a guard is set when its stack is used for the first time: 64 of them take as long as
+//! everything else that a small program needs the engine for.
 //!
 //! The word lies in a page that the kernel wipes in a forked child: there all stacks but the caller's are free again,
 //! and zero says so.
@@ -47,6 +50,9 @@ pub(crate) struct Control {
 
 pub(crate) static POOL: Pool = Pool { control: AtomicPtr::new(std::ptr::null_mut()), base: AtomicUsize::new(0) };
 
+/// Bit n: stack n has its guard. Guards are inherited by forked children, as this word is.
+static GUARDED: AtomicU64 = AtomicU64::new(0);
+
 static MAPPING: Mutex<()> = Mutex::new(());
 
 /// Maps the stacks, once per process.
@@ -63,17 +69,40 @@ pub(crate) fn map_stacks() -> Result<(), Error> {
     unsafe { sys::wipe_on_fork(memory, page) }.map_err(failed)?;
     // SAFETY: inside the mapping.
     let base = unsafe { memory.add(page) };
-    for nth in 0..STACKS {
-        // SAFETY: inside the new mapping, below stack `nth`; `STRIDE` and the guard are multiples of every page size.
-        unsafe { sys::forbid_access(base.add(nth * STRIDE), STRIDE - STACK_BYTES) }.map_err(failed)?;
-    }
-    POOL.base.store(base.as_ptr().addr(), Ordering::Relaxed);
+    // SAFETY: inside the new mapping, below the first stack; the guard is a multiple of every page size.
+    unsafe { sys::forbid_access(base, STRIDE - STACK_BYTES) }.map_err(failed)?;
+    GUARDED.store(1, Ordering::Relaxed);
+    POOL.base.store(base.as_ptr().expose_provenance(), Ordering::Relaxed);
     let control: NonNull<Control> = memory.cast();
     // SAFETY: zeroed memory is a valid `Control`, page-aligned and never unmapped.
     fork::mark_ready(unsafe { &control.as_ref().forks });
     // Release: partner of the Acquire in `control`.
     POOL.control.store(control.as_ptr(), Ordering::Release);
     Ok(())
+}
+
+/// Sets the guard of the stack that the caller is on, if it has none.
+pub(crate) fn guard_current() {
+    let Some((stack, base)) = here() else { return };
+    // Relaxed: whoever is on a stack uses the bit of that one only.
+    if GUARDED.load(Ordering::Relaxed) & (1 << stack) != 0 {
+        return;
+    }
+    let guard = std::ptr::with_exposed_provenance_mut(base + stack * STRIDE);
+    let Some(guard) = NonNull::new(guard) else { return };
+    // SAFETY: below a stack in our mapping, and nobody's. Where the kernel has no mapping left for it, the next one who comes
+    // here tries again: until then 64 KiB that nobody uses lie below the stack.
+    if unsafe { sys::forbid_access(guard, STRIDE - STACK_BYTES) }.is_ok() {
+        GUARDED.fetch_or(1 << stack, Ordering::Relaxed);
+    }
+}
+
+/// The number of the stack that the caller is on, and where the first one's guard begins.
+fn here() -> Option<(usize, usize)> {
+    let base = POOL.base.load(Ordering::Relaxed);
+    let variable = 0u8;
+    let offset = (&raw const variable).addr().wrapping_sub(base);
+    (offset < STACKS * STRIDE).then_some((offset / STRIDE, base))
 }
 
 fn control() -> Option<&'static Control> {
@@ -89,9 +118,7 @@ pub(crate) fn forks() -> Option<&'static Forks> {
 /// In a forked child: all stacks are free, except the one the caller may be on.
 pub(crate) fn keep_current_only() {
     let Some(control) = control() else { return };
-    let here = 0u8;
-    let offset = (&raw const here).addr().wrapping_sub(POOL.base.load(Ordering::Relaxed));
-    let mine = if offset < STACKS * STRIDE { 1 << (offset / STRIDE) } else { 0 };
+    let mine = here().map_or(0, |(stack, _)| 1 << stack);
     // Relaxed: the child has one thread.
     control.used.store(mine, Ordering::Relaxed);
     control.sleepers.store(0, Ordering::Relaxed);

@@ -30,7 +30,7 @@ pub struct InputId(pub(crate) u32);
 pub(crate) enum Input<'a> {
     Object { name: &'a str, bytes: &'a [u8] },
     Archive { name: &'a str, bytes: &'a [u8], whole: bool },
-    Graph(&'a Graph<'a>),
+    Graph { name: &'a str, graph: &'a Graph<'a> },
     Dynamic(Box<dyn Scope + 'a>),
 }
 
@@ -72,7 +72,12 @@ impl<'a> Link<'a> {
 
     /// Adds a graph.
     pub fn add_graph(&mut self, graph: &'a Graph<'a>) -> InputId {
-        self.add(Input::Graph(graph))
+        self.add_graph_as(graph.name(), graph)
+    }
+
+    /// Adds a graph that errors call `name` instead of what it is called itself.
+    pub fn add_graph_as(&mut self, name: &'a str, graph: &'a Graph<'a>) -> InputId {
+        self.add(Input::Graph { name, graph })
     }
 
     /// Adds a shared library: what `exports` defines comes before archives that stand later in the list, after

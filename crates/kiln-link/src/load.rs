@@ -32,7 +32,7 @@ pub(crate) struct Loaded<'a> {
 
 enum Task<'a> {
     Object { archive: Option<&'a str>, name: UnitName<'a>, input: u32, bytes: &'a [u8] },
-    Graph { archive: Option<&'a str>, graph: &'a Graph<'a>, input: u32 },
+    Graph { archive: Option<&'a str>, name: &'a str, graph: &'a Graph<'a>, input: u32 },
 }
 
 impl<'a> Task<'a> {
@@ -46,11 +46,9 @@ impl<'a> Task<'a> {
     fn parse(&self) -> Result<Unit<'a>, Box<ErrorKind>> {
         match *self {
             Task::Object { archive, name, input, bytes } => elf::parse(archive, name, input, bytes),
-            Task::Graph { archive, graph, input } => {
-                let mut unit = unit::from_graph(graph, input).map_err(|what| {
-                    let input = graph.name.to_string();
-                    Box::new(ErrorKind::Malformed { input, offset: 0, what })
-                })?;
+            Task::Graph { archive, name, graph, input } => {
+                let mut unit = unit::from_graph(name, graph, input)
+                    .map_err(|what| Box::new(ErrorKind::Malformed { input: name.to_owned(), offset: 0, what }))?;
                 unit.archive = archive;
                 Ok(unit)
             }
@@ -82,7 +80,7 @@ pub(crate) fn load<'a>(link: Link<'a>) -> Result<Loaded<'a>, Errors> {
         .iter()
         .map(|input| match input {
             Input::Object { bytes, .. } | Input::Archive { bytes, .. } => bytes.len(),
-            Input::Graph(graph) => graph.edges.len() * 32,
+            Input::Graph { graph, .. } => graph.edges.len() * 32,
             Input::Dynamic(_) => 0,
         })
         .sum();
@@ -121,7 +119,7 @@ impl<'a> Loader<'a> {
         let mut archives = Vec::new();
         for (i, input) in (0u32..).zip(&self.link.inputs) {
             match *input {
-                Input::Graph(graph) => tasks.push(Task::Graph { archive: None, graph, input: i }),
+                Input::Graph { name, graph } => tasks.push(Task::Graph { archive: None, name, graph, input: i }),
                 Input::Dynamic(_) => {}
                 Input::Object { name, bytes } | Input::Archive { name, bytes, .. } => match identify(bytes) {
                     FileKind::Archive | FileKind::ThinArchive => {
@@ -220,7 +218,7 @@ impl<'a> Loader<'a> {
         };
         match identify(bytes) {
             FileKind::Bitcode => match self.link.members.bitcode(archive, member.name, bytes) {
-                Some(graph) => Some(Task::Graph { archive: Some(archive), graph, input }),
+                Some(graph) => Some(Task::Graph { archive: Some(archive), name: graph.name(), graph, input }),
                 None => {
                     let (archive, member, symbol) = (archive.into(), text(member.name), text(wanted));
                     self.errors.push(ErrorKind::BitcodeMember { archive, member, symbol });

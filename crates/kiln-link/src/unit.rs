@@ -364,7 +364,7 @@ fn graph_symbol(symbol: &crate::graph::Symbol<'_>) -> SymbolView {
 pub(crate) type GraphFault = &'static str;
 
 /// A graph as a unit.
-pub(crate) fn from_graph<'a>(graph: &'a Graph<'a>, input: u32) -> Result<Unit<'a>, GraphFault> {
+pub(crate) fn from_graph<'a>(name: &'a str, graph: &'a Graph<'a>, input: u32) -> Result<Unit<'a>, GraphFault> {
     let mut sections = Vec::with_capacity(graph.blocks.len());
     for block in &graph.blocks {
         sections.push(graph_section(graph, block)?);
@@ -399,7 +399,7 @@ pub(crate) fn from_graph<'a>(graph: &'a Graph<'a>, input: u32) -> Result<Unit<'a
         .collect();
     let mut unit = Unit {
         archive: None,
-        name: UnitName::Text(&graph.name),
+        name: UnitName::Text(name),
         input,
         body: Body::Graph { graph, order },
         sections,

@@ -201,8 +201,11 @@ impl Inner {
         codes: &[Code],
         begun: &Begun,
     ) -> Result<(), Failure> {
+        let called = |function: &FunctionId| format!("{} ({})", module.function_name(*function), module.name);
+        let names: Vec<_> = functions.iter().map(called).collect();
         let mut link = versions::link();
-        let inputs: Vec<_> = codes.iter().map(|code| link.add_graph(&code.graph)).collect();
+        let named = names.iter().zip(codes);
+        let inputs: Vec<_> = named.map(|(name, code)| link.add_graph_as(name, &code.graph)).collect();
         let mut scope = ObjectScope::new(self, module);
         let resolved = link.resolve(&mut scope);
         if let Some(owner) = scope.needs_owner() {

@@ -96,7 +96,8 @@ pub(crate) struct History {
 impl History {
     /// Adds a version; the oldest of more than `limit` is forgotten.
     pub(crate) fn add(&mut self, function: FunctionIndex, record: VersionRecord, limit: usize) {
-        let records = self.functions.entry(function).or_default();
+        // Nearly all functions have one version.
+        let records = self.functions.entry(function).or_insert_with(|| VecDeque::with_capacity(1));
         while records.len() >= limit.max(1) {
             records.pop_front();
         }

@@ -305,9 +305,16 @@ impl Inner {
 
     /// What an install means to the client.
     pub(crate) fn redefined(&'static self, installed: Installed) -> Redefined {
+        let names: Vec<_> = installed.versions.iter().map(|(function, _)| self.name_of(*function)).collect();
+        self.redefined_as(names, installed)
+    }
+
+    /// The same, where the client has named the functions.
+    fn redefined_as(&'static self, names: Vec<String>, installed: Installed) -> Redefined {
+        let numbers = installed.versions.iter().map(|(_, number)| *number);
         Redefined {
             inner: self,
-            versions: installed.versions.iter().map(|(function, n)| (self.name_of(*function), *n)).collect(),
+            versions: names.into_iter().zip(numbers).collect(),
             invalidated: installed.invalidated.len(),
             retired: installed.retired,
         }
@@ -360,12 +367,7 @@ impl Inner {
             history.add(*function, record, self.options.history);
         }
         drop(history);
-        Ok(Redefined {
-            inner: self,
-            versions: names.iter().zip(&installed.versions).map(|(name, (_, n))| ((*name).to_owned(), *n)).collect(),
-            invalidated: installed.invalidated.len(),
-            retired: installed.retired,
-        })
+        Ok(self.redefined_as(names.iter().map(|name| (*name).to_owned()).collect(), installed))
     }
 
     /// Remembers what a compile installed.

@@ -55,8 +55,7 @@ impl Versions {
         }
         // No barrier: a core that still has an old word enters a version that is there.
         // SAFETY: the store lists sites of live code only, and the lock is held.
-        unsafe { self.execute(plan) };
-        store.patches += plan.steps.len() as u64;
+        unsafe { self.execute(plan, stats) };
     }
 
     /// Leads the entries of `function`, which the caller has claimed, to its current version again. `false` if it has none:
@@ -77,8 +76,7 @@ impl Versions {
         store.set_cold(function, false);
         stats.revived += 1;
         // SAFETY: the store lists sites of live code only, and the lock is held; the sites led to it before, so it is in reach.
-        unsafe { self.execute(plan) };
-        store.patches += plan.steps.len() as u64;
+        unsafe { self.execute(plan, stats) };
         true
     }
 
@@ -103,7 +101,7 @@ impl Versions {
             plan.clear();
             plan.barrier();
             // SAFETY: nothing but a barrier.
-            unsafe { self.execute(plan) };
+            unsafe { self.execute(plan, stats) };
         }
         stats.evicted += taken.len() as u64;
         taken.into_iter().map(|version| self.retire(store, version)).collect()

@@ -70,6 +70,12 @@ impl Plan {
         self.steps.extend(sites.map(|place| Step::Site { place, target: closing.stub }));
     }
 
+    /// How many words it stores into stubs and code.
+    pub(crate) fn words(&self) -> u64 {
+        let stores = |step: &&Step| matches!(step, Step::Slot(..) | Step::Site { .. });
+        self.steps.iter().filter(stores).count() as u64
+    }
+
     /// All cores synchronise.
     pub(crate) fn barrier(&mut self) {
         self.steps.push(Step::Barrier);
@@ -200,6 +206,7 @@ mod tests {
         let reachable = world.reachable();
         assert!(!reachable.contains(&OLD[0]) && reachable.contains(&NEW[0]) && reachable.contains(&OLD[1]));
         assert_eq!(plan.steps[0], Step::Slot(FunctionIndex(0), NEW[0]), "the stub is the truth first");
+        assert_eq!(plan.words(), 3, "a slot and two sites");
     }
 
     #[test]

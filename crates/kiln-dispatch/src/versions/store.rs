@@ -89,7 +89,6 @@ pub(crate) struct Store {
     /// Redefinitions so far.
     pub(crate) epoch: u64,
     pub(crate) sites_on_stubs: u64,
-    pub(crate) patches: u64,
     /// Functions that were made cold, the oldest first; some of them are not any more.
     pub(crate) cooled: VecDeque<FunctionIndex>,
     pub(crate) cold_bytes: u64,

@@ -141,7 +141,7 @@ pub struct VersionsStats {
     pub direct_sites: u64,
     /// Branches that always go through a stub, because their displacement crosses a word.
     pub stub_sites: u64,
-    /// Words of live code changed so far.
+    /// Words stored so far to lead live code elsewhere: slots of stubs, and displacements of branches.
     pub patches: u64,
     /// Looks at all threads so far.
     pub scans: u64,
@@ -224,7 +224,7 @@ impl Versions {
     /// Nothing has changed then, and the unit's memory is given back.
     pub fn install(&self, unit: Unit<'_>, mode: Mode) -> Result<Installed, InstallError> {
         let mut state = self.lock();
-        let State { store, plan, .. } = &mut *state;
+        let State { store, plan, stats, .. } = &mut *state;
         let own = |function: &&Body| mode != Mode::Redefine && store.redefined_since(function.function, unit.epoch);
         if let Some(stale) = unit.bodies.iter().find(own).map(|body| body.function) {
             return Err(InstallError::Stale(stale));
@@ -276,8 +276,7 @@ impl Versions {
             plan.barrier();
         }
         // SAFETY: the store lists sites of live code only, and the lock is held.
-        unsafe { self.execute(plan) };
-        store.patches += plan.steps.len() as u64;
+        unsafe { self.execute(plan, stats) };
         for version in replaced {
             installed.retired.push(self.retire(store, version));
         }
@@ -288,7 +287,7 @@ impl Versions {
     /// they are.
     pub fn invalidate(&self, functions: &[FunctionIndex]) -> Vec<RetiredVersion> {
         let mut state = self.lock();
-        let State { store, plan, .. } = &mut *state;
+        let State { store, plan, stats, .. } = &mut *state;
         plan.clear();
         let mut taken = Vec::new();
         for function in functions {
@@ -300,7 +299,7 @@ impl Versions {
             plan.barrier();
         }
         // SAFETY: the store lists sites of live code only, and the lock is held.
-        unsafe { self.execute(plan) };
+        unsafe { self.execute(plan, stats) };
         taken.into_iter().map(|version| self.retire(store, version)).collect()
     }
 
@@ -364,7 +363,6 @@ impl Versions {
             retirements: store.retirements,
             direct_sites: store.sites_len() as u64,
             stub_sites: store.sites_on_stubs,
-            patches: store.patches,
             ..state.stats
         }
     }
@@ -449,13 +447,14 @@ impl Versions {
         InstallError::Reach(Error::new(crate::ErrorKind::OutOfReach { function, stub, body: place }))
     }
 
-    /// Carries a plan out.
+    /// Carries a plan out, and counts what it changes.
     ///
     /// # Safety
     ///
     /// Every site of the plan is in live code, and no other thread changes code meanwhile.
-    pub(super) unsafe fn execute(&self, plan: &Plan) {
+    pub(super) unsafe fn execute(&self, plan: &Plan, stats: &mut VersionsStats) {
         plan::execute(plan, self);
+        stats.patches += plan.words();
     }
 
     pub(super) fn retire(&self, store: &mut Store, version: u32) -> RetiredVersion {

@@ -43,6 +43,7 @@
 use crate::chunk::Chunk;
 use crate::fork;
 use crate::index::FunctionIndex;
+use crate::stack;
 use crate::x86_64::xstate::XSTATE;
 use kiln_abi::ExecutorAddr;
 use std::sync::atomic::Ordering;
@@ -123,6 +124,7 @@ extern "C-unwind" fn ask(chunk: &'static Chunk, resolver_return: u64) -> u64 {
 #[inline(never)]
 extern "C" fn resolve(chunk: &'static Chunk, resolver_return: ExecutorAddr) -> ExecutorAddr {
     fork::reset_if_forked();
+    stack::guard_current();
     let function = FunctionIndex(chunk.index_of_resolver_call(resolver_return));
     chunk.table.resolver().resolve(function)
 }
