@@ -200,7 +200,8 @@ impl Properties {
         let by_name = attributes.string(b"target-cpu") == Some(b"x86-64-v3");
         match (vectors, has(b"+fma"), by_name) {
             (Vectors::Sse, _, _) | (Vectors::Avx, false, false) => Some(false),
-            (Vectors::Avx, true, _) if !has(b"-fma") => Some(true),
+            // Said so, it is so on any processor.
+            (Vectors::Avx | Vectors::Unknown, true, _) if !has(b"-fma") => Some(true),
             _ => None,
         }
     }
