@@ -62,5 +62,6 @@ bench: setup-tests ## Print the rows of docs/performance.md (about half an hour)
 	$(TARGET)/release/kiln-bench throw
 	$(TARGET)/release/kiln-bench functions
 	$(TARGET)/release/kiln-bench replace --ratio --show
+	$(TARGET)/release/kiln-bench programs --only sqlite,lua,quickjs,zstd --out $(PROGRAMS)
 	$(CARGO) run --release -q -p kiln-optimizer --example beside_llvm -- $(PROGRAMS)/*/O0.bc $(PROGRAMS)/*/O2.bc
 	$(CARGO) run --release -q -p kiln-dispatch --example replace_cost
