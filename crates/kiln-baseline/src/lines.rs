@@ -4,6 +4,8 @@
 //! nobody asks until there is a crash, a debugger or a profiler: then the body is read once more, with its locations, which
 //! compiling skips.
 
+use std::sync::Arc;
+
 use kiln_bitcode::{Body, Location};
 
 /// Where the code of instructions begins, while it is generated.
@@ -61,7 +63,7 @@ impl Marks {
 /// the bytes of code since the last one, plus how many instructions to go on by, or 0 where that is less than 1 or more
 /// than 3, and a second number has it, its sign in the lowest bit. Numbers are in LEB128.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineTable(Box<[u8]>);
+pub struct LineTable(Arc<[u8]>);
 
 /// How many bits of a mark's number say which instruction it has.
 const STEP_BITS: u32 = 2;

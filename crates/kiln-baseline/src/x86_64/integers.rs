@@ -219,7 +219,6 @@ impl Generator<'_> {
         }
     }
 
-    /// `bsf` and `bsr` leave their target alone where nothing is set: what is meant then is put there before.
     pub(crate) fn count_zeros(&mut self, instruction: &Instruction, value: ValueId, leading: bool) -> Result<()> {
         let bits = match self.integer_bits(instruction.ty) {
             Some(128) => return self.count_zeros_wide(instruction, value, leading),
@@ -227,26 +226,27 @@ impl Generator<'_> {
         };
         let result = self.result(instruction)?;
         let reg = self.take_zero_extended(value, 0)?;
-        let to = self.alloc_gpr()?;
-        let other = self.alloc_gpr()?;
-        if leading {
-            // 2 * bits - 1, so that the difference below is the width.
-            self.asm.mov_imm(other, u64::from(2 * bits - 1));
-            self.asm.rr(Op::two(0xbd).w(), to.0, reg.0); // bsr
-            self.asm.cmov(Cond::E, to, other, true);
-            self.asm.mov_imm(other, u64::from(bits - 1));
-            self.asm.alu_rr(Alu::Sub, other, to, 4);
-            // bits - 1 - (2 * bits - 1) is -bits.
-            self.asm.mov32(to, other);
-            self.asm.unary(3, to, 4);
-            self.asm.cmov(Cond::S, to, other, false);
-        } else {
-            self.asm.mov_imm(other, u64::from(bits));
-            self.asm.rr(Op::two(0xbc).w(), to.0, reg.0); // bsf
-            self.asm.cmov(Cond::E, to, other, true);
-        }
-        self.bind(result, 0, to.0);
+        let (found, other) = (self.alloc_gpr()?, self.alloc_gpr()?);
+        self.count_zeros_of(reg, [found, other], u64::from(bits), leading);
+        self.bind(result, 0, reg.0);
         Ok(())
+    }
+
+    /// Makes a zero-extended number of `bits` bits how many zeros it begins or ends with. `bsf` and `bsr` leave their target
+    /// alone where nothing is set, but say so.
+    pub(crate) fn count_zeros_of(&mut self, reg: Gpr, [found, other]: [Gpr; 2], bits: u64, leading: bool) {
+        if leading {
+            self.asm.mov_imm(other, u64::MAX);
+            self.asm.rr(Op::two(0xbd).w(), found.0, reg.0); // bsr
+            self.asm.cmov(Cond::E, found, other, true);
+            self.asm.mov_imm(reg, bits - 1);
+            self.asm.alu_rr(Alu::Sub, reg, found, 4);
+        } else {
+            self.asm.mov_imm(other, bits);
+            self.asm.rr(Op::two(0xbc).w(), found.0, reg.0); // bsf
+            self.asm.cmov(Cond::E, found, other, true);
+            self.asm.mov(reg, found);
+        }
     }
 
     fn count_zeros_wide(&mut self, instruction: &Instruction, value: ValueId, leading: bool) -> Result<()> {

@@ -54,7 +54,7 @@ impl Generator<'_> {
             self.asm.load(a, &place, bytes);
             let from = match base {
                 b"ctlz" | b"cttz" => {
-                    self.count_lane_zeros(a, [b, c], bytes, base == b"ctlz");
+                    self.count_zeros_of(a, [b, c], 8 * u64::from(bytes), base == b"ctlz");
                     a
                 }
                 b"bswap" | b"bitreverse" => {
@@ -81,23 +81,6 @@ impl Generator<'_> {
             self.asm.store(&place, from, bytes);
         }
         self.load_lanes(result, instruction.ty, 0)
-    }
-
-    /// `bsf` and `bsr` leave their target alone where nothing is set, but say so.
-    fn count_lane_zeros(&mut self, reg: Gpr, [found, other]: [Gpr; 2], bytes: u8, leading: bool) {
-        let bits = 8 * u64::from(bytes);
-        if leading {
-            self.asm.mov_imm(other, u64::MAX);
-            self.asm.rr(Op::two(0xbd).w(), found.0, reg.0); // bsr
-            self.asm.cmov(Cond::E, found, other, true);
-            self.asm.mov_imm(reg, bits - 1);
-            self.asm.alu_rr(Alu::Sub, reg, found, 4);
-        } else {
-            self.asm.mov_imm(other, bits);
-            self.asm.rr(Op::two(0xbc).w(), found.0, reg.0); // bsf
-            self.asm.cmov(Cond::E, found, other, true);
-            self.asm.mov(reg, found);
-        }
     }
 
     /// Shifts by CL; the register with the result.

@@ -8,15 +8,6 @@ use super::generator::{Generator, Result};
 use super::registers::XMM0;
 use super::vectors::{PAND, PANDN, POR, p66};
 
-/// What `ptest` and its like ask of two vectors.
-#[derive(Clone, Copy)]
-enum Asked {
-    /// No bit is set in both.
-    Zero,
-    /// Every bit of the second is set in the first.
-    Carry,
-}
-
 impl Generator<'_> {
     /// One whose result is no vector; `name` is what follows `llvm.x86.`. Whether it is one that is known.
     pub(crate) fn machine(&mut self, name: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<bool> {
@@ -42,8 +33,8 @@ impl Generator<'_> {
             b"sse2.pmovmskb.128" | b"avx2.pmovmskb" => self.sign_mask(instruction, value(0), 1)?,
             b"sse.movmsk.ps" | b"avx.movmsk.ps.256" => self.sign_mask(instruction, value(0), 4)?,
             b"sse2.movmsk.pd" | b"avx.movmsk.pd.256" => self.sign_mask(instruction, value(0), 8)?,
-            b"sse41.ptestz" | b"avx.ptestz.256" => self.test_bits(instruction, value(0), value(1), Asked::Zero)?,
-            b"sse41.ptestc" | b"avx.ptestc.256" => self.test_bits(instruction, value(0), value(1), Asked::Carry)?,
+            b"sse41.ptestz" | b"avx.ptestz.256" => self.test_bits(instruction, value(0), value(1), PAND)?,
+            b"sse41.ptestc" | b"avx.ptestc.256" => self.test_bits(instruction, value(0), value(1), PANDN)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -117,7 +108,8 @@ impl Generator<'_> {
         Ok(())
     }
 
-    fn test_bits(&mut self, instruction: &Instruction, left: ValueId, right: ValueId, asked: Asked) -> Result<()> {
+    /// Whether `join` leaves no bit of both: PAND none that is set in both, PANDN none of the right that the left lacks.
+    fn test_bits(&mut self, instruction: &Instruction, left: ValueId, right: ValueId, join: Op) -> Result<()> {
         let result = self.result(instruction)?;
         let ty = self.ty(left);
         let (all, one) = (self.alloc_xmm()?, self.alloc_xmm()?);
@@ -125,7 +117,7 @@ impl Generator<'_> {
             let (a, b) = (self.read_xmm(left, at)?, self.read_xmm(right, at)?);
             let to = if at == 0 { all } else { one };
             self.asm.movaps(to, a);
-            self.asm.rr(if matches!(asked, Asked::Zero) { PAND } else { PANDN }, to.0, b.0);
+            self.asm.rr(join, to.0, b.0);
             if at > 0 {
                 self.asm.rr(POR, all.0, one.0);
             }
