@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_abi::ExecutorAddr;
 use kiln_abi::symbol::{Id, parse};
@@ -190,12 +190,6 @@ impl<'m> Output<'m> {
     }
 }
 
-/// Time that this thread had a processor, which is no matter of what else runs (proc(5), schedstat).
-fn processor_time() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0))
-}
-
 fn bytes_of_code(graph: &Graph<'_>) -> u64 {
     let code = graph.blocks().filter(|(section, ..)| *section == 0);
     code.map(|(_, content, _)| match content {
@@ -245,7 +239,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         names.clear();
         reasons.clear();
         (done, total, instructions) = (0, 0, 0);
-        let begin = processor_time();
+        let begin = Instant::now();
         for id in (0u32..).map(FunctionId).take(module.functions().len()) {
             let function = module.function(id);
             if function.is_declaration() || function.symbol.linkage == Linkage::AvailableExternally {
@@ -284,7 +278,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
             }
         }
-        best = best.min(processor_time() - begin);
+        best = best.min(begin.elapsed());
     }
     println!(
         "{done} of {total} functions ({:.1} %), {instructions} instructions, {:.0} ns each, {code_bytes} bytes of code",
