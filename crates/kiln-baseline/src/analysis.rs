@@ -263,6 +263,13 @@ impl Analysis {
         }
     }
 
+    /// [`Analysis::life`] of each of the function's values.
+    #[inline]
+    pub(crate) fn lives(&self) -> impl ExactSizeIterator<Item = Option<&Life>> {
+        // No place with `LOCAL` is one in `lives`.
+        self.places.iter().map(|place| self.lives.get(*place as usize))
+    }
+
     /// [`Life::crosses`] of the value `index`.
     #[inline]
     pub(crate) fn crosses(&self, index: u32) -> bool {

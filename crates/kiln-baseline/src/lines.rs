@@ -15,29 +15,42 @@ pub(crate) struct Marks {
     pub(crate) wanted: bool,
     /// Place of the first mark's code.
     first: u32,
-    /// Place and instruction of the last mark.
-    last: Option<(u32, u32)>,
+    /// Place and instruction of the last mark, if there is one.
+    last: (u32, u32),
     bytes: Vec<u8>,
 }
 
 impl Marks {
     pub(crate) fn restart(&mut self, body: &Body) {
         self.wanted = body.has_locations();
-        self.last = None;
         self.bytes.clear();
     }
 
     /// Instruction `index` begins at `place`, which is not before the last one.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn note(&mut self, place: u32, index: u32) {
+        let (before, instruction) = self.last;
+        let (distance, step) = (place.wrapping_sub(before), index.wrapping_sub(instruction));
+        let is_near = distance <= NEAR_MAX && (1..=STEP_MAX as u32).contains(&step);
+        if is_near && !self.bytes.is_empty() {
+            self.last = (place, index);
+            self.bytes.push((distance << STEP_BITS | step) as u8);
+        } else {
+            self.note_any(place, index);
+        }
+    }
+
+    /// The same for the first one, and for those that need more than a byte.
+    #[inline(never)]
+    fn note_any(&mut self, place: u32, index: u32) {
         let (before, instruction) = match self.last {
-            Some((before, instruction)) => (before, i64::from(instruction)),
-            None => {
+            _ if self.bytes.is_empty() => {
                 self.first = place;
                 (place, -1)
             }
+            (before, instruction) => (before, i64::from(instruction)),
         };
-        self.last = Some((place, index));
+        self.last = (place, index);
         let distance = u64::from(place - before) << STEP_BITS;
         let step = i64::from(index) - instruction;
         match u64::try_from(step) {
@@ -51,7 +64,9 @@ impl Marks {
 
     /// The table for code that begins at `start`.
     pub(crate) fn table(&self, start: u32) -> Option<LineTable> {
-        self.last?;
+        if self.bytes.is_empty() {
+            return None;
+        }
         let mut bytes = Vec::with_capacity(self.bytes.len() + 2);
         put(&mut bytes, u64::from(self.first - start));
         bytes.extend_from_slice(&self.bytes);
@@ -69,6 +84,8 @@ pub struct LineTable(Arc<[u8]>);
 const STEP_BITS: u32 = 2;
 /// The largest step that they hold.
 const STEP_MAX: u64 = (1 << STEP_BITS) - 1;
+/// The most bytes of code that a mark of one byte goes on by.
+const NEAR_MAX: u32 = 0x7f >> STEP_BITS;
 /// Instead of a step: it follows as a number of its own.
 const FAR: u64 = 0;
 

@@ -277,12 +277,14 @@ impl Body {
         self.rows[range.start as usize..range.end as usize].iter().map(|row| Peek { body: self, row })
     }
 
-    /// The instruction that makes `value`; `None` for arguments and constants.
+    /// Which of the instructions of `block` makes `value`, if one does.
     #[must_use]
-    pub fn definition(&self, value: ValueId) -> Option<u32> {
-        let index = self.rows.partition_point(|row| row.next <= value.0).checked_sub(1)?;
-        let row = &self.rows[index];
-        (row.detail & Row::RESULT != 0 && row.next == value.0).then_some(index as u32)
+    pub fn definition_in(&self, block: BlockId, value: ValueId) -> Option<u32> {
+        let range = self.block_instructions(block);
+        let rows = &self.rows[range.start as usize..range.end as usize];
+        let index = rows.partition_point(|row| row.next <= value.0).checked_sub(1)?;
+        let row = &rows[index];
+        (row.detail & Row::RESULT != 0 && row.next == value.0).then_some(range.start + index as u32)
     }
 
     /// The values that the instructions of a range that [`Body::block_instructions`] gave make: they have consecutive
@@ -311,6 +313,12 @@ impl Body {
     pub fn uses(&self, index: u32) -> (u32, Option<u32>) {
         let value = &self.values[index as usize];
         (value.uses, (value.user != NO_USER).then_some(value.user))
+    }
+
+    /// How many operands name each of the function's values.
+    #[inline]
+    pub fn use_counts(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.values.iter().map(|value| value.uses)
     }
 
     /// Whether an operand names `value`, which is the function's.

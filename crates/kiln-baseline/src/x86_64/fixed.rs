@@ -57,16 +57,17 @@ impl Generator<'_> {
         candidates.clear();
         self.collect_candidates(&mut candidates);
         if !candidates.is_empty() {
-            // They come by their values, which is nearly the same.
-            let order = |candidate: &Candidate| (candidate.first, candidate.value);
-            if !candidates.is_sorted_by_key(order) {
-                candidates.sort_unstable_by_key(order);
+            if !candidates.is_sorted_by_key(|candidate| candidate.first) {
+                std::mem::swap(&mut candidates, self.unsorted);
+                sort(self.unsorted, &mut candidates, &mut self.reserved, self.flow.order.len());
             }
             assign(&mut candidates);
             self.drop_cheap(&mut candidates);
             self.reserve(&candidates);
         }
+        candidates.clear();
         *self.candidates = candidates;
+        self.wishes.clear();
     }
 
     fn collect_candidates(&mut self, candidates: &mut Vec<Candidate>) {
@@ -102,25 +103,23 @@ impl Generator<'_> {
 
     /// Whether the value needs no register, or cannot have one.
     fn stays_elsewhere(&self, value: ValueId, life: &Life) -> bool {
-        let Some(definition) = self.body.definition(value) else {
+        // A phi that an indirect jump writes is written before all jumps.
+        if life.is_phi() {
+            return self.flow.indirect[life.block as usize];
+        }
+        let Some(definition) = self.body.definition_in(self.flow.order[life.block as usize], value) else {
             // An argument, or a constant of the body.
             return self.body.is_constant(value);
         };
-        // A phi that an indirect jump writes is written before all jumps.
-        if life.is_phi() && self.flow.indirect[life.block as usize] {
-            return true;
-        }
         let instruction = &self.body.instruction(definition);
         match instruction.opcode {
             Opcode::Alloca => life.block == 0,
             // A place in the frame, if it is one in an object there.
             Opcode::Gep => {
                 let operands = self.body.operands(instruction);
-                let base = self.body.definition(ValueId(operands[0])).is_some_and(|base| {
-                    base < self.body.block_instructions(BlockId(0)).end
-                        && self.body.instruction(base).opcode == Opcode::Alloca
-                });
-                base && operands[1..].iter().all(|index| self.body.is_constant(ValueId(*index)))
+                let base = self.body.definition_in(BlockId(0), ValueId(operands[0]));
+                base.is_some_and(|base| self.body.instruction(base).opcode == Opcode::Alloca)
+                    && operands[1..].iter().all(|index| self.body.is_constant(ValueId(*index)))
             }
             _ => false,
         }
@@ -196,6 +195,29 @@ impl Generator<'_> {
         let between = index + 1..end.max(index + 1);
         body.peek(between).all(|at| at.opcode() != Opcode::Store || at.operands()[0] != address.0)
     }
+}
+
+/// Sorts candidates, which come by their values, by where they begin: those that begin together keep their order.
+/// `starts` is scratch.
+fn sort(from: &mut Vec<Candidate>, to: &mut Vec<Candidate>, starts: &mut Vec<u32>, positions: usize) {
+    starts.clear();
+    starts.resize(positions, 0);
+    for candidate in &*from {
+        starts[candidate.first as usize] += 1;
+    }
+    let mut sum = 0;
+    for start in starts.iter_mut() {
+        sum += std::mem::replace(start, sum);
+    }
+    to.clear();
+    to.extend_from_slice(from);
+    for candidate in &*from {
+        let place = &mut starts[candidate.first as usize];
+        to[*place as usize] = *candidate;
+        *place += 1;
+    }
+    from.clear();
+    starts.clear();
 }
 
 /// Hands out registers in one sweep over the intervals, which are sorted by their starts.

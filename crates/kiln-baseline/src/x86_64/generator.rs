@@ -20,7 +20,7 @@ use super::protector::Guard;
 use super::registers::{NO_REG, Part, Registers};
 use super::symbols::{Pool, Symbols};
 use super::values::{COUNT_MAX, Place, Value};
-use crate::analysis::{Analysis, Life, Object};
+use crate::analysis::{Analysis, Object};
 use crate::compiler::Unsupported;
 use crate::lines::{LineTable, Marks};
 
@@ -79,6 +79,7 @@ pub(crate) struct Memory {
     pub(crate) edges: Vec<u32>,
     pub(crate) wishes: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
+    pub(crate) unsorted: Vec<Candidate>,
     pub(crate) reserved: Vec<u32>,
     pub(crate) tails: Vec<Tail>,
     pub(crate) exceptions: Exceptions,
@@ -149,6 +150,7 @@ pub(crate) struct Generator<'a> {
     /// Values that a register of their own may be worth while for, and scratch of [`Generator::fix_registers`].
     pub(crate) wishes: &'a mut Vec<u32>,
     pub(crate) candidates: &'a mut Vec<Candidate>,
+    pub(crate) unsorted: &'a mut Vec<Candidate>,
     /// Registers that values keep, by position; empty where none do.
     pub(crate) reserved: Vec<u32>,
     pub(crate) tails: &'a mut Vec<Tail>,
@@ -209,6 +211,7 @@ impl<'a> Generator<'a> {
             edges,
             wishes,
             candidates,
+            unsorted,
             reserved,
             tails,
             exceptions,
@@ -233,16 +236,14 @@ impl<'a> Generator<'a> {
         asm.clear();
         values.clear();
         wishes.clear();
-        for index in 0..body.value_count() - body.first_value() {
-            let life = flow.life(index);
-            let crosses = life.is_some_and(Life::crosses);
-            values.push(Value::new(body.uses(index).0, crosses));
-            if let Some(life) = life.filter(|life| life.weight >= super::fixed::WEIGHT_MIN)
-                && (crosses || matches!(life.object(), Object::Variable(_)))
-            {
+        values.extend(body.use_counts().zip(flow.lives()).zip(0u32..).map(|((uses, life), index)| {
+            let Some(life) = life else { return Value::new(uses, false) };
+            let crosses = life.crosses();
+            if life.weight >= super::fixed::WEIGHT_MIN && (crosses || matches!(life.object(), Object::Variable(_))) {
                 wishes.push(index);
             }
-        }
+            Value::new(uses, crosses)
+        }));
         parts.clear();
         ending.clear();
         ending.resize(flow.order.len(), u32::MAX);
@@ -288,6 +289,7 @@ impl<'a> Generator<'a> {
             edges,
             wishes,
             candidates,
+            unsorted,
             reserved: std::mem::take(reserved),
             tails,
             exceptions,

@@ -16,6 +16,7 @@ impl Memory {
             + size_of_val(&*self.edges)
             + size_of_val(&*self.wishes)
             + size_of_val(&*self.candidates)
+            + size_of_val(&*self.unsorted)
             + size_of_val(&*self.reserved)
             + size_of_val(&*self.tails)
             + size_of_val(&*self.ends)
