@@ -1,6 +1,6 @@
 //! Global variables as a link graph.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
 use kiln_bitcode::{
@@ -71,6 +71,10 @@ const ZERO_CONSTANT_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of all globals of a module: code reaches them by 32-bit displacements, hence no link is larger either.
 const MAX_BYTES: u64 = 1 << 31;
 
+/// Sections of globals that name none: of thread-local ones, of constants, of the others.
+const USUAL_SECTIONS: [(&[u8], SectionKind); 3] =
+    [(b".tdata", SectionKind::Tls), (b".rodata", SectionKind::ReadOnly), (b".data", SectionKind::ReadWrite)];
+
 /// Lays out the globals of `module` and initialises them.
 ///
 /// # Errors
@@ -91,10 +95,13 @@ struct Builder<'m, 's> {
     module: &'m Module,
     stubs: &'s dyn Stubs,
     data: ModuleData<'m>,
-    sections: HashMap<(Vec<u8>, SectionKind), SectionId>,
+    /// Those of [`USUAL_SECTIONS`] that are needed.
+    usual_sections: [Option<SectionId>; USUAL_SECTIONS.len()],
+    named_sections: HashMap<(&'m [u8], SectionKind), SectionId>,
     groups: HashMap<ComdatId, GroupId>,
+    /// Blocks that are still to be filled, by global.
     blocks: Vec<Option<BlockId>>,
-    retained: HashSet<GlobalRef>,
+    retained: BTreeSet<GlobalRef>,
     /// Explicitly named sections that hold variables: a section is one piece of memory.
     written: HashSet<&'m [u8]>,
 }
@@ -103,7 +110,7 @@ impl<'m, 's> Builder<'m, 's> {
     fn new(module: &'m Module, stubs: &'s dyn Stubs) -> Self {
         let name = String::from_utf8_lossy(module.source_filename());
         let mut graph = Graph::new(name);
-        graph.reserve(module.functions().len() + module.globals().len(), 0);
+        graph.reserve(module.globals().len(), module.functions().len() + module.globals().len(), 0);
         let mut builder = Self {
             module,
             stubs,
@@ -114,10 +121,11 @@ impl<'m, 's> Builder<'m, 's> {
                 aliases: vec![None; module.aliases().len()],
                 table_pointers: Vec::new(),
             },
-            sections: HashMap::new(),
+            usual_sections: [None; USUAL_SECTIONS.len()],
+            named_sections: HashMap::new(),
             groups: HashMap::new(),
             blocks: vec![None; module.globals().len()],
-            retained: HashSet::new(),
+            retained: BTreeSet::new(),
             written: HashSet::new(),
         };
         builder.find_retained();
@@ -222,7 +230,13 @@ impl<'m, 's> Builder<'m, 's> {
             let may_be_zero = is_tls || (among_variables && global.section.is_none());
             let zero = may_be_zero && is_zero(module, initializer);
             let section = self.section(global, zero);
-            let content = if zero { Content::Zero(size) } else { Content::from(vec![0u8; size as usize]) };
+            let known = if zero { None } else { plain_bytes(module, initializer, size) };
+            let is_filled = zero || known.is_some();
+            let content = match known {
+                Some(bytes) => Content::from(bytes),
+                None if zero => Content::Zero(size),
+                None => Content::from(vec![0u8; size as usize]),
+            };
             let block = self.data.graph.add_block(section, content, align);
             if let Some(group) = global.comdat.and_then(|comdat| self.group(comdat)) {
                 self.data.graph.set_group(block, group);
@@ -230,7 +244,7 @@ impl<'m, 's> Builder<'m, 's> {
             let place = SymbolPlace::Defined { block, offset: 0 };
             let symbol = self.symbol(GlobalRef::Global(id), place, symbol_kind, size);
             self.data.globals[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
-            self.blocks[id.0 as usize] = (!zero).then_some(block);
+            self.blocks[id.0 as usize] = (!is_filled).then_some(block);
         }
         Ok(())
     }
@@ -244,24 +258,28 @@ impl<'m, 's> Builder<'m, 's> {
         Some(*self.groups.entry(comdat).or_insert_with(|| self.data.graph.add_group(name)))
     }
 
-    /// The section of `global`. `large_zero`: it is a great many zero bytes, which only variables' memory gives for
-    /// nothing.
+    /// The section of `global`. `zero`: it takes no room but among variables.
     fn section(&mut self, global: &Global, zero: bool) -> SectionId {
         let tls = global.thread_local != ThreadLocal::None;
-        let (name, kind): (&[u8], SectionKind) = match global.section.map(|id| self.module.text(id)) {
-            Some(name) if tls => (name, SectionKind::Tls),
-            Some(name) if starts_section(name, b".init_array") => (name, SectionKind::InitArray),
-            Some(name) if starts_section(name, b".fini_array") => (name, SectionKind::FiniArray),
-            Some(name) if starts_section(name, b".preinit_array") => (name, SectionKind::PreinitArray),
-            Some(name) if self.written.contains(name) => (name, SectionKind::ReadWrite),
-            Some(name) => (name, SectionKind::ReadOnly),
-            None if tls => (b".tdata", SectionKind::Tls),
-            None if global.is_constant && !zero => (b".rodata", SectionKind::ReadOnly),
-            None => (b".data", SectionKind::ReadWrite),
-        };
         let graph = &mut self.data.graph;
-        let known = self.sections.entry((name.to_vec(), kind));
-        *known.or_insert_with(|| graph.add_section(name.to_vec(), kind))
+        let Some(name) = global.section.map(|id| self.module.text(id)) else {
+            let usual = match global.is_constant && !zero {
+                _ if tls => 0,
+                true => 1,
+                false => 2,
+            };
+            let (name, kind) = USUAL_SECTIONS[usual];
+            return *self.usual_sections[usual].get_or_insert_with(|| graph.add_section(name, kind));
+        };
+        let kind = match name {
+            _ if tls => SectionKind::Tls,
+            _ if starts_section(name, b".init_array") => SectionKind::InitArray,
+            _ if starts_section(name, b".fini_array") => SectionKind::FiniArray,
+            _ if starts_section(name, b".preinit_array") => SectionKind::PreinitArray,
+            _ if self.written.contains(name) => SectionKind::ReadWrite,
+            _ => SectionKind::ReadOnly,
+        };
+        *self.named_sections.entry((name, kind)).or_insert_with(|| graph.add_section(name, kind))
     }
 
     fn define_aliases(&mut self) -> Result<(), Error> {
@@ -329,21 +347,23 @@ impl<'m, 's> Builder<'m, 's> {
     }
 
     fn fill_globals(&mut self) -> Result<(), Error> {
+        let mut leaves = Vec::new();
         for id in (0u32..self.module.globals().len() as u32).map(GlobalId) {
             let Some(block) = self.blocks[id.0 as usize] else { continue };
             let global = self.module.global(id);
             let initializer = global.initializer.expect("only globals with a value have a block");
             // Taken out while it is written: an address in it may be a symbol that the graph does not have yet.
             let bytes = self.data.graph.block_bytes_mut(block).expect("blocks in the list hold bytes");
-            let mut image = Image { bytes: std::mem::take(bytes), leaves: Vec::new() };
+            let mut image = Image { bytes: std::mem::take(bytes), leaves };
             write(self.module, initializer, global.symbol.value_type, 0, &mut image)
                 .map_err(|kind| self.error(id, kind))?;
             if let Some(bytes) = self.data.graph.block_bytes_mut(block) {
                 *bytes = image.bytes;
             }
-            for leaf in image.leaves {
+            for leaf in image.leaves.drain(..) {
                 self.add_edge(id, block, leaf).map_err(|kind| self.error(id, kind))?;
             }
+            leaves = image.leaves;
         }
         Ok(())
     }
@@ -524,6 +544,20 @@ fn is_zero(module: &Module, id: ConstantId) -> bool {
         Constant::Null | Constant::Undef | Constant::Poison | Constant::Int(0) => true,
         Constant::Aggregate(_) => module.layout_of(module.constant_type(id)).is_some_and(|layout| layout.size == 0),
         _ => false,
+    }
+}
+
+/// The bytes of a value of `size` bytes that lie in the module as they are, be it as the only part of a value.
+fn plain_bytes(module: &Module, mut id: ConstantId, size: u64) -> Option<&[u8]> {
+    loop {
+        match module.constant(id) {
+            Constant::Data(bytes) | Constant::String { bytes, nul: false } => {
+                return (bytes.len() as u64 == size).then_some(bytes);
+            }
+            // The reader has refused values that are part of themselves.
+            Constant::Aggregate([only]) => id = *only,
+            _ => return None,
+        }
     }
 }
 

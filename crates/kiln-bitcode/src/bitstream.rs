@@ -662,25 +662,22 @@ impl<'a> Block<'a> {
             return Err(self.error(ErrorKind::Truncated));
         }
         budget.charge(count + 48, &self.cursor)?;
-        out.reserve(count as usize + 8);
-        // Several characters per load, stored as eight: 7 of 8 bits, 8 of 7 or 6.
-        let per_word = u64::from(56 / width).min(8);
-        let mask = (1u64 << width) - 1;
-        let mut left = count;
-        while left > 0 {
-            let take = left.min(per_word);
-            let word = self.cursor.fixed(width * take as u32)?;
-            let chars: [u8; 8] = match field {
-                Field::Fixed(8) => word.to_le_bytes(),
-                Field::Fixed(7) => spread7(word),
-                Field::Char6 => std::array::from_fn(|n| CHAR6[(word >> (6 * n) & 0x3f) as usize]),
-                _ => std::array::from_fn(|n| (word >> (width as usize * n) & mask) as u8),
-            };
-            out.extend_from_slice(&chars);
-            out.truncate(out.len() - (8 - take as usize));
-            left -= take;
+        let start = out.len();
+        match field {
+            Field::Fixed(8) => self.cursor.octets(count as usize, out),
+            Field::Fixed(7) => self.cursor.eights(7, count as usize, out, spread7),
+            Field::Char6 => self.cursor.eights(6, count as usize, out, |word| {
+                std::array::from_fn(|n| CHAR6[(word >> (6 * n) & 0x3f) as usize])
+            }),
+            _ => {
+                for _ in 0..count {
+                    out.push(self.cursor.fixed(width)? as u8);
+                }
+                return Ok(());
+            }
         }
-        Ok(())
+        debug_assert_eq!((out.len() - start) as u64, count);
+        self.cursor.skip(count * u64::from(width))
     }
 }
 

@@ -89,14 +89,8 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     fn refill(&mut self) {
         let bit = self.bit();
-        let byte = (bit >> 3) as usize;
-        let word = match self.bytes.get(byte..).and_then(|rest| rest.first_chunk::<8>()) {
-            Some(chunk) => u64::from_le_bytes(*chunk),
-            None => self.tail(byte),
-        };
-        let before = (bit & 7) as u32;
-        self.left = 64 - before;
-        self.word = word >> before;
+        self.left = 64 - (bit & 7) as u32;
+        self.word = self.bits_at(bit);
         self.next = bit + u64::from(self.left);
         if self.next > self.end {
             self.cut();
@@ -149,6 +143,41 @@ impl<'a> Cursor<'a> {
         }
         (self.next, self.word, self.left) = (self.bit() + bits, 0, 0);
         Ok(())
+    }
+
+    /// At least 57 bits from `bit` on, of whatever block they are.
+    #[inline(always)]
+    fn bits_at(&self, bit: u64) -> u64 {
+        let byte = (bit >> 3) as usize;
+        let word = match self.bytes.get(byte..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => self.tail(byte),
+        };
+        word >> (bit & 7)
+    }
+
+    /// Appends the next `count` bytes, which may start at any bit and must be there, to `out`. Does not advance.
+    pub(crate) fn octets(&self, count: usize, out: &mut Vec<u8>) {
+        let (first, before) = ((self.bit() >> 3) as usize, self.bit() & 7);
+        if before == 0 {
+            out.extend_from_slice(&self.bytes[first..first + count]);
+        } else if count > 0 {
+            let pairs = self.bytes[first..=first + count].windows(2);
+            out.extend(pairs.map(|pair| pair[0] >> before | pair[1] << (8 - before)));
+        }
+    }
+
+    /// Appends the next `count` characters of `width` bits, at most 7, to `out`: eight by eight, as `spread` makes them of
+    /// a word that has the first one lowest. They must be there. Does not advance.
+    #[inline(always)]
+    pub(crate) fn eights(&self, width: u32, count: usize, out: &mut Vec<u8>, spread: impl Fn(u64) -> [u8; 8]) {
+        let end = out.len() + count;
+        out.reserve(count.next_multiple_of(8));
+        let step = u64::from(width) * 8;
+        for n in 0..count.div_ceil(8) as u64 {
+            out.extend_from_slice(&spread(self.bits_at(self.bit() + n * step)));
+        }
+        out.truncate(end);
     }
 
     /// A fixed-width field of at most 57 bits.
@@ -541,6 +570,27 @@ mod tests {
         assert_eq!(Cursor::new(&[0xff; 32], 0).vbr(6).unwrap_err().kind(), &ErrorKind::NumberTooWide);
         assert_eq!(Cursor::new(&[0xff; 32], 0).vbr(1).unwrap_err().kind(), &ErrorKind::NumberTooWide);
         assert_eq!(Cursor::new(&[0xff; 4], 0).vbr(6).unwrap_err().kind(), &ErrorKind::Truncated);
+    }
+
+    #[test]
+    fn characters_read_as_their_fields() {
+        let bytes: Vec<u8> = (0..24u8).map(|n| n.wrapping_mul(151).wrapping_add(89)).collect();
+        for (width, start) in [6, 7, 8].into_iter().flat_map(|width| (0..17).map(move |start| (width, start))) {
+            // Up to the last bit of the input.
+            for count in 0..=(bytes.len() as u64 * 8 - start) / u64::from(width) {
+                let mut cursor = Cursor::new(&bytes, 0);
+                cursor.skip(start).unwrap();
+                let mut text = vec![b'x'];
+                match width {
+                    8 => cursor.octets(count as usize, &mut text),
+                    _ => cursor.eights(width, count as usize, &mut text, |word| {
+                        std::array::from_fn(|n| (word >> (width * n as u32) & ((1 << width) - 1)) as u8)
+                    }),
+                }
+                let one_by_one = (0..count).map(|_| cursor.fixed(width).unwrap() as u8);
+                assert_eq!(text, [b'x'].into_iter().chain(one_by_one).collect::<Vec<_>>(), "{width} {start} {count}");
+            }
+        }
     }
 
     #[test]

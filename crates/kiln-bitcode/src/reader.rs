@@ -418,6 +418,10 @@ impl<'a> Reader<'a> {
                 model => Some(CodeModel::decode(model, &self.block)?),
             };
         }
+        if self.globals.is_empty() {
+            // Globals come first.
+            self.globals.reserve(self.symbols);
+        }
         let id = GlobalId(self.globals.len() as u32);
         self.constants.push_global(GlobalRef::Global(id), global.symbol.pointer_type);
         self.globals.push(global);

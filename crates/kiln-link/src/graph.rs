@@ -398,10 +398,10 @@ impl<'a> Graph<'a> {
         Graph { name: name.into(), ..Graph::default() }
     }
 
-    /// Makes room for so many more symbols and relocations, and the sections and blocks of one function.
-    pub fn reserve(&mut self, symbols: usize, edges: usize) {
+    /// Makes room for so many more blocks, symbols and relocations, and for two sections.
+    pub fn reserve(&mut self, blocks: usize, symbols: usize, edges: usize) {
         self.sections.reserve_exact(2);
-        self.blocks.reserve_exact(2);
+        self.blocks.reserve_exact(blocks);
         self.symbols.reserve_exact(symbols);
         self.edges.reserve_exact(edges);
     }

@@ -295,7 +295,7 @@ impl Generator<'_> {
         let mut graph = Graph::new("");
         let references_out = references.iter().filter(|reference| matches!(reference.target, Target::Symbol(_)));
         // The function, a local name of it, and what it refers to, which may be itself; one edge is the unwind table's.
-        graph.reserve(self.symbols.names.len() + 2, references_out.clone().count() + 1);
+        graph.reserve(2, self.symbols.names.len() + 2, references_out.clone().count() + 1);
         let text = graph.add_section(".text", SectionKind::Code);
         let block = graph.add_block(text, Content::from(self.asm.code[start as usize..].to_vec()), 16);
         let mut own = Symbol::function(Id::Function(self.function), block, 0);
