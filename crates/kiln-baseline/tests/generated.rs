@@ -236,9 +236,13 @@ impl Writer<'_> {
         let choice = match kind {
             // Of vectors of bits, what compilers make.
             Kind::Vector(_, 1) => *self.random.pick(&[0, 7, 8, 12, 13]),
-            _ => self.random.below(13),
+            _ => match self.random.below(15) {
+                13 => 14,
+                choice => choice,
+            },
         };
         match choice {
+            14 => self.atomic(kind, &a, &b),
             13 => {
                 let Kind::Vector(lanes, _) = kind else { return };
                 let (x, y) = (self.operand(kind), self.operand(kind));
@@ -300,6 +304,60 @@ impl Writer<'_> {
             10 | 11 => self.intrinsic(kind, &a, &b),
             _ => self.lanes(kind, &a, &b),
         }
+    }
+
+    /// In memory, where nobody else is; under-aligned now and then, which is the library's.
+    fn atomic(&mut self, kind: Kind, a: &str, b: &str) {
+        let ty = kind.name();
+        let bytes = match kind {
+            Kind::Int(bits @ (8 | 16 | 32 | 64 | 128)) => bits / 8,
+            Kind::Float => 4,
+            Kind::Double => 8,
+            Kind::Quad => 16,
+            _ => return,
+        };
+        let align = if self.random.below(5) == 0 { 1.max(bytes / 2) } else { bytes };
+        let place = self.name();
+        let _ = writeln!(self.text, "  {place} = alloca {ty}, align 16");
+        let order = *self.random.pick(&["monotonic", "release", "seq_cst"]);
+        let _ = writeln!(self.text, "  store atomic {ty} {b}, ptr {place} {order}, align {align}");
+        let order = *self.random.pick(&["monotonic", "acquire", "release", "acq_rel", "seq_cst"]);
+        if kind.is_int() && self.random.below(3) == 0 {
+            let (expected, pair) = (self.operand(kind), self.name());
+            let failure = *self.random.pick(&["monotonic", "acquire", "seq_cst"]);
+            let _ = writeln!(
+                self.text,
+                "  {pair} = cmpxchg ptr {place}, {ty} {expected}, {ty} {a} {order} {failure}, align {align}"
+            );
+            self.emit(kind, &format!("extractvalue {{{ty}, i1}} {pair}, 0"));
+            self.emit(Kind::Int(1), &format!("extractvalue {{{ty}, i1}} {pair}, 1"));
+        } else {
+            let operations: &[&str] = match kind {
+                Kind::Quad => &["xchg"],
+                Kind::Float | Kind::Double => &["xchg", "fadd", "fsub", "fmax", "fmin"],
+                _ => &[
+                    "xchg",
+                    "add",
+                    "sub",
+                    "and",
+                    "nand",
+                    "or",
+                    "xor",
+                    "max",
+                    "min",
+                    "umax",
+                    "umin",
+                    "uinc_wrap",
+                    "udec_wrap",
+                    "usub_cond",
+                    "usub_sat",
+                ],
+            };
+            let operation = *self.random.pick(operations);
+            self.emit(kind, &format!("atomicrmw {operation} ptr {place}, {ty} {a} {order}, align {align}"));
+        }
+        let order = *self.random.pick(&["unordered", "monotonic", "acquire", "seq_cst"]);
+        self.emit(kind, &format!("load atomic {ty}, ptr {place} {order}, align {align}"));
     }
 
     /// From another width.
@@ -484,7 +542,8 @@ impl Writer<'_> {
     fn float(&mut self, kind: Kind) {
         let ty = kind.name();
         let (a, b) = (self.operand(kind), self.operand(kind));
-        match self.random.below(8) {
+        match self.random.below(9) {
+            8 => self.atomic(kind, &a, &b),
             0..=2 => {
                 let op = *self.random.pick(&["fadd", "fsub", "fmul", "fdiv"]);
                 self.emit(kind, &format!("{op} {ty} {a}, {b}"));
@@ -562,7 +621,12 @@ impl Writer<'_> {
 fn function(random: &mut Random, number: usize, declarations: &mut Vec<String>) -> String {
     let kinds: Vec<Kind> = (0..4).map(|_| *random.pick(KINDS)).collect();
     let mut writer = Writer { random, text: String::new(), next: 0, values: Vec::new(), declarations };
-    let _ = writeln!(writer.text, "define void @f{number}(ptr %in, ptr %out) {{\nentry:");
+    // Which instructions make atomic accesses.
+    let features = *writer.random.pick(&["", "+cx16", "+cx16,+avx"]);
+    let _ = writeln!(
+        writer.text,
+        "define void @f{number}(ptr %in, ptr %out) \"target-features\"=\"{features}\" {{\nentry:"
+    );
     for (at, kind) in kinds.iter().chain(&kinds).enumerate() {
         let place = writer.name();
         let _ = writeln!(writer.text, "  {place} = getelementptr i8, ptr %in, i64 {}", at * 64);
@@ -751,7 +815,13 @@ fn agrees_with_llvm() {
         let mut outputs = Vec::new();
         for objects in [parts, vec![theirs]] {
             let exe = path(format!("{seed}.exe"));
-            run(Command::new("clang-22").arg("-fuse-ld=lld").arg(&driver).args(objects).arg("-lm").arg("-o").arg(&exe));
+            run(Command::new("clang-22")
+                .arg("-fuse-ld=lld")
+                .arg(&driver)
+                .args(objects)
+                .args(["-lm", "-latomic"])
+                .arg("-o")
+                .arg(&exe));
             outputs.push(run(&mut Command::new(&exe)));
         }
         for (ours, llvm) in outputs[0].lines().zip(outputs[1].lines()) {

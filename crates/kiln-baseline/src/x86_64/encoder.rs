@@ -28,10 +28,13 @@ pub(crate) struct Xmm(pub(crate) u8);
 pub(crate) const RAX: Gpr = Gpr(0);
 pub(crate) const RCX: Gpr = Gpr(1);
 pub(crate) const RDX: Gpr = Gpr(2);
+pub(crate) const RBX: Gpr = Gpr(3);
 pub(crate) const RSP: Gpr = Gpr(4);
 pub(crate) const RBP: Gpr = Gpr(5);
 pub(crate) const RSI: Gpr = Gpr(6);
 pub(crate) const RDI: Gpr = Gpr(7);
+pub(crate) const R8: Gpr = Gpr(8);
+pub(crate) const R9: Gpr = Gpr(9);
 
 /// Something whose address is known when the function is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,9 @@
-//! Loads, stores, stack objects and atomic operations.
+//! Loads, stores and stack objects.
 
 use kiln_bitcode::{Instruction, Ordering, Type, TypeId, TypeLayout, ValueId};
 
-use super::arithmetic::Test;
-use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RAX, RBP, RSP, Shift, Xmm};
+use super::atomics::Access;
+use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RBP, RSP, Shift, Xmm};
 use super::generator::{Generator, Result};
 use super::operands::Bits;
 use super::parts::{Bank, PartType, Parts};
@@ -125,7 +125,10 @@ impl Generator<'_> {
     #[inline(never)]
     fn load_unusual(&mut self, instruction: &Instruction, address: ValueId) -> Result<()> {
         if instruction.ordering() != Ordering::NotAtomic {
-            self.check_atomic(instruction, instruction.ty)?;
+            match self.access(instruction, instruction.ty)? {
+                Access::Machine => {}
+                access => return self.atomic_load(instruction, address, access),
+            }
         }
         let Parts { first, count, only } = self.known.types.of(self.module, instruction.ty)?;
         let mem = self.address(address)?;
@@ -219,7 +222,10 @@ impl Generator<'_> {
     #[inline(never)]
     fn store_unusual(&mut self, instruction: &Instruction, address: ValueId, value: ValueId, ty: TypeId) -> Result<()> {
         if instruction.ordering() != Ordering::NotAtomic {
-            self.check_atomic(instruction, ty)?;
+            match self.access(instruction, ty)? {
+                Access::Machine => {}
+                access => return self.atomic_store(instruction, address, value, access),
+            }
         }
         let Parts { count, only, .. } = self.known.types.of(self.module, ty)?;
         let mem = self.address(address)?;
@@ -417,152 +423,7 @@ impl Generator<'_> {
         self.asm.mov(RSP, to);
     }
 
-    // ---- atomics ------------------------------------------------------------------------------------------------
-
-    /// Whether the access is one that a single instruction makes.
-    fn check_atomic(&mut self, instruction: &Instruction, ty: TypeId) -> Result<()> {
-        let part = match self.type_parts(ty)? {
-            (first, 1) => self.known.types.get(first),
-            _ => return Err(Box::new(Unsupported::Instruction("an atomic access of more than 8 bytes"))),
-        };
-        let aligned = instruction.align() == 0 || 1u64 << (instruction.align() - 1).min(63) >= u64::from(part.store);
-        if !aligned || !part.store.is_power_of_two() || part.store > 8 {
-            return Err(Box::new(Unsupported::Instruction("an atomic access that is not aligned")));
-        }
-        Ok(())
-    }
-
-    #[inline(never)]
-    pub(crate) fn fence(&mut self, instruction: &Instruction) -> Result<()> {
-        let single = instruction.flags() & Instruction::SINGLE_THREAD != 0;
-        if instruction.ordering() == Ordering::SequentiallyConsistent && !single {
-            // mfence
-            self.asm.raw(&[0x0f, 0xae, 0xf0]);
-        }
-        Ok(())
-    }
-
-    #[inline(never)]
-    pub(crate) fn cmpxchg(
-        &mut self,
-        instruction: &Instruction,
-        address: ValueId,
-        expected: ValueId,
-        new: ValueId,
-    ) -> Result<()> {
-        let ty = self.ty(expected);
-        self.check_atomic(instruction, ty)?;
-        let part = self.scalar(ty)?;
-        if part.bank != Bank::Gpr || !part.bits.is_multiple_of(8) {
-            return Err(Box::new(Unsupported::Instruction("cmpxchg of an unusual type")));
-        }
-        let result = self.result(instruction)?;
-        self.claim(RAX.0)?;
-        let mem = self.address(address)?;
-        let from = self.read_gpr(new, 0)?;
-        let flag = self.alloc_gpr()?;
-        self.load_into(RAX.0, expected, 0)?;
-        self.asm.raw(&[0xf0]);
-        self.locked_two(0xb1, from, &mem, part.store);
-        self.asm.setcc(Cond::E, flag);
-        self.bind(result, 0, RAX.0);
-        self.bind(result, 1, flag.0);
-        Ok(())
-    }
-
-    /// An instruction of the 0F map after a `lock` prefix: opcode for bytes is one less.
-    fn locked_two(&mut self, opcode: u8, reg: Gpr, mem: &Mem, bytes: u8) {
-        let op = match bytes {
-            1 => Op::two(opcode - 1).byte_reg(),
-            2 => Op::two(opcode).p66(),
-            4 => Op::two(opcode),
-            _ => Op::two(opcode).w(),
-        };
-        self.asm.rm(op, reg.0, mem);
-    }
-
-    #[inline(never)]
-    pub(crate) fn atomic_rmw(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
-        let ty = instruction.ty;
-        self.check_atomic(instruction, ty)?;
-        let part = self.scalar(ty)?;
-        if part.bank != Bank::Gpr || !part.bits.is_multiple_of(8) || !matches!(part.bits, 8 | 16 | 32 | 64) {
-            return Err(Box::new(Unsupported::Instruction("atomicrmw of an unusual type")));
-        }
-        let bytes = part.store;
-        let result = self.result(instruction)?;
-        let wanted = self.values[self.value_index(result) as usize].uses() > 0;
-        match instruction.sub {
-            // xchg, which locks by itself
-            0 => {
-                let mem = self.address(address)?;
-                let reg = self.take_gpr(value, 0)?;
-                self.asm.rm(Op::sized(0x87, bytes), reg.0, &mem);
-                self.bind(result, 0, reg.0);
-                return Ok(());
-            }
-            1 | 2 => {
-                let mem = self.address(address)?;
-                let reg = self.take_gpr(value, 0)?;
-                if instruction.sub == 2 {
-                    self.asm.unary(3, reg, 8);
-                }
-                // lock xadd
-                self.asm.raw(&[0xf0]);
-                self.locked_two(0xc1, reg, &mem, bytes);
-                self.bind(result, 0, reg.0);
-                return Ok(());
-            }
-            3 | 5 | 6 if !wanted => {
-                let mem = self.address(address)?;
-                let reg = self.read_gpr(value, 0)?;
-                let alu = match instruction.sub {
-                    3 => Alu::And,
-                    5 => Alu::Or,
-                    _ => Alu::Xor,
-                };
-                self.asm.raw(&[0xf0]);
-                self.asm.alu_mr(alu, &mem, reg, bytes);
-                return Ok(());
-            }
-            3..=10 => {}
-            _ => return Err(Box::new(Unsupported::Instruction("an unusual atomicrmw"))),
-        }
-        self.claim(RAX.0)?;
-        let mem = self.address(address)?;
-        let operand = self.read_gpr(value, 0)?;
-        let new = self.alloc_gpr()?;
-        self.asm.load(RAX, &mem, bytes);
-        let again = self.asm.label();
-        self.asm.bind(again);
-        self.asm.mov(new, RAX);
-        match instruction.sub {
-            3 => self.asm.alu_rr(Alu::And, new, operand, 8),
-            4 => {
-                self.asm.alu_rr(Alu::And, new, operand, 8);
-                self.asm.unary(2, new, 8);
-            }
-            5 => self.asm.alu_rr(Alu::Or, new, operand, 8),
-            6 => self.asm.alu_rr(Alu::Xor, new, operand, 8),
-            operation => {
-                // The operand replaces what is there unless that is already the one wanted.
-                let cond = match operation {
-                    7 => Cond::L,
-                    8 => Cond::G,
-                    9 => Cond::B,
-                    _ => Cond::A,
-                };
-                self.asm.alu_rr(Alu::Cmp, RAX, operand, bytes);
-                let test = Test::plain(cond);
-                self.asm.cmov(test.cond, new, operand, true);
-            }
-        }
-        self.asm.raw(&[0xf0]);
-        self.locked_two(0xb1, new, &mem, bytes);
-        self.asm.jcc(Cond::NE, again);
-        self.bind(result, 0, RAX.0);
-        Ok(())
-    }
+    // ---- blocks of memory ---------------------------------------------------------------------------------------
 
     /// Copies `size` bytes; both places may be named several times.
     pub(crate) fn copy_block(&mut self, to: &Mem, from: &Mem, size: u32) {

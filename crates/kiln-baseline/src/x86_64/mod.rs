@@ -3,6 +3,7 @@
 pub(crate) mod abi;
 mod arithmetic;
 mod assembly;
+mod atomics;
 mod calls;
 mod control;
 pub(crate) mod eh;
