@@ -296,7 +296,7 @@ impl Analysis {
         &self.moves[self.first_move[position as usize] as usize..self.first_move[position as usize + 1] as usize]
     }
 
-    fn terminator(body: &Body, block: BlockId) -> Instruction {
+    fn terminator(body: &Body, block: BlockId) -> &Instruction {
         body.instruction(body.block_instructions(block).end - 1)
     }
 
@@ -324,7 +324,7 @@ impl Analysis {
                 }
                 Targets(at, Targets::MANY) => {
                     let terminator = Self::terminator(body, block);
-                    let Some(successor) = Targets::many(&terminator, body.operands(&terminator), at as usize) else {
+                    let Some(successor) = Targets::many(terminator, body.operands(terminator), at as usize) else {
                         left = Targets::NONE;
                         continue;
                     };
@@ -352,7 +352,7 @@ impl Analysis {
     /// Notes where `block` leads.
     fn open(&mut self, body: &Body, block: BlockId) -> Targets {
         let terminator = Self::terminator(body, block);
-        let targets = Targets::of(&terminator, body.operands(&terminator));
+        let targets = Targets::of(terminator, body.operands(terminator));
         self.targets[block.0 as usize] = targets;
         targets
     }
@@ -386,7 +386,7 @@ impl Analysis {
                 Targets(NONE, _) => {}
                 Targets(_, Targets::MANY) => {
                     let terminator = Self::terminator(body, block);
-                    for_successors(&terminator, body.operands(&terminator), |successor| {
+                    for_successors(terminator, body.operands(terminator), |successor| {
                         let to = lead_to(successor.0);
                         self.indirect[to] |= terminator.opcode == Opcode::IndirectBr;
                     });
@@ -466,7 +466,7 @@ impl Analysis {
                     break;
                 }
                 self.has_phis[position as usize] = true;
-                for pair in body.operands(&instruction).chunks_exact(2) {
+                for pair in body.operands(instruction).chunks_exact(2) {
                     let from = self.position[pair[1] as usize];
                     if from != NONE {
                         self.first_move[from as usize] += 1;
@@ -495,13 +495,13 @@ impl Analysis {
                 if instruction.opcode != Opcode::Phi {
                     break;
                 }
-                for pair in body.operands(&instruction).chunks_exact(2) {
+                for pair in body.operands(instruction).chunks_exact(2) {
                     let from = self.position[pair[1] as usize];
                     if from == NONE {
                         continue;
                     }
                     let at = &mut self.first_move[from as usize];
-                    self.moves[*at as usize] = Move { phi: instruction.result, value: ValueId(pair[0]), block };
+                    self.moves[*at as usize] = Move { phi: instruction.result(), value: ValueId(pair[0]), block };
                     *at += 1;
                 }
             }
@@ -554,31 +554,30 @@ impl Analysis {
                     if instruction.opcode != Opcode::Phi {
                         break;
                     }
-                    walk.phi(instruction.result.0, at);
+                    walk.phi(instruction.result().0, at);
                     defined += 1;
                 }
             }
             walk.places[defined as usize..results.end as usize].fill(LOCAL | at);
-            for peek in body.peek(range) {
-                let operands = peek.operands();
-                match peek.opcode() {
+            for instruction in body.block(range) {
+                let operands = body.operands(instruction);
+                match instruction.opcode {
                     Opcode::Phi | Opcode::Br => {}
-                    Opcode::Load => walk.address(operands[0], || {
-                        let access = peek.instruction();
-                        is_plain(&access).then_some(access.ty)
-                    }),
+                    Opcode::Load => {
+                        walk.address(operands[0], || is_plain(instruction).then(|| body.result_type(instruction)))
+                    }
                     Opcode::Store => {
                         let stored = operands[1];
                         walk.address(operands[0], || {
-                            is_plain(&peek.instruction()).then(|| body.type_of(module, ValueId(stored)))
+                            is_plain(instruction).then(|| body.type_of(module, ValueId(stored)))
                         });
                         walk.operand(stored);
                     }
                     Opcode::Alloca if at == 0 => {
-                        walk.object(peek.instruction().result.0);
+                        walk.object(instruction.result().0);
                         walk.operand(operands[0]);
                     }
-                    Opcode::Call => match calls(body, &peek.instruction(), operands) {
+                    Opcode::Call => match calls(body, instruction, operands) {
                         CallKind::Nothing => operands.iter().for_each(|value| walk.mention(*value)),
                         kind => {
                             call_count += u32::from(kind == CallKind::Call);
@@ -589,7 +588,7 @@ impl Analysis {
                     opcode => {
                         call_count += match opcode {
                             Opcode::Invoke | Opcode::CallBr => {
-                                u32::from(calls(body, &peek.instruction(), operands) == CallKind::Call)
+                                u32::from(calls(body, instruction, operands) == CallKind::Call)
                             }
                             Opcode::FRem => 1,
                             _ => 0,

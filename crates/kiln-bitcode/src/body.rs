@@ -10,7 +10,7 @@ use crate::constants::Constants;
 use crate::module::Module;
 use crate::opcode::Opcode;
 use crate::operands::for_values;
-use crate::packed::{Draft, Instruction, Row};
+use crate::packed::{Draft, Instruction};
 use crate::types::TypeId;
 
 /// A value that an instruction can name: the module's constants, globals included, come first
@@ -27,39 +27,6 @@ impl ValueId {
 /// A basic block of a function, counted from the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u32);
-
-/// An instruction where it lies.
-#[derive(Clone, Copy, Debug)]
-pub struct Peek<'b> {
-    body: &'b Body,
-    row: &'b Row,
-}
-
-impl<'b> Peek<'b> {
-    /// What it does.
-    #[inline(always)]
-    #[must_use]
-    pub fn opcode(self) -> Opcode {
-        self.row.opcode
-    }
-
-    /// [`Body::operands`]
-    #[inline(always)]
-    #[must_use]
-    pub fn operands(self) -> &'b [u32] {
-        match self.row.bits >> 6 {
-            Row::OUTSIDE => outside(&self.body.operands, self.row.words[0]),
-            count => &self.row.words[..usize::from(count)],
-        }
-    }
-
-    /// All of it.
-    #[inline(always)]
-    #[must_use]
-    pub fn instruction(self) -> Instruction {
-        self.body.view(self.row)
-    }
-}
 
 /// A value of the function: its type, and who uses it.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +131,7 @@ pub struct Body {
     pub(crate) function: Option<FunctionId>,
     /// First instruction of every block, and the end of the last one.
     pub(crate) blocks: Vec<u32>,
-    rows: Vec<Row>,
+    rows: Vec<Instruction>,
     pub(crate) operands: Vec<u32>,
     pub(crate) calls: Vec<Call>,
     pub(crate) bundles: Vec<(u32, u32, u32)>,
@@ -246,45 +213,40 @@ impl Body {
     /// Instruction `index`.
     #[inline(always)]
     #[must_use]
-    pub fn instruction(&self, index: u32) -> Instruction {
-        self.view(&self.rows[index as usize])
+    pub fn instruction(&self, index: u32) -> &Instruction {
+        &self.rows[index as usize]
     }
 
     /// The instructions of a range that [`Body::block_instructions`] gave.
     #[inline(always)]
-    pub fn block(&self, range: Range<u32>) -> impl ExactSizeIterator<Item = Instruction> {
-        self.rows[range.start as usize..range.end as usize].iter().map(|row| self.view(row))
+    #[must_use]
+    pub fn block(&self, range: Range<u32>) -> &[Instruction] {
+        &self.rows[range.start as usize..range.end as usize]
     }
 
     /// All instructions, block after block.
-    pub fn instructions(&self) -> impl ExactSizeIterator<Item = Instruction> {
-        self.rows.iter().map(|row| self.view(row))
+    #[must_use]
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.rows
     }
 
+    /// Type of the result of `instruction`; `void` where there is none.
     #[inline(always)]
-    fn view(&self, row: &Row) -> Instruction {
-        let Row { opcode, sub, detail, bits, next, words } = *row;
-        let (mut ty, mut result) = (self.void, ValueId::NONE);
-        if detail & Row::RESULT != 0 {
-            (ty, result) = (self.own_type(next).unwrap_or(self.void), ValueId(next));
+    #[must_use]
+    pub fn result_type(&self, instruction: &Instruction) -> TypeId {
+        match instruction.has_result() {
+            true => self.own_type(instruction.next).unwrap_or(self.void),
+            false => self.void,
         }
-        Instruction { opcode, sub, detail, bits, ty, result, words }
-    }
-
-    /// The same as [`Body::block`], without making what is not asked for.
-    #[inline(always)]
-    pub fn peek(&self, range: Range<u32>) -> impl ExactSizeIterator<Item = Peek<'_>> {
-        self.rows[range.start as usize..range.end as usize].iter().map(|row| Peek { body: self, row })
     }
 
     /// Which of the instructions of `block` makes `value`, if one does.
     #[must_use]
     pub fn definition_in(&self, block: BlockId, value: ValueId) -> Option<u32> {
         let range = self.block_instructions(block);
-        let rows = &self.rows[range.start as usize..range.end as usize];
+        let rows = self.block(range.clone());
         let index = rows.partition_point(|row| row.next <= value.0).checked_sub(1)?;
-        let row = &rows[index];
-        (row.detail & Row::RESULT != 0 && row.next == value.0).then_some(range.start + index as u32)
+        (rows[index].result() == value).then_some(range.start + index as u32)
     }
 
     /// The values that the instructions of a range that [`Body::block_instructions`] gave make: they have consecutive
@@ -301,7 +263,7 @@ impl Body {
     #[must_use]
     pub fn operands<'b>(&'b self, instruction: &'b Instruction) -> &'b [u32] {
         match instruction.bits >> 6 {
-            Row::OUTSIDE => outside(&self.operands, instruction.words[0]),
+            Instruction::OUTSIDE => outside(&self.operands, instruction.words[0]),
             count => &instruction.words[..usize::from(count)],
         }
     }
@@ -332,7 +294,7 @@ impl Body {
         self.values.iter_mut().for_each(|value| *value = Value::new(value.ty));
         for block in (0..self.block_count()).map(BlockId).filter(|block| reached(*block)) {
             for index in self.block_instructions(block) {
-                let instruction = self.instruction(index);
+                let instruction = *self.instruction(index);
                 if instruction.opcode != Opcode::Phi {
                     self.count_operands(index, &instruction);
                     continue;
@@ -352,7 +314,7 @@ impl Body {
     /// Notes that instruction `index` names its operands.
     fn count_operands(&mut self, index: u32, instruction: &Instruction) {
         let operands = match instruction.bits >> 6 {
-            Row::OUTSIDE => outside(&self.operands, instruction.words[0]),
+            Instruction::OUTSIDE => outside(&self.operands, instruction.words[0]),
             count => &instruction.words[..usize::from(count)],
         };
         let user = if instruction.opcode == Opcode::Phi { NO_USER } else { index };
@@ -433,14 +395,14 @@ impl Body {
             self.operands.push(N as u32);
             let first = self.operands.len() as u32;
             self.operands.extend_from_slice(&operands);
-            self.push_row(draft, has_result, Row::OUTSIDE, [first, draft.aux]);
+            self.push_row(draft, has_result, Instruction::OUTSIDE, [first, draft.aux]);
         }
     }
 
     #[inline(always)]
     fn push_row(&mut self, draft: Draft, has_result: bool, count: u8, words: [u32; 2]) {
         let next = self.value_count();
-        self.rows.push(Row::new(draft, has_result, next, count, words));
+        self.rows.push(Instruction::new(draft, has_result, next, count, words));
         if has_result {
             self.values.push(Value::new(draft.ty));
         }
@@ -458,7 +420,7 @@ impl Body {
             self.push_row(draft, has_result, count as u8, words);
         } else {
             self.operands[first - 1] = count as u32;
-            self.push_row(draft, has_result, Row::OUTSIDE, [first as u32, draft.aux]);
+            self.push_row(draft, has_result, Instruction::OUTSIDE, [first as u32, draft.aux]);
         }
     }
 
@@ -476,9 +438,9 @@ impl Body {
         } else {
             let count = operands.len() as u32;
             self.operands.insert(first, count);
-            self.push_row(draft, has_result, Row::OUTSIDE, [first as u32 + 1, draft.aux]);
+            self.push_row(draft, has_result, Instruction::OUTSIDE, [first as u32 + 1, draft.aux]);
         }
-        let instruction = self.instruction(index);
+        let instruction = *self.instruction(index);
         self.count_operands(index, &instruction);
     }
 

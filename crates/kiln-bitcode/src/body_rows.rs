@@ -32,7 +32,7 @@ pub fn body_rows<'m>(module: &'m Module, body: &'m Body) -> impl Iterator<Item =
     let instructions = blocks.flat_map(move |block| body.block_instructions(block).map(move |index| (block, index)));
     std::iter::once(header).chain(instructions.map(move |(block, index)| {
         let location = locations.next_if(|location| location.instruction == index);
-        row(&|row| row.instruction(body, block, &body.instruction(index), location))
+        row(&|row| row.instruction(body, block, body.instruction(index), location))
     }))
 }
 
@@ -45,12 +45,12 @@ impl<'m> Row<'m> {
         location: Option<Location>,
     ) -> fmt::Result {
         write!(self, "b{} ", block.0)?;
-        match instruction.result {
+        match instruction.result() {
             ValueId::NONE => self.put("-")?,
             ValueId(result) => write!(self, "%{}", result - body.first_result())?,
         }
         write!(self, " {} ", instruction.opcode.name())?;
-        self.ty(instruction.ty)?;
+        self.ty(body.result_type(instruction))?;
         self.detail("flags", instruction.flags() & 0xff)?;
         self.detail("fast", u16::from(instruction.fast_math()))?;
         self.detail("sub", u16::from(instruction.sub))?;

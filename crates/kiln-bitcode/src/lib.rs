@@ -51,7 +51,7 @@ mod writer;
 pub use attributes::{
     Attribute, AttributeGroup, AttributeKind, AttributeList, AttributeListId, AttributePlace, IntRange,
 };
-pub use body::{BlockId, Body, Call, Location, Peek, TailKind, ValueId};
+pub use body::{BlockId, Body, Call, Location, TailKind, ValueId};
 pub use body_rows::body_rows;
 pub use constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, InlineAsm};
 pub use debug_info::{DebugInfo, Frame, FunctionDebugInfo, SourceFile, Subprogram};

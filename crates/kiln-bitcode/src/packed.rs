@@ -1,24 +1,31 @@
-//! How instructions are kept, and what is made of that.
+//! How instructions are kept.
 
 use crate::body::ValueId;
 use crate::opcode::{Opcode, Ordering};
 use crate::types::TypeId;
 
-/// One instruction, as [`Body::instruction`](crate::Body::instruction) makes it of what is kept.
+/// One instruction as it is kept: in 16 bytes, whatever it is.
+///
+/// No instruction has both an alignment and fast-math flags, or flags of both kinds, and most have few operands and no
+/// second number. What needs more than that is asked of the body: [`Body::operands`](crate::Body::operands),
+/// [`Body::result_type`](crate::Body::result_type).
 #[derive(Clone, Copy, Debug)]
 pub struct Instruction {
     /// What it does.
     pub opcode: Opcode,
     /// Which kind of it: predicate, operation, ordering on failure; see [`Opcode`].
     pub sub: u8,
+    /// Alignment or fast-math flags, and [`Instruction::RESULT`].
     pub(crate) detail: u8,
+    /// Flags, three bits; ordering, three bits; how many operands are in `words`, or [`Instruction::OUTSIDE`].
     pub(crate) bits: u8,
-    /// Type of the result; `void` where there is none.
-    pub ty: TypeId,
-    /// The result, or [`ValueId::NONE`].
-    pub result: ValueId,
+    /// Number of the result if it has one, and of the next value anyway: instructions are sorted by it.
+    pub(crate) next: u32,
+    /// The operands, or where they begin among those of the body, and the second number.
     pub(crate) words: [u32; 2],
 }
+
+const _: () = assert!(size_of::<Instruction>() == 16);
 
 /// Opcodes as a set.
 const fn set(opcodes: &[Opcode]) -> u64 {
@@ -62,17 +69,46 @@ impl Instruction {
     /// `alloca` holds the arguments of an `inalloca` call, or a `swifterror`.
     pub const SPECIAL_ALLOCA: u16 = 1 << 8;
 
+    const DETAIL: u8 = 0x7f;
+    /// It makes a value.
+    pub(crate) const RESULT: u8 = 0x80;
+    /// The operands lie among those of the body, behind their number.
+    pub(crate) const OUTSIDE: u8 = 3;
+
+    /// `draft` with `count` operands in `words`; `next` is the number of the next value.
+    #[inline(always)]
+    pub(crate) fn new(draft: Draft, has_result: bool, next: u32, count: u8, words: [u32; 2]) -> Self {
+        let Draft { opcode, sub, align, ordering, flags, fast_math, .. } = draft;
+        let detail = align | fast_math | if has_result { Self::RESULT } else { 0 };
+        let bits = (flags | flags >> 8) as u8 & 7 | (ordering as u8) << 3 | count << 6;
+        Self { opcode, sub, detail, bits, next, words }
+    }
+
+    /// Whether it makes a value.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_result(&self) -> bool {
+        self.detail & Self::RESULT != 0
+    }
+
+    /// The value that it makes, or [`ValueId::NONE`].
+    #[inline(always)]
+    #[must_use]
+    pub fn result(&self) -> ValueId {
+        if self.has_result() { ValueId(self.next) } else { ValueId::NONE }
+    }
+
     /// Alignment of the access or of the `alloca` as its binary logarithm plus one; 0 where none is given.
     #[inline]
     #[must_use]
     pub fn align(&self) -> u8 {
-        if self.opcode.is_in(WITH_ALIGN) { self.detail & Row::DETAIL } else { 0 }
+        if self.opcode.is_in(WITH_ALIGN) { self.detail & Self::DETAIL } else { 0 }
     }
 
     /// Fast-math flags (`FastMathFlags`), 0 where there are none.
     #[must_use]
     pub fn fast_math(&self) -> u8 {
-        if self.opcode.is_in(WITH_ALIGN) { 0 } else { self.detail & Row::DETAIL }
+        if self.opcode.is_in(WITH_ALIGN) { 0 } else { self.detail & Self::DETAIL }
     }
 
     /// Ordering of an atomic access or a fence.
@@ -117,42 +153,5 @@ impl Draft {
     #[inline(always)]
     pub(crate) fn new(opcode: Opcode, ty: TypeId) -> Self {
         Self { opcode, sub: 0, align: 0, ordering: Ordering::NotAtomic, flags: 0, fast_math: 0, ty, aux: 0 }
-    }
-}
-
-/// How an instruction is kept: 16 bytes, whatever it is.
-///
-/// No instruction has both an alignment and fast-math flags, or flags of both kinds, and most have few operands and no
-/// second number. The type of a result is that of the value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    pub(crate) opcode: Opcode,
-    pub(crate) sub: u8,
-    /// Alignment or fast-math flags, and [`Row::RESULT`].
-    pub(crate) detail: u8,
-    /// Flags, three bits; ordering, three bits; how many operands are in `words`, or [`Row::OUTSIDE`].
-    pub(crate) bits: u8,
-    /// Number of the result if it has one, and of the next value anyway: rows are sorted by it.
-    pub(crate) next: u32,
-    /// The operands, or where they begin among those of the body, and the second number.
-    pub(crate) words: [u32; 2],
-}
-
-const _: () = assert!(size_of::<Row>() == 16);
-
-impl Row {
-    const DETAIL: u8 = 0x7f;
-    /// The instruction makes a value.
-    pub(crate) const RESULT: u8 = 0x80;
-    /// The operands lie among those of the body, behind their number.
-    pub(crate) const OUTSIDE: u8 = 3;
-
-    /// `draft` with `count` operands in `words`; `next` is the number of the next value.
-    #[inline(always)]
-    pub(crate) fn new(draft: Draft, has_result: bool, next: u32, count: u8, words: [u32; 2]) -> Self {
-        let Draft { opcode, sub, align, ordering, flags, fast_math, .. } = draft;
-        let detail = align | fast_math | if has_result { Self::RESULT } else { 0 };
-        let bits = (flags | flags >> 8) as u8 & 7 | (ordering as u8) << 3 | count << 6;
-        Self { opcode, sub, detail, bits, next, words }
     }
 }

@@ -89,7 +89,7 @@ fn the_frame_of_these_tests_is_well_formed() {
     let bytes = records(1, &[RETURN]);
     let body = read(&bytes).unwrap();
     assert_eq!((body.block_count(), body.instructions().len(), body.first_value()), (1, 1, 1));
-    assert_eq!(body.operands(&body.instruction(0)), [body.argument(0).0]);
+    assert_eq!(body.operands(body.instruction(0)), [body.argument(0).0]);
     // A body can be read again, into the same arrays.
     let modules = parse(&bytes).unwrap();
     let mut body = body;

@@ -127,7 +127,7 @@ impl<'b> Flow<'b> {
         loop {
             let known = self.known();
             for instruction in self.body.instructions() {
-                self.follow(&instruction);
+                self.follow(instruction);
             }
             if self.lost || !self.filled.is_disjoint(&self.shown) {
                 return true;
@@ -151,7 +151,7 @@ impl<'b> Flow<'b> {
             .enumerate()
             .filter(|(at, word)| is_value(instruction.opcode, *at) && ValueId(**word) != ValueId::NONE);
         let values: Vec<_> = values.map(|(_, word)| ValueId(*word)).collect();
-        let result = instruction.result;
+        let result = instruction.result();
         match instruction.opcode {
             Opcode::Alloca => {
                 self.variables.insert(result, result);

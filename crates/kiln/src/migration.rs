@@ -107,8 +107,8 @@ pub(crate) fn names_any(module: &LoadedModule, function: FunctionId, globals: &H
     }
     let is_one = is_one_of(globals);
     let constant = |id: ConstantId| body.constant(&module.bitcode, ValueId(id.0));
-    body.instructions().any(|instruction| {
-        body.operands(&instruction).iter().enumerate().any(|(at, word)| {
+    body.instructions().iter().any(|instruction| {
+        body.operands(instruction).iter().enumerate().any(|(at, word)| {
             let value = ValueId(*word);
             is_value(instruction.opcode, at)
                 && value != ValueId::NONE

@@ -39,7 +39,7 @@ impl Test {
 impl Generator<'_> {
     #[inline(never)]
     pub(crate) fn binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
-        let bits = match self.module.ty(instruction.ty) {
+        let bits = match self.module.ty(self.body.result_type(instruction)) {
             Type::Integer(bits) => *bits,
             Type::Vector { .. } => return self.vector_binary(instruction, left, right),
             _ => return Err(Box::new(Unsupported::Type("an unusual type"))),
@@ -48,7 +48,7 @@ impl Generator<'_> {
             return self.wide_binary(instruction, left, right, bits);
         }
         let bytes = if bits > 32 { 8 } else { 4 };
-        let result = instruction.result;
+        let result = instruction.result();
         let reg = match instruction.opcode {
             Opcode::Add => self.add(result, left, right, bytes)?,
             Opcode::Sub => self.alu_binary(result, Alu::Sub, left, right, bytes)?,
@@ -59,8 +59,8 @@ impl Generator<'_> {
             Opcode::Shl | Opcode::LShr | Opcode::AShr => self.shift(instruction, left, right, bits)?,
             _ => self.divide(instruction.opcode, left, right, bits)?,
         };
-        let only = self.scalar(instruction.ty)?;
-        self.define(instruction.result, only, reg.0);
+        let only = self.scalar(self.body.result_type(instruction))?;
+        self.define(instruction.result(), only, reg.0);
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl Generator<'_> {
             }
         }
         let reg = match opcode {
-            _ if matches!(bits, 32 | 64) => Gpr(self.take_for(instruction.result, left)?),
+            _ if matches!(bits, 32 | 64) => Gpr(self.take_for(instruction.result(), left)?),
             Opcode::Shl => self.take_gpr(left, 0)?,
             Opcode::LShr => {
                 let reg = self.take_gpr(left, 0)?;
@@ -208,17 +208,17 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn compare(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
-        if matches!(self.module.ty(instruction.ty), Type::Vector { .. }) {
+        if matches!(self.module.ty(self.body.result_type(instruction)), Type::Vector { .. }) {
             return self.vector_compare(instruction, left, right);
         }
         if instruction.opcode == Opcode::FCmp && *self.module.ty(self.ty(left)) == Type::Fp128 {
             return self.quad_compare(instruction, left, right);
         }
         let test = self.compare_flags(instruction, left, right)?;
-        let reg = Gpr(self.target(instruction.result, Bank::Gpr)?);
+        let reg = Gpr(self.target(instruction.result(), Bank::Gpr)?);
         self.materialize(test, reg)?;
-        let only = self.scalar(instruction.ty)?;
-        self.define(instruction.result, only, reg.0);
+        let only = self.scalar(self.body.result_type(instruction))?;
+        self.define(instruction.result(), only, reg.0);
         Ok(())
     }
 
@@ -301,7 +301,7 @@ impl Generator<'_> {
             && let Place::Deferred(index) = self.values[self.value_index(value) as usize].place()
         {
             let body = self.body;
-            let instruction = &body.instruction(index);
+            let instruction = body.instruction(index);
             let operands = body.operands(instruction);
             return self.compare_flags(instruction, ValueId(operands[0]), ValueId(operands[1]));
         }
@@ -324,7 +324,7 @@ impl Generator<'_> {
             return self.vector_select(instruction, condition, then, otherwise);
         }
         let result = self.result(instruction)?;
-        let (first, count) = self.type_parts(instruction.ty)?;
+        let (first, count) = self.type_parts(self.body.result_type(instruction))?;
         // All operands come before the comparison: what fetches them may change flags.
         let mut chosen = [(0u8, 0u8); 8];
         if count as usize > chosen.len() {
@@ -391,7 +391,7 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         let ty = self.ty(from);
         let (_, before) = field(&mut self.known.types, self.module, ty, indices)?;
-        let count = self.type_parts(instruction.ty)?.1;
+        let count = self.type_parts(self.body.result_type(instruction))?.1;
         self.copy_parts(result, 0, from, before, count)
     }
 
@@ -404,8 +404,8 @@ impl Generator<'_> {
         indices: &[u32],
     ) -> Result<()> {
         let result = self.result(instruction)?;
-        let all = self.type_parts(instruction.ty)?.1;
-        let (ty, before) = field(&mut self.known.types, self.module, instruction.ty, indices)?;
+        let all = self.type_parts(self.body.result_type(instruction))?.1;
+        let (ty, before) = field(&mut self.known.types, self.module, self.body.result_type(instruction), indices)?;
         let count = self.type_parts(ty)?.1;
         self.copy_parts(result, 0, into, 0, before)?;
         self.copy_parts(result, before, value, 0, count)?;

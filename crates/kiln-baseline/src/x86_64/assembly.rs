@@ -24,7 +24,7 @@ impl Generator<'_> {
         let constraints: &[u8] = &asm.constraints;
         let plain = constraints.split(|b| *b == b',').all(|c| c.is_empty() || c.starts_with(b"~{"));
         let trimmed = without_comment(template.trim_ascii());
-        if arguments.is_empty() && self.is_void(instruction.ty) && plain {
+        if arguments.is_empty() && self.is_void(self.body.result_type(instruction)) && plain {
             // Clobbers of registers that calls preserve would have to be kept.
             let clobbers_only_state = constraints.split(|b| *b == b',').all(is_state);
             if clobbers_only_state {
@@ -59,12 +59,12 @@ impl Generator<'_> {
         let inputs_only = constraints
             .split(|b| *b == b',')
             .all(|c| matches!(c, b"r" | b"m" | b"*m" | b"=*m" | b"r,m" | b"imr" | b"rm" | b"g" | b"X") || is_state(c));
-        if self.is_void(instruction.ty) && inputs_only {
+        if self.is_void(self.body.result_type(instruction)) && inputs_only {
             return Ok(());
         }
         let rest = constraints.strip_prefix(b"=r,0").or_else(|| constraints.strip_prefix(b"=&r,0"));
         let is_identity = rest.is_some_and(|rest| rest.split(|b| *b == b',').all(is_state));
-        if is_identity && arguments.len() == 1 && self.type_parts(instruction.ty)?.1 == 1 {
+        if is_identity && arguments.len() == 1 && self.type_parts(self.body.result_type(instruction))?.1 == 1 {
             let result = self.result(instruction)?;
             return self.copy_parts(result, 0, ValueId(arguments[0]), 0, 1);
         }
@@ -90,7 +90,11 @@ impl Generator<'_> {
         };
         let Some(operands) = AsmOperands::parse(constraints, template.starts_with(b"mov")) else { return unknown() };
         let AsmOperands { outputs, inputs } = operands;
-        let count = if self.is_void(instruction.ty) { 0 } else { self.type_parts(instruction.ty)?.1 as usize };
+        let count = if self.is_void(self.body.result_type(instruction)) {
+            0
+        } else {
+            self.type_parts(self.body.result_type(instruction))?.1 as usize
+        };
         if inputs.len() != arguments.len() || count != outputs.len() {
             return unknown();
         }

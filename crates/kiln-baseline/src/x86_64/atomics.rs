@@ -205,7 +205,7 @@ impl Generator<'_> {
                 self.call_library("__atomic_load")?;
             }
         }
-        self.get_value(OLD, result, instruction.ty)?;
+        self.get_value(OLD, result, self.body.result_type(instruction))?;
         Ok(())
     }
 
@@ -424,7 +424,7 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn atomic_rmw(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
-        let ty = instruction.ty;
+        let ty = self.body.result_type(instruction);
         let access = self.access(instruction, ty)?;
         self.type_parts(ty)?;
         if access == Access::Machine && instruction.sub <= UMIN && self.known.types.word(ty) != 0 {
@@ -481,7 +481,7 @@ impl Generator<'_> {
         format: Option<Format>,
     ) -> Result<()> {
         let bytes = match access {
-            Access::Machine => self.size_of(instruction.ty)? as u32,
+            Access::Machine => self.size_of(self.body.result_type(instruction))? as u32,
             Access::Library { bytes } => bytes,
             _ => 16,
         };
@@ -634,7 +634,7 @@ impl Generator<'_> {
 
     /// What the machine does with one instruction, or a short loop in registers.
     fn machine_rmw(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
-        let bytes = self.scalar(instruction.ty)?.store;
+        let bytes = self.scalar(self.body.result_type(instruction))?.store;
         let result = self.result(instruction)?;
         let wanted = self.values[self.value_index(result) as usize].uses() > 0;
         match instruction.sub {

@@ -107,7 +107,7 @@ impl Generator<'_> {
         let next = body.instruction(index + 1);
         let (ret, from_here) = match next.opcode {
             Opcode::Br => {
-                let block = BlockId(body.operands(&next)[0]);
+                let block = BlockId(body.operands(next)[0]);
                 let range = body.block_instructions(block);
                 let ret = body.instruction(range.end - 1);
                 let only_phis = (range.start..range.end - 1).all(|at| body.instruction(at).opcode == Opcode::Phi);
@@ -121,13 +121,13 @@ impl Generator<'_> {
         if ret.opcode != Opcode::Ret {
             return false;
         }
-        let Some(mut returned) = body.operands(&ret).first().copied() else { return true };
+        let Some(mut returned) = body.operands(ret).first().copied() else { return true };
         if let Some(block) = from_here
             && let Some(m) = self.flow.moves(self.position, block).iter().find(|m| m.phi.0 == returned)
         {
             returned = m.value.0;
         }
-        instruction.result != ValueId::NONE && returned == instruction.result.0
+        instruction.result() != ValueId::NONE && returned == instruction.result().0
     }
 
     #[inline(never)]
@@ -170,7 +170,7 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         self.claim(RAX.0)?;
         self.claim(RDX.0)?;
-        let (first, count) = self.type_parts(instruction.ty)?;
+        let (first, count) = self.type_parts(self.body.result_type(instruction))?;
         if count != 2 || (0..2).any(|at| self.known.types.get(first + at).bank != Bank::Gpr) {
             return Err(Box::new(Unsupported::Type("an unusual landing pad")));
         }
@@ -285,7 +285,7 @@ impl Generator<'_> {
                 if matches!(part.place, AbiPlace::X87(_)) && part.kind != Kind::X87 {
                     return Err(Box::new(Unsupported::Attribute("a result in an x87 register")));
                 }
-                self.check_type_part(instruction.ty, at, part)?;
+                self.check_type_part(self.body.result_type(instruction), at, part)?;
             }
         }
         into.sum_up();
@@ -403,9 +403,9 @@ impl Generator<'_> {
         self.outgoing = outgoing;
         self.free_temporaries();
         if let Some(reg) = by.result {
-            let only = self.scalar(instruction.ty)?;
+            let only = self.scalar(self.body.result_type(instruction))?;
             self.claim(reg)?;
-            self.define(instruction.result, only, reg);
+            self.define(instruction.result(), only, reg);
             return Ok(());
         }
         self.take_results(signature, instruction, returned_at)
@@ -414,8 +414,10 @@ impl Generator<'_> {
     /// Makes room for a result in memory, and says so to the callee.
     #[inline(never)]
     fn place_demoted(&mut self, instruction: &Instruction) -> Result<i32> {
-        let layout =
-            *self.module.layout_of(instruction.ty).ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
+        let layout = *self
+            .module
+            .layout_of(self.body.result_type(instruction))
+            .ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
         if layout.abi_align > 16 {
             return Err(Box::new(Unsupported::Attribute("a result in memory with a large alignment")));
         }
@@ -435,7 +437,7 @@ impl Generator<'_> {
     /// Results of several parts, in memory, or none.
     #[inline(never)]
     fn take_results(&mut self, signature: &Signature, instruction: &Instruction, home: Option<i32>) -> Result<()> {
-        if self.is_void(instruction.ty) {
+        if self.is_void(self.body.result_type(instruction)) {
             return Ok(());
         }
         let result = self.result(instruction)?;
@@ -450,7 +452,7 @@ impl Generator<'_> {
             return Ok(());
         }
         if let Some(home) = home {
-            let (first, count) = self.type_parts(instruction.ty)?;
+            let (first, count) = self.type_parts(self.body.result_type(instruction))?;
             for at in 0..count {
                 let part = self.known.types.get(first + at);
                 let reg = self.load_memory(&Mem::frame(home), part)?;

@@ -69,7 +69,7 @@ impl Generator<'_> {
                     let action = match known {
                         Some(action) => action,
                         None => {
-                            let pad = &body.instruction(index);
+                            let pad = body.instruction(index);
                             debug_assert_eq!(pad.opcode, Opcode::LandingPad);
                             let action = self.action(pad)?;
                             actions.push((index, action));

@@ -111,7 +111,7 @@ impl Generator<'_> {
             // An argument, or a constant of the body.
             return self.body.is_constant(value);
         };
-        let instruction = &self.body.instruction(definition);
+        let instruction = self.body.instruction(definition);
         match instruction.opcode {
             Opcode::Alloca => life.block == 0,
             // A place in the frame, if it is one in an object there.
@@ -176,7 +176,7 @@ impl Generator<'_> {
         /// How far is looked.
         const NEAR: u32 = 24;
         let body = self.body;
-        let mut result = body.instruction(index).result;
+        let mut result = body.instruction(index).result();
         let mut end = index;
         loop {
             let value = self.value_index(result);
@@ -190,10 +190,10 @@ impl Generator<'_> {
             if !matches!(user.opcode, Opcode::Gep | Opcode::ICmp | Opcode::FCmp) {
                 break;
             }
-            result = user.result;
+            result = user.result();
         }
         let between = index + 1..end.max(index + 1);
-        body.peek(between).all(|at| at.opcode() != Opcode::Store || at.operands()[0] != address.0)
+        body.block(between).iter().all(|at| at.opcode != Opcode::Store || body.operands(at)[0] != address.0)
     }
 }
 

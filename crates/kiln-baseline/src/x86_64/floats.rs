@@ -50,7 +50,7 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn float_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
-        if let Some(format) = self.soft_format(instruction.ty)? {
+        if let Some(format) = self.soft_format(self.body.result_type(instruction))? {
             return self.soft_binary(instruction, format, left, right);
         }
         let opcode = match instruction.opcode {
@@ -59,14 +59,14 @@ impl Generator<'_> {
             Opcode::FSub => 0x5c,
             Opcode::FDiv => 0x5e,
             _ => {
-                let bytes = self.float_bytes(instruction.ty)?;
+                let bytes = self.float_bytes(self.body.result_type(instruction))?;
                 return self.float_call(instruction, if bytes == 4 { "fmodf" } else { "fmod" }, &[left, right]);
             }
         };
-        if matches!(self.module.ty(instruction.ty), Type::Vector { .. }) {
+        if matches!(self.module.ty(self.body.result_type(instruction)), Type::Vector { .. }) {
             return self.vector_float_binary(instruction, opcode, left, right);
         }
-        let bytes = self.float_bytes(instruction.ty)?;
+        let bytes = self.float_bytes(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let reg = self.float_op(Some(result), sse(opcode, bytes), left, right, bytes)?;
         self.bind_xmm(result, 0, reg);
@@ -129,15 +129,15 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn negate(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
-        if let Some(format) = self.soft_format(instruction.ty)? {
+        if let Some(format) = self.soft_format(self.body.result_type(instruction))? {
             return self.soft_sign(instruction, format, value, Sign::Turn);
         }
-        let bytes = match self.module.ty(instruction.ty) {
+        let bytes = match self.module.ty(self.body.result_type(instruction)) {
             Type::Vector { element, .. } => {
-                self.single_xmm(instruction.ty)?;
+                self.single_xmm(self.body.result_type(instruction))?;
                 self.float_bytes(*element)?
             }
-            _ => self.float_bytes(instruction.ty)?,
+            _ => self.float_bytes(self.body.result_type(instruction))?,
         };
         let sign = if bytes == 4 { 0x8000_0000_8000_0000u64 } else { 1 << 63 };
         let result = self.result(instruction)?;
@@ -188,7 +188,7 @@ impl Generator<'_> {
     #[inline(never)]
     pub(crate) fn convert(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let from = self.ty(value);
-        let to = instruction.ty;
+        let to = self.body.result_type(instruction);
         let is_vector = |ty: TypeId| matches!(self.module.ty(ty), Type::Vector { .. });
         let vectors = is_vector(from) || is_vector(to);
         match instruction.opcode {
@@ -233,7 +233,8 @@ impl Generator<'_> {
     /// Between integers and pointers, narrower or wider.
     fn widen(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let source = self.ty(value);
-        let (Some(from), Some(to)) = (self.integer_bits(source), self.integer_bits(instruction.ty)) else {
+        let (Some(from), Some(to)) = (self.integer_bits(source), self.integer_bits(self.body.result_type(instruction)))
+        else {
             return Err(Box::new(Unsupported::Type("an unusual type")));
         };
         let signed = instruction.opcode == Opcode::SExt;
@@ -265,7 +266,7 @@ impl Generator<'_> {
             self.bind(result, 1, high.0);
             return Ok(());
         }
-        let result = instruction.result;
+        let result = instruction.result();
         let known = self.part_of(value, 0).map(|part| self.parts[part as usize]);
         let reg = match (from, known) {
             // Extension and copy in one.
@@ -301,37 +302,37 @@ impl Generator<'_> {
             _ if signed => self.take_sign_extended(value, 0, to > 32)?,
             _ => self.take_zero_extended(value, 0)?,
         };
-        let only = self.scalar(instruction.ty)?;
+        let only = self.scalar(self.body.result_type(instruction))?;
         self.define(result, only, reg.0);
         Ok(())
     }
 
     /// Integers and pointers whose bits above the result's width may stay: nobody looks at them.
     fn narrow(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
-        let bytes = self.known.types.word(instruction.ty);
+        let bytes = self.known.types.word(self.body.result_type(instruction));
         if bytes != 0 {
             let only = PartType::word(bytes);
-            let home = self.kept_register(instruction.result);
+            let home = self.kept_register(instruction.result());
             let from = self.part_of(value, 0).map_or(NO_REG, |part| self.parts[part as usize].reg);
             let reg = match home {
                 Some(home) if from != NO_REG => {
                     self.copy_register(home, from, only.bytes);
                     home
                 }
-                _ => self.take_for(instruction.result, value)?,
+                _ => self.take_for(instruction.result(), value)?,
             };
-            self.define(instruction.result, only, reg);
+            self.define(instruction.result(), only, reg);
             return Ok(());
         }
         let result = self.result(instruction)?;
-        let count = self.type_parts(instruction.ty)?.1;
+        let count = self.type_parts(self.body.result_type(instruction))?.1;
         self.copy_parts(result, 0, value, 0, count)
     }
 
     fn bitcast(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let source = self.ty(value);
         let from = self.type_parts(source)?;
-        let to = self.type_parts(instruction.ty)?;
+        let to = self.type_parts(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let same = from.1 == to.1
             && (0..from.1).all(|at| {
@@ -390,7 +391,9 @@ impl Generator<'_> {
     fn float_to_integer(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
         let source = self.ty(value);
         let format = self.format(source)?;
-        let bits = self.integer_bits(instruction.ty).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
+        let bits = self
+            .integer_bits(self.body.result_type(instruction))
+            .ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
         if bits > 64 || !format.is_native() {
             return self.soft_to_integer(instruction, value, format, bits, signed);
         }
@@ -428,7 +431,7 @@ impl Generator<'_> {
     }
 
     fn integer_to_float(&mut self, instruction: &Instruction, value: ValueId, signed: bool) -> Result<()> {
-        let format = self.format(instruction.ty)?;
+        let format = self.format(self.body.result_type(instruction))?;
         let source = self.ty(value);
         let bits = self.integer_bits(source).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
         if bits > 64 || !format.is_native() {

@@ -443,7 +443,6 @@ impl<'a> Generator<'a> {
         let body = self.body;
         let first = range.start;
         for (index, instruction) in (first..).zip(body.block(range)) {
-            let instruction = &instruction;
             let operands = body.operands(instruction);
             if DEFERRABLE >> instruction.opcode as u64 & 1 != 0
                 && (instruction.opcode == Opcode::Phi || self.is_deferred(index, instruction))
@@ -476,7 +475,7 @@ impl<'a> Generator<'a> {
     /// Whether nobody can tell that the instruction, one of [`PURE`], was left out.
     #[inline]
     fn is_useless(&self, instruction: &Instruction) -> bool {
-        self.values[self.value_index(instruction.result) as usize].uses() == 0
+        self.values[self.value_index(instruction.result()) as usize].uses() == 0
             && (instruction.opcode != Opcode::Load
                 || instruction.flags() & Instruction::VOLATILE == 0 && instruction.ordering() == Ordering::NotAtomic)
     }
@@ -529,11 +528,11 @@ impl<'a> Generator<'a> {
             if instruction.opcode != Opcode::Phi {
                 break;
             }
-            let index = self.value_index(instruction.result) as usize;
+            let index = self.value_index(instruction.result()) as usize;
             if self.values[index].uses() == 0 {
                 continue;
             }
-            self.make_parts(instruction.result)?;
+            self.make_parts(instruction.result())?;
             for part in self.all_parts(self.values[index]) {
                 if self.parts[part as usize].fixed {
                     continue;
@@ -565,30 +564,30 @@ impl<'a> Generator<'a> {
     /// Whether the instruction waits for its one user, which makes it part of itself.
     #[inline(never)]
     fn is_deferred(&mut self, index: u32, instruction: &Instruction) -> bool {
-        let result = self.value_index(instruction.result);
+        let result = self.value_index(instruction.result());
         let at = result as usize;
         let (1, Some(user)) = self.body.uses(result) else { return false };
         if self.flow.crosses(result) {
             return false;
         }
-        let user = &self.body.instruction(user);
+        let user = self.body.instruction(user);
         let takes = match (instruction.opcode, user.opcode) {
             (Opcode::Gep, Opcode::Load) => true,
             // It may be what is stored.
-            (Opcode::Gep, Opcode::Store) => self.module.ty(instruction.ty).is_scalar_pointer(),
+            (Opcode::Gep, Opcode::Store) => self.module.ty(self.body.result_type(instruction)).is_scalar_pointer(),
             (Opcode::Gep, Opcode::Gep) => {
                 // One in another is enough: chains of any length would be walked by recursion.
                 let base = ValueId(self.body.operands(instruction)[0]);
                 !matches!(self.place_of(base), Place::Deferred(_))
-                    && self.body.operands(user)[0] == instruction.result.0
-                    && self.module.ty(user.ty).is_scalar_pointer()
-                    && self.module.ty(instruction.ty).is_scalar_pointer()
+                    && self.body.operands(user)[0] == instruction.result().0
+                    && self.module.ty(self.body.result_type(user)).is_scalar_pointer()
+                    && self.module.ty(self.body.result_type(instruction)).is_scalar_pointer()
             }
             (Opcode::Gep, _) => false,
             (_, Opcode::CondBr) => true,
             (_, Opcode::Select) => {
-                self.body.operands(user)[0] == instruction.result.0
-                    && matches!(self.module.ty(instruction.ty), Type::Integer(_))
+                self.body.operands(user)[0] == instruction.result().0
+                    && matches!(self.module.ty(self.body.result_type(instruction)), Type::Integer(_))
             }
             _ => false,
         };
@@ -701,11 +700,11 @@ impl<'a> Generator<'a> {
     /// Makes parts for the result of `instruction` and pins nothing.
     #[inline]
     pub(crate) fn result(&mut self, instruction: &Instruction) -> Result<ValueId> {
-        let index = self.value_index(instruction.result);
+        let index = self.value_index(instruction.result());
         if self.values[index as usize].is_nowhere() {
-            self.add_parts(index, instruction.ty)?;
+            self.add_parts(index, self.body.result_type(instruction))?;
         }
-        Ok(instruction.result)
+        Ok(instruction.result())
     }
 }
 

@@ -23,10 +23,10 @@ impl Generator<'_> {
         cond: Cond,
         signed: bool,
     ) -> Result<()> {
-        if let Some(bits @ 65..=128) = self.integer_bits(instruction.ty) {
+        if let Some(bits @ 65..=128) = self.integer_bits(self.body.result_type(instruction)) {
             return self.wide_extreme(instruction, [left, right], bits, cond, signed);
         }
-        let bits = self.word_bits(instruction.ty)?;
+        let bits = self.word_bits(self.body.result_type(instruction))?;
         let wide = bits > 32;
         let result = self.result(instruction)?;
         let (a, b) = if matches!(bits, 32 | 64) {
@@ -78,7 +78,7 @@ impl Generator<'_> {
         right: ValueId,
         signed: bool,
     ) -> Result<()> {
-        self.word_bits(instruction.ty)?;
+        self.word_bits(self.body.result_type(instruction))?;
         let source = self.ty(left);
         if let Some(bits @ 65..=128) = self.integer_bits(source) {
             return self.wide_three_way(instruction, left, right, bits, signed);
@@ -150,10 +150,10 @@ impl Generator<'_> {
     }
 
     pub(crate) fn absolute(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
-        if let Some(bits @ 65..=128) = self.integer_bits(instruction.ty) {
+        if let Some(bits @ 65..=128) = self.integer_bits(self.body.result_type(instruction)) {
             return self.wide_absolute(instruction, value, bits);
         }
-        let bits = self.word_bits(instruction.ty)?;
+        let bits = self.word_bits(self.body.result_type(instruction))?;
         let wide = bits > 32;
         let bytes = if wide { 8 } else { 4 };
         let result = self.result(instruction)?;
@@ -168,7 +168,7 @@ impl Generator<'_> {
 
     pub(crate) fn byte_swap(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let result = self.result(instruction)?;
-        match self.integer_bits(instruction.ty) {
+        match self.integer_bits(self.body.result_type(instruction)) {
             Some(bits @ (16 | 24 | 32 | 40 | 48 | 56 | 64)) => {
                 let reg = self.take_gpr(value, 0)?;
                 self.asm.byte_swap(reg);
@@ -190,7 +190,7 @@ impl Generator<'_> {
     }
 
     pub(crate) fn bit_reverse(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
-        let bits = self.word_bits(instruction.ty)?;
+        let bits = self.word_bits(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let reg = self.take_gpr(value, 0)?;
         let other = self.alloc_gpr()?;
@@ -220,9 +220,9 @@ impl Generator<'_> {
     }
 
     pub(crate) fn count_zeros(&mut self, instruction: &Instruction, value: ValueId, leading: bool) -> Result<()> {
-        let bits = match self.integer_bits(instruction.ty) {
+        let bits = match self.integer_bits(self.body.result_type(instruction)) {
             Some(128) => return self.count_zeros_wide(instruction, value, leading),
-            _ => self.word_bits(instruction.ty)?,
+            _ => self.word_bits(self.body.result_type(instruction))?,
         };
         let result = self.result(instruction)?;
         let reg = self.take_zero_extended(value, 0)?;
@@ -282,7 +282,7 @@ impl Generator<'_> {
 
     /// Without `popcnt`, which the baseline lacks: sums of neighbouring fields.
     pub(crate) fn population(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
-        if let Some(bits @ 65..=128) = self.integer_bits(instruction.ty) {
+        if let Some(bits @ 65..=128) = self.integer_bits(self.body.result_type(instruction)) {
             let result = self.result(instruction)?;
             let (low, high) = self.take_wide(value, bits, false)?;
             self.count_bits(low)?;
@@ -293,7 +293,7 @@ impl Generator<'_> {
             self.bind(result, 1, high.0);
             return Ok(());
         }
-        self.word_bits(instruction.ty)?;
+        self.word_bits(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let reg = self.take_zero_extended(value, 0)?;
         self.count_bits(reg)?;
@@ -331,10 +331,10 @@ impl Generator<'_> {
 
     pub(crate) fn funnel(&mut self, instruction: &Instruction, operands: &[u32], left: bool) -> Result<()> {
         let (high, low, amount) = (ValueId(operands[0]), ValueId(operands[1]), ValueId(operands[2]));
-        if self.integer_bits(instruction.ty) == Some(128) {
+        if self.integer_bits(self.body.result_type(instruction)) == Some(128) {
             return self.wide_funnel(instruction, [low, high], amount, left);
         }
-        let bits = self.word_bits(instruction.ty)?;
+        let bits = self.word_bits(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let bytes: u8 = match bits {
             8 => 1,
@@ -598,7 +598,7 @@ impl Generator<'_> {
         alu: Alu,
         signed: bool,
     ) -> Result<()> {
-        let bytes = self.natural_bytes(instruction.ty)?;
+        let bytes = self.natural_bytes(self.body.result_type(instruction))?;
         let bits = u32::from(bytes) * 8;
         let result = self.result(instruction)?;
         let operand = self.right(right, 0, bytes)?;

@@ -76,7 +76,7 @@ impl Generator<'_> {
     pub(crate) fn intrinsic(&mut self, name: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<()> {
         let value = |at: usize| ValueId(operands[at]);
         let unsupported = || Err(Box::new(Unsupported::Intrinsic(String::from_utf8_lossy(name).into_owned())));
-        let is_vector = matches!(self.module.ty(instruction.ty), Type::Vector { .. });
+        let is_vector = matches!(self.module.ty(self.body.result_type(instruction)), Type::Vector { .. });
         let base = base(name);
         if let Some(operation) = base.strip_prefix(b"experimental.constrained.") {
             return match self.constrained(operation, instruction, operands)? {
@@ -103,7 +103,7 @@ impl Generator<'_> {
             | b"ptr.annotation"
             | b"preserve.static.offset" => {
                 let result = self.result(instruction)?;
-                let count = self.type_parts(instruction.ty)?.1;
+                let count = self.type_parts(self.body.result_type(instruction))?.1;
                 self.copy_parts(result, 0, value(0), 0, count)
             }
             b"trap" => {
@@ -222,16 +222,18 @@ impl Generator<'_> {
             }
             b"fptosi.sat" => self.saturating_conversion(instruction, value(0), true),
             b"fptoui.sat" => self.saturating_conversion(instruction, value(0), false),
-            b"fabs" | b"copysign" if !self.format(instruction.ty)?.is_native() => {
+            b"fabs" | b"copysign" if !self.format(self.body.result_type(instruction))?.is_native() => {
                 let change = if base == b"fabs" { Sign::Clear } else { Sign::Of(value(1)) };
-                self.soft_sign(instruction, self.format(instruction.ty)?, value(0), change)
+                self.soft_sign(instruction, self.format(self.body.result_type(instruction))?, value(0), change)
             }
             b"fabs" => self.sign_bits(instruction, value(0), None),
             b"copysign" => self.sign_bits(instruction, value(0), Some(value(1))),
-            b"sqrt" if *self.module.ty(instruction.ty) == Type::X86Fp80 => self.x87_root(instruction, value(0)),
+            b"sqrt" if *self.module.ty(self.body.result_type(instruction)) == Type::X86Fp80 => {
+                self.x87_root(instruction, value(0))
+            }
             b"is.fpclass" => self.float_class(instruction, value(0), value(1)),
             b"sqrt" => {
-                let bytes = self.float_bytes(instruction.ty)?;
+                let bytes = self.float_bytes(self.body.result_type(instruction))?;
                 let result = self.result(instruction)?;
                 let from = self.read_xmm(value(0), 0)?;
                 let to = self.alloc_xmm()?;
@@ -240,11 +242,11 @@ impl Generator<'_> {
                 self.bind_xmm(result, 0, to);
                 Ok(())
             }
-            b"fmuladd" if !self.format(instruction.ty)?.is_native() => {
+            b"fmuladd" if !self.format(self.body.result_type(instruction))?.is_native() => {
                 self.soft_multiply_add(instruction, [value(0), value(1), value(2)])
             }
             b"fmuladd" => {
-                let bytes = self.float_bytes(instruction.ty)?;
+                let bytes = self.float_bytes(self.body.result_type(instruction))?;
                 let fused = self.fuses()?;
                 let result = self.result(instruction)?;
                 if fused {
@@ -264,8 +266,8 @@ impl Generator<'_> {
             b"modf" => self.modf(instruction, value(0)),
             b"powi" | b"ldexp" => {
                 // The number of the exponent is an `int`.
-                let double = *self.module.ty(instruction.ty) == Type::Double;
-                let name = match (base, double, self.float_bytes(instruction.ty)?) {
+                let double = *self.module.ty(self.body.result_type(instruction)) == Type::Double;
+                let name = match (base, double, self.float_bytes(self.body.result_type(instruction))?) {
                     (b"powi", true, _) => "__powidf2",
                     (b"powi", ..) => "__powisf2",
                     (_, true, _) => "ldexp",
@@ -286,7 +288,7 @@ impl Generator<'_> {
                     (_, false) => "lrintf",
                 };
                 self.float_bytes(self.ty(value(0)))?;
-                if self.integer_bits(instruction.ty) != Some(64) {
+                if self.integer_bits(self.body.result_type(instruction)) != Some(64) {
                     return unsupported();
                 }
                 let result = self.result(instruction)?;
@@ -305,7 +307,7 @@ impl Generator<'_> {
                 true => Ok(()),
                 false => unsupported(),
             },
-            _ => match self.library_function(base, instruction.ty)? {
+            _ => match self.library_function(base, self.body.result_type(instruction))? {
                 Some((function, count)) => {
                     let arguments: Vec<ValueId> = operands[..count].iter().map(|v| ValueId(*v)).collect();
                     self.float_call(instruction, function, &arguments)
@@ -342,7 +344,9 @@ impl Generator<'_> {
             b"uitofp" => Opcode::UiToFp,
             b"fptosi" => Opcode::FpToSi,
             // Of 64 bits it is made by two conversions, of which one may raise what the number does not call for.
-            b"fptoui" if matches!(self.integer_bits(instruction.ty), Some(1..=63)) => Opcode::FpToUi,
+            b"fptoui" if matches!(self.integer_bits(self.body.result_type(instruction)), Some(1..=63)) => {
+                Opcode::FpToUi
+            }
             b"sqrt" | b"fmuladd" | b"floor" | b"ceil" | b"trunc" | b"round" | b"roundeven" | b"rint" | b"nearbyint"
             | b"fma" | b"pow" | b"exp" | b"exp2" | b"log" | b"log2" | b"log10" | b"sin" | b"cos" | b"tan"
             | b"minnum" | b"maxnum" => {
@@ -616,7 +620,7 @@ impl Generator<'_> {
 
     /// `fabs` and `copysign`: bits of the sign only.
     fn sign_bits(&mut self, instruction: &Instruction, value: ValueId, sign: Option<ValueId>) -> Result<()> {
-        let bytes = self.float_bytes(instruction.ty)?;
+        let bytes = self.float_bytes(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let bit = if bytes == 4 { 0x8000_0000_8000_0000u64 } else { 1 << 63 };
         let mask = u128::from(bit) | u128::from(bit) << 64;

@@ -21,7 +21,7 @@ struct Masked {
 impl Generator<'_> {
     /// Whether it is one that is known.
     pub(crate) fn lane_intrinsic(&mut self, base: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<bool> {
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         match base {
             b"masked.load" | b"masked.gather" => self.masked_load(base == b"masked.gather", instruction, operands)?,
             b"copysign" if shape.float => {
@@ -80,7 +80,7 @@ impl Generator<'_> {
             };
             self.asm.store(&place, from, bytes);
         }
-        self.load_lanes(result, instruction.ty, 0)
+        self.load_lanes(result, self.body.result_type(instruction), 0)
     }
 
     /// Shifts by CL; the register with the result.
@@ -125,7 +125,7 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         let width = u32::from(shape.lane_bytes) * 8;
         let mask = self.pool_mem(repeat(1 << (width - 1), shape.lane_bytes), 16);
-        for at in 0..self.part_count(instruction.ty)? {
+        for at in 0..self.part_count(self.body.result_type(instruction))? {
             let sign = self.take_xmm(signs, at)?;
             let from = self.read_xmm(value, at)?;
             let reg = self.alloc_xmm()?;
@@ -147,7 +147,7 @@ impl Generator<'_> {
         operands: &[u32],
         shape: Shape,
     ) -> Result<bool> {
-        let Type::Vector { element, .. } = self.module.ty(instruction.ty) else { return Ok(false) };
+        let Type::Vector { element, .. } = self.module.ty(self.body.result_type(instruction)) else { return Ok(false) };
         let Some((function, count)) = self.library_function(base, *element)? else { return Ok(false) };
         let result = self.result(instruction)?;
         for (area, operand) in operands[..count].iter().enumerate() {
@@ -164,7 +164,7 @@ impl Generator<'_> {
             let mem = self.lane(0, lane, shape);
             self.asm.store_xmm(&mem, Xmm(0), shape.lane_bytes);
         }
-        self.load_lanes(result, instruction.ty, 0)?;
+        self.load_lanes(result, self.body.result_type(instruction), 0)?;
         Ok(true)
     }
 
@@ -176,7 +176,7 @@ impl Generator<'_> {
         let access = Masked { at: ValueId(at), mask: ValueId(mask), value: ValueId(value) };
         let result = self.result(instruction)?;
         self.masked_access(&access, gather, false)?;
-        self.load_lanes(result, instruction.ty, 0)
+        self.load_lanes(result, self.body.result_type(instruction), 0)
     }
 
     /// `llvm.masked.store` and `llvm.masked.scatter`.

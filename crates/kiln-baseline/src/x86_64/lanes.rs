@@ -62,7 +62,7 @@ impl Generator<'_> {
         let damaged = || Box::new(Unsupported::Instruction("a damaged getelementptr"));
         let body = self.body;
         let operands = body.operands(instruction);
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let base = ValueId(operands[0]);
         if matches!(self.module.ty(self.ty(base)), Type::Vector { .. }) {
@@ -122,11 +122,11 @@ impl Generator<'_> {
             self.asm.mov_imm(amount, offset as u64);
             self.add_to_lanes(amount, shape);
         }
-        self.load_lanes(result, instruction.ty, 0)
+        self.load_lanes(result, self.body.result_type(instruction), 0)
     }
 
     pub(crate) fn lanes_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         for reg in [RAX, RCX, RDX] {
             self.claim(reg.0)?;
         }
@@ -172,7 +172,7 @@ impl Generator<'_> {
             };
             self.asm.store(&a, from, bytes);
         }
-        self.load_lanes(result, instruction.ty, 0)
+        self.load_lanes(result, self.body.result_type(instruction), 0)
     }
 
     pub(crate) fn lanes_compare(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
@@ -233,7 +233,7 @@ impl Generator<'_> {
     }
 
     pub(crate) fn lanes_extreme(&mut self, base: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<()> {
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         let (a, b) = (self.alloc_gpr()?, self.alloc_gpr()?);
         self.store_lanes(ValueId(operands[0]), 0)?;
@@ -264,12 +264,12 @@ impl Generator<'_> {
             self.asm.cmov(cond, a, b, true);
             self.asm.store(&place, a, shape.lane_bytes);
         }
-        self.load_lanes(result, instruction.ty, 0)
+        self.load_lanes(result, self.body.result_type(instruction), 0)
     }
 
     pub(crate) fn lanes_convert(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {
         let source = self.ty(value);
-        let (from, to) = (self.shape(source)?, self.shape(instruction.ty)?);
+        let (from, to) = (self.shape(source)?, self.shape(self.body.result_type(instruction))?);
         let result = self.result(instruction)?;
         let reg = self.alloc_gpr()?;
         let xmm = self.alloc_xmm()?;
@@ -310,7 +310,7 @@ impl Generator<'_> {
                 _ => return Err(Box::new(Unsupported::Instruction("conversion of vectors"))),
             }
         }
-        self.load_lanes(result, instruction.ty, 1)
+        self.load_lanes(result, self.body.result_type(instruction), 1)
     }
 
     /// The place of a lane whose number is known at run time only: within the area whatever it is.
@@ -347,7 +347,7 @@ impl Generator<'_> {
         element: ValueId,
         index: ValueId,
     ) -> Result<()> {
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         let result = self.result(instruction)?;
         self.store_lanes(vector, 0)?;
         let mem = match self.number(index) {
@@ -361,7 +361,7 @@ impl Generator<'_> {
             let from = self.read_gpr(element, 0)?;
             self.asm.store(&mem, from, shape.lane_bytes);
         }
-        self.load_lanes(result, instruction.ty, 0)
+        self.load_lanes(result, self.body.result_type(instruction), 0)
     }
 
     pub(crate) fn lanes_shuffle(
@@ -372,7 +372,7 @@ impl Generator<'_> {
         mask: ValueId,
     ) -> Result<()> {
         let source = self.ty(left);
-        let (from, to) = (self.any_shape(source)?, self.any_shape(instruction.ty)?);
+        let (from, to) = (self.any_shape(source)?, self.any_shape(self.body.result_type(instruction))?);
         let result = self.result(instruction)?;
         if from.lane_bytes != to.lane_bytes {
             return Err(Box::new(Unsupported::Instruction("an unusual shufflevector")));
@@ -413,7 +413,7 @@ impl Generator<'_> {
             self.asm.store(&target, reg, piece as u8);
             lane += piece / u32::from(to.lane_bytes);
         }
-        self.load_lanes(result, instruction.ty, 2)
+        self.load_lanes(result, self.body.result_type(instruction), 2)
     }
 
     /// `vector.reduce.*`; whether it is one that is known.

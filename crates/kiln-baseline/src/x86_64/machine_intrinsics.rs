@@ -54,7 +54,7 @@ impl Generator<'_> {
         if let b"pclmulqdq" | b"pclmulqdq.256" = name {
             let Some(halves) = self.number(value(2)) else { return Ok(false) };
             let result = self.result(instruction)?;
-            for at in 0..self.part_count(instruction.ty)? {
+            for at in 0..self.part_count(self.body.result_type(instruction))? {
                 let from = self.read_xmm(value(1), at)?;
                 let to = self.take_xmm(value(0), at)?;
                 self.asm.rr_i8(Op::three3a(0x44).p66(), to.0, from.0, halves as u8);
@@ -76,7 +76,7 @@ impl Generator<'_> {
             let from = self.read_gpr(count, 0)?;
             self.asm.rr(p66(0x6e), by.0, from.0); // movd
         }
-        for at in 0..self.part_count(instruction.ty)? {
+        for at in 0..self.part_count(self.body.result_type(instruction))? {
             let reg = self.take_xmm(vector, at)?;
             match constant {
                 // What is too much is too much.

@@ -67,7 +67,7 @@ impl Generator<'_> {
         lanes: u32,
     ) -> Result<()> {
         let unusual = || Box::new(Unsupported::Instruction("an unusual shufflevector of bits"));
-        let count = self.mask_lanes(instruction.ty).ok_or_else(unusual)?;
+        let count = self.mask_lanes(self.body.result_type(instruction)).ok_or_else(unusual)?;
         let result = self.result(instruction)?;
         let (to, piece) = (self.alloc_gpr()?, self.alloc_gpr()?);
         self.asm.mov_imm(to, 0);

@@ -109,39 +109,39 @@ impl Generator<'_> {
         if let Place::Variable(variable) = place {
             return self.load_variable(index, instruction, address, variable);
         }
-        let bytes = self.known.types.word(instruction.ty);
+        let bytes = self.known.types.word(self.body.result_type(instruction));
         if bytes == 0 || instruction.ordering() != Ordering::NotAtomic {
             return self.load_unusual(instruction, address);
         }
         // What most loads are.
         if let Some((base, disp)) = self.plain_address(place) {
-            return self.make(instruction.result, bytes, |asm, to| asm.load_at(to, base, disp, bytes));
+            return self.make(instruction.result(), bytes, |asm, to| asm.load_at(to, base, disp, bytes));
         }
         let mem = self.address(address)?;
-        self.make(instruction.result, bytes, |asm, to| asm.load(to, &mem, bytes))
+        self.make(instruction.result(), bytes, |asm, to| asm.load(to, &mem, bytes))
     }
 
     /// A load of several parts, of a float, of bits, or an atomic one.
     #[inline(never)]
     fn load_unusual(&mut self, instruction: &Instruction, address: ValueId) -> Result<()> {
         if instruction.ordering() != Ordering::NotAtomic {
-            match self.access(instruction, instruction.ty)? {
+            match self.access(instruction, self.body.result_type(instruction))? {
                 Access::Machine => {}
                 access => return self.atomic_load(instruction, address, access),
             }
         }
-        let Parts { first, count, only } = self.known.types.of(self.module, instruction.ty)?;
+        let Parts { first, count, only } = self.known.types.of(self.module, self.body.result_type(instruction))?;
         let mem = self.address(address)?;
         if count == 1 {
             let reg = match (only.bank, only.store) {
                 (Bank::Gpr, 1 | 2 | 4 | 8) => {
-                    let to = self.target(instruction.result, Bank::Gpr)?;
+                    let to = self.target(instruction.result(), Bank::Gpr)?;
                     self.asm.load(Gpr(to), &mem, only.store);
                     to
                 }
                 _ => self.load_memory(&mem, only)?,
             };
-            self.define(instruction.result, only, reg);
+            self.define(instruction.result(), only, reg);
             return Ok(());
         }
         let result = self.result(instruction)?;
@@ -158,15 +158,15 @@ impl Generator<'_> {
     #[inline(never)]
     fn load_variable(&mut self, index: u32, instruction: &Instruction, address: ValueId, variable: u32) -> Result<()> {
         if self.is_read_in_place(index, address) {
-            let at = self.value_index(instruction.result) as usize;
+            let at = self.value_index(instruction.result()) as usize;
             self.values[at].set_part(variable);
             return Ok(());
         }
-        let only = self.scalar(instruction.ty)?;
+        let only = self.scalar(self.body.result_type(instruction))?;
         let Part { reg, bank, bytes, .. } = self.parts[variable as usize];
-        let to = self.target(instruction.result, bank)?;
+        let to = self.target(instruction.result(), bank)?;
         self.copy_register(to, reg, bytes);
-        self.define(instruction.result, only, to);
+        self.define(instruction.result(), only, to);
         Ok(())
     }
 
@@ -323,23 +323,23 @@ impl Generator<'_> {
     /// A `getelementptr` that is no part of another instruction.
     #[inline(never)]
     pub(crate) fn gep(&mut self, instruction: &Instruction) -> Result<()> {
-        if !matches!(self.module.ty(instruction.ty), Type::Pointer { .. }) {
+        if !matches!(self.module.ty(self.body.result_type(instruction)), Type::Pointer { .. }) {
             return self.lanes_gep(instruction);
         }
         let mem = self.gep_address(instruction)?;
         if mem.base == Base::Reg(RBP) && mem.index.is_none() && Value::can_be_at(mem.disp) {
             // Nothing but objects of the frame is addressed by RBP.
-            let index = self.value_index(instruction.result) as usize;
+            let index = self.value_index(instruction.result()) as usize;
             self.values[index].set_frame(mem.disp);
             return Ok(());
         }
-        let to = Gpr(self.target(instruction.result, Bank::Gpr)?);
+        let to = Gpr(self.target(instruction.result(), Bank::Gpr)?);
         match mem {
             Mem { base: Base::Reg(base), index: None, disp: 0 } => self.copy_register(to.0, base.0, 8),
             _ => self.asm.lea(to, &mem),
         }
-        let only = self.scalar(instruction.ty)?;
-        self.define(instruction.result, only, to.0);
+        let only = self.scalar(self.body.result_type(instruction))?;
+        self.define(instruction.result(), only, to.0);
         Ok(())
     }
 
@@ -350,7 +350,7 @@ impl Generator<'_> {
         if instruction.flags() & Instruction::SPECIAL_ALLOCA != 0 {
             return Err(Box::new(Unsupported::Instruction("alloca of an inalloca or swifterror")));
         }
-        let index = self.value_index(instruction.result) as usize;
+        let index = self.value_index(instruction.result()) as usize;
         if let Place::Variable(_) | Place::Frame(_) = self.values[index].place() {
             return Ok(());
         }

@@ -321,7 +321,7 @@ impl Generator<'_> {
 
     fn load_deferred(&mut self, to: Gpr, index: u32) -> Result<()> {
         let body = self.body;
-        let instruction = &body.instruction(index);
+        let instruction = body.instruction(index);
         if instruction.opcode == Opcode::Gep {
             let mem = self.gep_address(instruction)?;
             self.asm.lea(to, &mem);
@@ -522,7 +522,7 @@ impl Generator<'_> {
             Place::Parts(part) => Ok(Mem::reg(Gpr(self.part_register(part)?), 0)),
             Place::Deferred(index) => {
                 let body = self.body;
-                self.gep_address(&body.instruction(index))
+                self.gep_address(body.instruction(index))
             }
             Place::Nowhere | Place::Variable(_) => self.other_address(value),
         }

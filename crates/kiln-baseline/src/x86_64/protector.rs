@@ -88,7 +88,7 @@ impl Generator<'_> {
         }
         let body = self.body;
         for at in body.block_instructions(BlockId(0)) {
-            let instruction = &body.instruction(at);
+            let instruction = body.instruction(at);
             if instruction.opcode != Opcode::Alloca || !has_array(self.module, TypeId(instruction.aux())) {
                 continue;
             }
@@ -96,7 +96,7 @@ impl Generator<'_> {
             if let Some(count) = self.number(ValueId(body.operands(instruction)[0]))
                 && align <= 16
             {
-                let index = self.value_index(instruction.result) as usize;
+                let index = self.value_index(instruction.result()) as usize;
                 let home = self.frame.object(object_size(&layout, count)?, align);
                 self.values[index].set_frame(home);
                 self.guard_object(instruction, true);
@@ -112,7 +112,7 @@ impl Generator<'_> {
             _ if !fixed => true,
             Protection::Arrays => has_array(self.module, TypeId(instruction.aux())),
             Protection::Objects => {
-                let object = self.flow.life(self.value_index(instruction.result)).map_or(Object::No, Life::object);
+                let object = self.flow.life(self.value_index(instruction.result())).map_or(Object::No, Life::object);
                 object == Object::No
             }
         };

@@ -683,7 +683,7 @@ impl Generator<'_> {
     fn read_deferred(&mut self, deferred: u32) {
         let body = self.body;
         let instruction = body.instruction(deferred);
-        for value in body.operands(&instruction) {
+        for value in body.operands(instruction) {
             self.release(ValueId(*value));
         }
     }

@@ -233,7 +233,7 @@ impl Generator<'_> {
 
     /// `fmuladd`, in two steps.
     pub(crate) fn soft_multiply_add(&mut self, instruction: &Instruction, operands: [ValueId; 3]) -> Result<()> {
-        match self.format(instruction.ty)? {
+        match self.format(self.body.result_type(instruction))? {
             Format::X87 => self.x87_multiply_add(instruction, operands),
             Format::Quad => {
                 let result = self.result(instruction)?;
@@ -524,7 +524,7 @@ impl Generator<'_> {
     ) -> Result<()> {
         let source = self.ty(value);
         let format = self.format(source)?;
-        let bits = self.integer_bits(instruction.ty).unwrap_or(0);
+        let bits = self.integer_bits(self.body.result_type(instruction)).unwrap_or(0);
         if !format.is_native() || !matches!(bits, 1..=53 | 64) {
             return Err(Box::new(Unsupported::Instruction("a saturating conversion of unusual types")));
         }

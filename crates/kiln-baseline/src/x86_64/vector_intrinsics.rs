@@ -16,10 +16,10 @@ impl Generator<'_> {
         operands: &[u32],
     ) -> Result<bool> {
         let value = |at: usize| ValueId(operands[at]);
-        if self.mask_lanes(instruction.ty).is_some() {
+        if self.mask_lanes(self.body.result_type(instruction)).is_some() {
             return Ok(false);
         }
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         let saturating = match (base, shape.lane_bytes) {
             (b"uadd.sat", 1) => Some(0xdc),
             (b"uadd.sat", 2) => Some(0xdd),
@@ -48,7 +48,7 @@ impl Generator<'_> {
                 let result = self.result(instruction)?;
                 let width = u32::from(shape.lane_bytes) * 8;
                 let mask = self.pool_mem(repeat((1 << (width - 1)) - 1, shape.lane_bytes), 16);
-                for at in 0..self.part_count(instruction.ty)? {
+                for at in 0..self.part_count(self.body.result_type(instruction))? {
                     let reg = self.take_xmm(value(0), at)?;
                     self.asm.rm(PAND, reg.0, &mask);
                     self.bind_or_drop(result, at, reg.0 + XMM0);
@@ -57,7 +57,7 @@ impl Generator<'_> {
             }
             b"sqrt" if shape.float => {
                 let result = self.result(instruction)?;
-                for at in 0..self.part_count(instruction.ty)? {
+                for at in 0..self.part_count(self.body.result_type(instruction))? {
                     let from = self.read_xmm(value(0), at)?;
                     let reg = self.alloc_xmm()?;
                     self.asm.rr(packed(0x51, shape.lane_bytes), reg.0, from.0);
@@ -69,7 +69,7 @@ impl Generator<'_> {
             b"fmuladd" if shape.float => {
                 let fused = self.fuses()?;
                 let result = self.result(instruction)?;
-                for at in 0..self.part_count(instruction.ty)? {
+                for at in 0..self.part_count(self.body.result_type(instruction))? {
                     let addend = self.read_xmm(value(2), at)?;
                     let factor = self.read_xmm(value(1), at)?;
                     let reg = self.take_xmm(value(0), at)?;
@@ -101,7 +101,7 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         let field = |own: &mut Self, byte: u64| own.pool_mem(repeat(byte, 1), 16);
         let (pairs, fours, eights) = (field(self, 0x55), field(self, 0x33), field(self, 0x0f));
-        for at in 0..self.part_count(instruction.ty)? {
+        for at in 0..self.part_count(self.body.result_type(instruction))? {
             let reg = self.take_xmm(value, at)?;
             let other = self.alloc_xmm()?;
             self.asm.movaps(other, reg);

@@ -74,7 +74,7 @@ impl Generator<'_> {
         right: ValueId,
     ) -> Result<()> {
         let result = self.result(instruction)?;
-        for at in 0..self.part_count(instruction.ty)? {
+        for at in 0..self.part_count(self.body.result_type(instruction))? {
             let from = self.read_xmm(right, at)?;
             let to = self.take_xmm(left, at)?;
             self.asm.rr(op, to.0, from.0);
@@ -86,7 +86,7 @@ impl Generator<'_> {
 
     pub(crate) fn vector_binary(&mut self, instruction: &Instruction, left: ValueId, right: ValueId) -> Result<()> {
         let opcode = instruction.opcode;
-        if self.mask_lanes(instruction.ty).is_some() {
+        if self.mask_lanes(self.body.result_type(instruction)).is_some() {
             let alu = match opcode {
                 Opcode::And | Opcode::Mul => Alu::And,
                 Opcode::Or => Alu::Or,
@@ -94,14 +94,14 @@ impl Generator<'_> {
                 _ => return Err(Box::new(Unsupported::Instruction("arithmetic on vectors of bits"))),
             };
             let result = self.result(instruction)?;
-            let part = self.scalar(instruction.ty)?;
+            let part = self.scalar(self.body.result_type(instruction))?;
             let from = self.read_gpr(right, 0)?;
             let to = self.take_gpr(left, 0)?;
             self.asm.alu_rr(alu, to, from, part.bytes);
             self.bind(result, 0, to.0);
             return Ok(());
         }
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         let op = match (opcode, shape.lane_bytes) {
             (Opcode::Add, 1) => Some(0xfc),
             (Opcode::Add, 2) => Some(0xfd),
@@ -138,7 +138,7 @@ impl Generator<'_> {
             };
             if let Some(group) = group {
                 let result = self.result(instruction)?;
-                for at in 0..self.part_count(instruction.ty)? {
+                for at in 0..self.part_count(self.body.result_type(instruction))? {
                     let to = self.take_xmm(left, at)?;
                     self.asm.rr_i8(p66(group), digit, to.0, amount as u8);
                     self.bind_or_drop(result, at, to.0 + XMM0);
@@ -156,7 +156,7 @@ impl Generator<'_> {
         left: ValueId,
         right: ValueId,
     ) -> Result<()> {
-        let shape = self.shape(instruction.ty)?;
+        let shape = self.shape(self.body.result_type(instruction))?;
         self.packed_binary(instruction, packed(opcode, shape.lane_bytes), left, right)
     }
 
@@ -297,7 +297,7 @@ impl Generator<'_> {
     ) -> Result<()> {
         let mask = self.read_gpr(condition, 0)?;
         let result = self.result(instruction)?;
-        if self.mask_lanes(instruction.ty).is_some() {
+        if self.mask_lanes(self.body.result_type(instruction)).is_some() {
             // (then & mask) | (otherwise & !mask)
             let yes = self.take_gpr(then, 0)?;
             let no = self.take_gpr(otherwise, 0)?;
@@ -307,8 +307,8 @@ impl Generator<'_> {
             self.bind(result, 0, yes.0);
             return Ok(());
         }
-        let shape = self.any_shape(instruction.ty)?;
-        for at in 0..self.part_count(instruction.ty)? {
+        let shape = self.any_shape(self.body.result_type(instruction))?;
+        for at in 0..self.part_count(self.body.result_type(instruction))? {
             let lanes = self.expand_mask(mask, at, shape.lane_bytes)?;
             let yes = self.take_xmm(then, at)?;
             let no = self.read_xmm(otherwise, at)?;
@@ -329,9 +329,9 @@ impl Generator<'_> {
         let result = self.result(instruction)?;
         match instruction.opcode {
             Opcode::ZExt | Opcode::SExt if self.mask_lanes(source).is_some() => {
-                let shape = self.shape(instruction.ty)?;
+                let shape = self.shape(self.body.result_type(instruction))?;
                 let mask = self.read_gpr(value, 0)?;
-                for at in 0..self.part_count(instruction.ty)? {
+                for at in 0..self.part_count(self.body.result_type(instruction))? {
                     let lanes = self.expand_mask(mask, at, shape.lane_bytes)?;
                     if instruction.opcode == Opcode::ZExt {
                         let ones = self.pool_mem(repeat(1, shape.lane_bytes), 16);
@@ -341,7 +341,7 @@ impl Generator<'_> {
                 }
                 Ok(())
             }
-            Opcode::Trunc if self.mask_lanes(instruction.ty).is_some() => {
+            Opcode::Trunc if self.mask_lanes(self.body.result_type(instruction)).is_some() => {
                 let shape = self.shape(source)?;
                 let mask = self.alloc_gpr()?;
                 let lanes_each = 16 / u32::from(shape.lane_bytes);
@@ -369,9 +369,9 @@ impl Generator<'_> {
             }
             Opcode::PtrToInt | Opcode::IntToPtr | Opcode::PtrToAddr
                 if shape(self.module, source).is_some_and(|s| s.lane_bytes == 8)
-                    && shape(self.module, instruction.ty).is_some_and(|s| s.lane_bytes == 8) =>
+                    && shape(self.module, self.body.result_type(instruction)).is_some_and(|s| s.lane_bytes == 8) =>
             {
-                let count = self.part_count(instruction.ty)?;
+                let count = self.part_count(self.body.result_type(instruction))?;
                 self.copy_parts(result, 0, value, 0, count)
             }
             _ => self.lanes_convert(instruction, value),
@@ -452,7 +452,7 @@ impl Generator<'_> {
         element: ValueId,
         index: ValueId,
     ) -> Result<()> {
-        if let Some(lanes) = self.mask_lanes(instruction.ty) {
+        if let Some(lanes) = self.mask_lanes(self.body.result_type(instruction)) {
             let lane = self.number(index).filter(|lane| *lane < u64::from(lanes));
             let lane =
                 lane.ok_or_else(|| Box::new(Unsupported::Instruction("a lane of bits that is found at run time")))?;
@@ -467,9 +467,9 @@ impl Generator<'_> {
             self.bind(result, 0, reg.0);
             return Ok(());
         }
-        let shape = self.any_shape(instruction.ty)?;
+        let shape = self.any_shape(self.body.result_type(instruction))?;
         let lane = self.number(index).filter(|lane| *lane < u64::from(shape.lanes));
-        let whole = self.part_count(instruction.ty)? == 1;
+        let whole = self.part_count(self.body.result_type(instruction))? == 1;
         match lane {
             Some(lane) if shape.lane_bytes == 2 && whole => {
                 let result = self.result(instruction)?;
@@ -521,8 +521,8 @@ impl Generator<'_> {
             return self.shuffle_bits(instruction, [left, right], mask, lanes);
         }
         let shape = self.any_shape(source)?;
-        let to = self.any_shape(instruction.ty)?;
-        let single = self.part_count(source)? == 1 && self.part_count(instruction.ty)? == 1;
+        let to = self.any_shape(self.body.result_type(instruction))?;
+        let single = self.part_count(source)? == 1 && self.part_count(self.body.result_type(instruction))? == 1;
         let mut order = [0u32; 4];
         if single && shape.lane_bytes >= 4 && to.lanes <= 4 {
             let mut from_left = true;

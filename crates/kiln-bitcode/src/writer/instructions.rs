@@ -84,11 +84,11 @@ impl Writer<'_> {
                 if self.left_out.contains(&index) {
                     continue;
                 }
-                let instruction = &self.body.instruction(index);
+                let instruction = self.body.instruction(index);
                 self.write_bundles(instruction, next);
                 let (code, fields) = self.instruction_record(instruction, next);
                 self.bits.record(code, &fields);
-                if instruction.result != ValueId::NONE {
+                if instruction.has_result() {
                     next += 1;
                 }
             }
@@ -122,7 +122,7 @@ impl Writer<'_> {
         let ordering = instruction.ordering() as u64;
         // The own thread is the first scope, the system the second.
         let scope = u64::from(instruction.flags() & Instruction::SINGLE_THREAD == 0);
-        let ty = self.type_number(instruction.ty);
+        let ty = self.type_number(self.body.result_type(instruction));
         let atomic = instruction.ordering() != Ordering::NotAtomic;
         let code = match instruction.opcode {
             FNeg => {
@@ -214,7 +214,9 @@ impl Writer<'_> {
                 f.ty_of(operands[0]);
                 f.put(self.number(ValueId(operands[0])));
                 f.put(align & 31 | EXPLICIT_TYPE | (align & !31) << 3);
-                let Type::Pointer { address_space } = self.module.ty(instruction.ty) else { unreachable!("of alloca") };
+                let Type::Pointer { address_space } = self.module.ty(self.body.result_type(instruction)) else {
+                    unreachable!("of alloca")
+                };
                 f.flags(u64::from(*address_space));
                 codes::ALLOCA
             }

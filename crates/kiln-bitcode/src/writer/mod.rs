@@ -88,13 +88,13 @@ impl Writer<'_> {
             }
         }
         for (index, instruction) in (0u32..).zip(body.instructions()) {
-            let operands = body.operands(&instruction);
+            let operands = body.operands(instruction);
             if instruction.opcode == Opcode::Call && operands.contains(&ValueId::NONE.0) {
                 self.leave_out(operands[0])?;
                 self.left_out.insert(index);
                 continue;
             }
-            self.collect_type(instruction.ty);
+            self.collect_type(body.result_type(instruction));
             match instruction.opcode {
                 Opcode::CallBr | Opcode::Funclet => return Err(NotWritten("`callbr` or `catchpad`")),
                 Opcode::Alloca if instruction.flags() & Instruction::SPECIAL_ALLOCA != 0 => {
@@ -102,7 +102,7 @@ impl Writer<'_> {
                 }
                 Opcode::Gep | Opcode::Alloca => self.collect_type(TypeId(instruction.aux())),
                 Opcode::Call | Opcode::Invoke => {
-                    let call = body.call(&instruction);
+                    let call = body.call(instruction);
                     self.collect_type(call.ty);
                     self.collect_attributes(call.attributes);
                     for (_, values) in body.bundles(call) {

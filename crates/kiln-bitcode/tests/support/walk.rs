@@ -1,6 +1,6 @@
 //! Looks at everything a module and its bodies hold.
 
-use kiln_bitcode::{Body, FunctionId, Module, TypeId, ValueId};
+use kiln_bitcode::{Body, FunctionId, Module, ValueId};
 
 /// How many things `module` has, and how many of its bodies could be read; `bytes` are those it was read from.
 pub(crate) fn walk(module: &Module, bytes: &[u8], body: &mut Body) -> (usize, usize) {
@@ -44,11 +44,11 @@ fn check(module: &Module, body: &Body) {
         assert!((body.type_of(module, ValueId(value)).0 as usize) < module.types().len());
     }
     for instruction in body.instructions() {
-        assert!((instruction.ty.0 as usize) < module.types().len());
-        if instruction.result != ValueId::NONE {
-            assert_eq!(body.type_of(module, instruction.result), instruction.ty);
+        assert!((body.result_type(instruction).0 as usize) < module.types().len());
+        if instruction.has_result() {
+            assert_eq!(body.type_of(module, instruction.result()), body.result_type(instruction));
         }
-        _ = module.layout_of(TypeId(instruction.ty.0));
+        _ = module.layout_of(body.result_type(instruction));
     }
     assert!(body.locations().windows(2).all(|pair| pair[0].instruction < pair[1].instruction));
 }

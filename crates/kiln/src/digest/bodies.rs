@@ -118,7 +118,7 @@ impl<'t> Reader<'t> {
     #[inline]
     fn instruction(&self, hasher: &mut Hasher, at: u32) {
         let (tables, body) = (self.tables, &self.body);
-        let instruction = &body.instruction(at);
+        let instruction = body.instruction(at);
         let operands = body.operands(instruction);
         hasher.word(
             instruction.opcode as u64
@@ -128,7 +128,7 @@ impl<'t> Reader<'t> {
                 | u64::from(instruction.flags()) << 32
                 | u64::from(instruction.fast_math()) << 48,
         );
-        hasher.part(tables.ty(instruction.ty));
+        hasher.part(tables.ty(body.result_type(instruction)));
         let mut aux = 0;
         match instruction.opcode {
             Opcode::Gep | Opcode::Alloca => hasher.part(tables.ty(kiln_bitcode::TypeId(instruction.aux()))),
