@@ -288,7 +288,7 @@ impl<'m, 's> Builder<'m, 's> {
             let (place, kind) = if alias.kind == AliasKind::Ifunc {
                 (SymbolPlace::Absolute(self.stubs.ifunc(id)), SymbolKind::Function)
             } else {
-                match self.alias_place(id, 0) {
+                match self.alias_place(id) {
                     Some(found) => found,
                     // An alias into a table of label addresses comes with its function's version.
                     None => continue,
@@ -300,14 +300,13 @@ impl<'m, 's> Builder<'m, 's> {
         Ok(())
     }
 
-    /// What an alias stands for; `None` if that is not laid out here. `depth` bounds chains of aliases.
-    fn alias_place(&self, id: AliasId, depth: usize) -> Option<(SymbolPlace, SymbolKind)> {
-        let (base, offset) = match evaluate(self.module, self.module.alias(id).target) {
-            Ok(Value::Address { base, offset }) => (base, offset),
-            Ok(Value::Number(address)) => {
-                return Some((SymbolPlace::Absolute(ExecutorAddr::new(address as u64)), SymbolKind::Untyped));
+    /// What an alias stands for; `None` if that is not laid out here.
+    fn alias_place(&self, id: AliasId) -> Option<(SymbolPlace, SymbolKind)> {
+        let (base, offset) = match alias_target(self.module, id)? {
+            AliasTarget::Address(address) => {
+                return Some((SymbolPlace::Absolute(ExecutorAddr::new(address)), SymbolKind::Untyped));
             }
-            _ => return None,
+            AliasTarget::Place { base, offset } => (base, offset),
         };
         let (place, kind) = match base {
             GlobalRef::Function(function) => {
@@ -318,11 +317,7 @@ impl<'m, 's> Builder<'m, 's> {
                 let symbol = &self.data.graph.symbols()[self.data.globals[global.0 as usize]?.index()];
                 (symbol.place, symbol.kind)
             }
-            GlobalRef::Alias(other) if self.module.alias(other).kind == AliasKind::Ifunc => {
-                (SymbolPlace::Absolute(self.stubs.ifunc(other)), SymbolKind::Function)
-            }
-            GlobalRef::Alias(other) if depth < self.module.aliases().len() => self.alias_place(other, depth + 1)?,
-            GlobalRef::Alias(_) => return None,
+            GlobalRef::Alias(ifunc) => (SymbolPlace::Absolute(self.stubs.ifunc(ifunc)), SymbolKind::Function),
         };
         let place = match place {
             SymbolPlace::Defined { block, offset: start } => {
@@ -502,6 +497,44 @@ impl<'m, 's> Builder<'m, 's> {
             _ => None,
         }
     }
+}
+
+/// What an alias stands for in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasTarget {
+    /// So many bytes from the start of a function or global, or of an ifunc's stub.
+    Place {
+        /// A function, a global, or an ifunc; never another alias.
+        base: GlobalRef,
+        /// Distance in bytes.
+        offset: i64,
+    },
+    /// An address that is a number.
+    Address(u64),
+}
+
+/// Follows `alias` through other aliases; `None` where it stands for nothing that a symbol can.
+#[must_use]
+pub fn alias_target(module: &Module, alias: AliasId) -> Option<AliasTarget> {
+    let (mut alias, mut distance) = (alias, 0i64);
+    // A chain that is longer than the list leads back into itself.
+    for _ in 0..=module.aliases().len() {
+        match evaluate(module, module.alias(alias).target).ok()? {
+            Value::Number(address) => {
+                return Some(AliasTarget::Address((address as u64).wrapping_add(distance as u64)));
+            }
+            Value::Address { base: GlobalRef::Alias(other), offset }
+                if module.alias(other).kind == AliasKind::Alias =>
+            {
+                (alias, distance) = (other, distance.wrapping_add(offset));
+            }
+            Value::Address { base, offset } => {
+                return Some(AliasTarget::Place { base, offset: distance.wrapping_add(offset) });
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// One entry of `llvm.global_ctors` or `llvm.global_dtors`.

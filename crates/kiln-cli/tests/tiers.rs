@@ -117,6 +117,39 @@ fn intrinsics_that_become_calls_find_the_mathematical_library() {
 }
 
 #[test]
+fn instructions_may_name_thread_local_variables() {
+    // No front end writes most of these.
+    let text = "@x = internal thread_local global i32 7\n\
+        @y = thread_local global [4 x i32] [i32 1, i32 2, i32 3, i32 4]\n\
+        @format = private constant [13 x i8] c\"%d %d %d %d\\0A\\00\"\n\
+        declare i32 @printf(ptr, ...)\n\
+        define i32 @leaf(i32 %a, i32 %b, i32 %c) {\n\
+          %v = load i32, ptr @x\n %s = add i32 %v, %a\n store i32 %s, ptr @x\n\
+          %q = getelementptr [4 x i32], ptr @y, i64 0, i32 %b\n %w = load i32, ptr %q\n\
+          %u = load i32, ptr getelementptr (i8, ptr @y, i64 8)\n\
+          %t = add i32 %w, %u\n %r = add i32 %t, %c\n ret i32 %r }\n\
+        define i32 @loop(i32 %n, double %d) {\nentry:\n br label %l\nl:\n\
+          %i = phi i32 [ 0, %entry ], [ %j, %l ]\n\
+          %p = phi ptr [ @x, %entry ], [ getelementptr (i8, ptr @y, i64 4), %l ]\n\
+          %sum = phi i32 [ 0, %entry ], [ %sum2, %l ]\n\
+          %v = load i32, ptr %p\n %sum2 = add i32 %sum, %v\n %j = add i32 %i, 1\n\
+          %c = icmp slt i32 %j, %n\n br i1 %c, label %l, label %e\ne:\n\
+          %k = fptosi double %d to i32\n %sum3 = add i32 %sum2, %k\n ret i32 %sum3 }\n\
+        define i32 @main() {\n %a = call i32 @leaf(i32 3, i32 1, i32 100)\n %b = load i32, ptr @x\n\
+          %c = call i32 @loop(i32 5, double 1000.0)\n %there = icmp ne ptr @x, null\n %d = zext i1 %there to i32\n\
+          %e = call i32 (ptr, ...) @printf(ptr @format, i32 %a, i32 %b, i32 %c, i32 %d)\n ret i32 0 }\n";
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (source, module) = (folder.join("thread_operands.ll"), folder.join("thread_operands.bc"));
+    std::fs::write(&source, text).unwrap();
+    let assembled = Command::new("llvm-as-22").arg(&source).arg("-o").arg(&module).output().unwrap();
+    assert!(assembled.status.success(), "{}", stderr(&assembled));
+    for tier in ["--tier=baseline", "--tier=optimizer"] {
+        let output = run(&[tier], &module);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "105 10 1018 1\n", "{tier}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_module_becomes_an_object_that_any_linker_takes() {
     let source = "#include <stdio.h>\n\
         static int twice(int x) { return 2 * x; }\n\

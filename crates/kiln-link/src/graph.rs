@@ -483,6 +483,12 @@ impl<'a> Graph<'a> {
         self.blocks.iter().map(|block| (block.section.0 as usize, &block.content, block.align))
     }
 
+    /// The signature of the COMDAT group that the block at `index` belongs to.
+    #[must_use]
+    pub fn group_of(&self, index: usize) -> Option<&[u8]> {
+        self.blocks[index].group.map(|group| &*self.groups[group.0 as usize])
+    }
+
     /// Every relocation: the position of its block, the offset in it, kind, symbol and addend.
     pub fn edges(&self) -> impl Iterator<Item = (usize, u64, RelocationKind, SymbolId, i64)> {
         self.edges.iter().map(|edge| (edge.block.0 as usize, edge.offset, edge.kind, edge.symbol, edge.addend))

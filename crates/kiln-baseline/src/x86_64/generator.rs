@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kiln_bitcode::{
-    BlockId, Body, ConstantId, FunctionId, Instruction, Module, Opcode, Ordering, Type, TypeId, ValueId,
+    BlockId, Body, ConstantId, FunctionId, GlobalRef, Instruction, Module, Opcode, Ordering, Type, TypeId, ValueId,
 };
 
 use kiln_link::SymbolId;
@@ -165,6 +165,10 @@ pub(crate) struct Generator<'a> {
     pub(crate) may_fix: bool,
     /// One of these was destroyed.
     pub(crate) in_the_way: bool,
+    /// Where the frame holds the addresses that thread-local variables have in this thread.
+    pub(crate) thread_locals: Vec<(GlobalRef, i32)>,
+    /// One that is needed and not among them.
+    pub(crate) wanted_thread_local: Option<GlobalRef>,
     pub(crate) epilogue: Label,
     /// Memory for lanes of vectors, 0 where there is none yet.
     pub(crate) lane_areas: [i32; 3],
@@ -299,6 +303,8 @@ impl<'a> Generator<'a> {
             ids,
             may_fix: true,
             in_the_way: false,
+            thread_locals: Vec::new(),
+            wanted_thread_local: None,
             epilogue,
             lane_areas: [0; 3],
             may_tail_call: properties.may_tail_call,
@@ -416,9 +422,12 @@ impl<'a> Generator<'a> {
     }
 
     /// Translates the function; the prologue comes later, when it is known what it must save.
-    pub(crate) fn run(&mut self) -> Result<()> {
+    pub(crate) fn run(&mut self, thread_locals: &[GlobalRef]) -> Result<()> {
         self.place_arrays()?;
         self.enter()?;
+        for base in thread_locals {
+            self.keep_thread_local(*base)?;
+        }
         for position in 0..self.flow.order.len() as u32 {
             self.position = position;
             self.block(position)?;

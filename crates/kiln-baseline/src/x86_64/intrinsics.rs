@@ -599,6 +599,23 @@ impl Generator<'_> {
             return Err(Box::new(Unsupported::Constant("a variable that is not thread-local")));
         }
         let result = self.result(instruction)?;
+        self.call_for_thread_local(base)?;
+        self.bind(result, 0, RAX.0);
+        Ok(())
+    }
+
+    /// Finds out once where `base` lies in this thread, for instructions that name it as an operand.
+    pub(crate) fn keep_thread_local(&mut self, base: GlobalRef) -> Result<()> {
+        self.call_for_thread_local(base)?;
+        let slot = self.frame.object(8, 8);
+        self.asm.store(&Mem::frame(slot), RAX, 8);
+        self.free_temporaries();
+        self.thread_locals.push((base, slot));
+        Ok(())
+    }
+
+    /// Leaves the address in `RAX`.
+    fn call_for_thread_local(&mut self, base: GlobalRef) -> Result<()> {
         let target = self.symbol(base);
         let helper = self.library("__tls_get_addr");
         self.claim(RDI.0)?;
@@ -611,9 +628,7 @@ impl Generator<'_> {
         self.asm.raw(&[0x66, 0x66, 0x48]);
         self.asm.unaligned_call(helper);
         self.free_temporaries();
-        self.claim(RAX.0)?;
-        self.bind(result, 0, RAX.0);
-        Ok(())
+        self.claim(RAX.0)
     }
 
     // ---- floating point -----------------------------------------------------------------------------------------

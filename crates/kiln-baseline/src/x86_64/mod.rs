@@ -35,7 +35,7 @@ mod vector_intrinsics;
 mod vectors;
 mod x87;
 
-use kiln_bitcode::{Body, Constant, Instruction, Module, Opcode, ValueId};
+use kiln_bitcode::{Body, Constant, GlobalRef, Instruction, Module, Opcode, ValueId};
 use kiln_link::Graph;
 
 pub(crate) use generator::Memory;
@@ -56,14 +56,17 @@ pub(crate) fn compile(
     memory: &mut Memory,
 ) -> generator::Result<Graph<'static>> {
     finish::check_function(module, body.function())?;
-    let mut manner = Manner { keep_slots: false, may_fix: true };
+    let mut manner = Manner { keep_slots: false, may_fix: true, thread_locals: Vec::new(), wanted: None };
     loop {
-        match attempt(module, body, flow, memory, manner) {
+        match attempt(module, body, flow, memory, &mut manner) {
             Err(what) if *what == Unsupported::Instruction(generator::RETURNS_TWICE) && !manner.keep_slots => {
                 manner.keep_slots = true;
             }
             Err(what) if *what == Unsupported::Instruction(fixed::IN_THE_WAY) && manner.may_fix => {
                 manner.may_fix = false;
+            }
+            Err(what) if *what == Unsupported::Constant(operands::THREAD_LOCAL) && manner.wanted.is_some() => {
+                manner.thread_locals.extend(manner.wanted.take());
             }
             other => return other,
         }
@@ -71,12 +74,16 @@ pub(crate) fn compile(
 }
 
 /// Which liberties the code takes. Whether they are right turns out on the way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Manner {
     /// No slot is used twice, and nothing stays in a register: the function may return twice.
     keep_slots: bool,
     /// Values may keep registers.
     may_fix: bool,
+    /// Variables whose addresses in this thread are found out at the start, because instructions name them.
+    thread_locals: Vec<GlobalRef>,
+    /// One that turned out to be missing there.
+    wanted: Option<GlobalRef>,
 }
 
 /// What a call will do to registers, as far as that can be told before.
@@ -105,12 +112,13 @@ fn attempt(
     body: &Body,
     flow: &Analysis,
     memory: &mut Memory,
-    manner: Manner,
+    manner: &mut Manner,
 ) -> generator::Result<Graph<'static>> {
     let mut generator = generator::Generator::new(module, body, flow, memory)?;
     generator.frame.keep_slots = manner.keep_slots;
     generator.may_fix = manner.may_fix;
-    let result = generator.run().and_then(|()| generator.finish());
+    let result = generator.run(&manner.thread_locals).and_then(|()| generator.finish());
+    manner.wanted = generator.wanted_thread_local;
     let owned = generator.give_back();
     memory.keep(owned);
     result

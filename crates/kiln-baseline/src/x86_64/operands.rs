@@ -36,6 +36,9 @@ pub(crate) enum Right {
     Imm(i32),
 }
 
+/// An instruction names a variable whose address is not known yet: the function is compiled anew, and begins with finding out.
+pub(super) const THREAD_LOCAL: &str = "a thread-local variable";
+
 impl Generator<'_> {
     // ---- constants ----------------------------------------------------------------------------------------------
 
@@ -193,7 +196,9 @@ impl Generator<'_> {
     /// `base + offset` as a memory operand; through a register where only the linker's table reaches it.
     fn global_mem(&mut self, base: GlobalRef, offset: i64) -> Result<Mem> {
         if self.is_thread_local(base) {
-            return Err(Box::new(Unsupported::Constant("a thread-local variable")));
+            let reg = self.alloc_gpr()?;
+            self.load_address(reg, base, offset)?;
+            return Ok(Mem::reg(reg, 0));
         }
         let target = self.symbol(base);
         let small = i32::try_from(offset).ok().filter(|o| o.unsigned_abs() < 1 << 24);
@@ -221,13 +226,23 @@ impl Generator<'_> {
 
     /// Puts `base + offset` into `to` without touching flags.
     pub(crate) fn load_address(&mut self, to: Gpr, base: GlobalRef, offset: i64) -> Result<()> {
-        if self.is_thread_local(base) {
-            return Err(Box::new(Unsupported::Constant("a thread-local variable")));
-        }
-        let target = self.symbol(base);
         let Some(small) = i32::try_from(offset).ok().filter(|o| o.unsigned_abs() < 1 << 24) else {
             return Err(Box::new(Unsupported::Constant("an address far from its symbol")));
         };
+        if self.is_thread_local(base) {
+            let known = self.thread_locals.iter().find(|(known, _)| *known == base);
+            let Some((_, slot)) = known else {
+                self.wanted_thread_local = Some(base);
+                return Err(Box::new(Unsupported::Constant(THREAD_LOCAL)));
+            };
+            let slot = *slot;
+            self.asm.load(to, &Mem::frame(slot), 8);
+            if small != 0 {
+                self.asm.lea(to, &Mem::reg(to, small));
+            }
+            return Ok(());
+        }
+        let target = self.symbol(base);
         if self.is_near(base) {
             self.asm.lea(to, &Mem::rip(target, RelocationKind::PC32, small));
         } else {
