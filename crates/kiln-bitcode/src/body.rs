@@ -32,21 +32,38 @@ pub struct BlockId(pub u32);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value {
     pub(crate) ty: TypeId,
-    uses: u32,
-    user: u32,
+    /// How many operands name it; of a single one, [`Value::ONE`] and whose it is.
+    users: u32,
 }
 
 impl Value {
+    /// Neither operands nor instructions are as many.
+    const ONE: u32 = 1 << 31;
+
     #[inline(always)]
     fn new(ty: TypeId) -> Self {
-        Self { ty, uses: 0, user: NO_USER }
+        Self { ty, users: 0 }
     }
 
     /// Notes that `user` names it.
     #[inline(always)]
     pub(crate) fn note_use(&mut self, user: u32) {
-        self.uses += 1;
-        self.user = user;
+        self.users = match self.users {
+            0 => Self::ONE | user,
+            Self::ONE.. => 2,
+            several => several + 1,
+        };
+    }
+
+    #[inline(always)]
+    fn uses(self) -> u32 {
+        if self.users & Self::ONE != 0 { 1 } else { self.users }
+    }
+
+    /// The one instruction that names it, in one operand.
+    #[inline(always)]
+    fn user(self) -> Option<u32> {
+        (self.users & Self::ONE != 0 && self.users != NO_USER).then_some(self.users & !Self::ONE)
     }
 }
 
@@ -268,25 +285,25 @@ impl Body {
         }
     }
 
-    /// How many operands name the value `index` behind the function's first, and the instruction that does if it is one
-    /// ([`for_values`](crate::for_values)): the last one in order if there are several, none if a phi does.
+    /// How many operands name the value `index` behind the function's first ([`for_values`](crate::for_values)), and if it
+    /// is one, the instruction that does unless it is a phi.
     #[inline]
     #[must_use]
     pub fn uses(&self, index: u32) -> (u32, Option<u32>) {
         let value = &self.values[index as usize];
-        (value.uses, (value.user != NO_USER).then_some(value.user))
+        (value.uses(), value.user())
     }
 
     /// How many operands name each of the function's values.
     #[inline]
     pub fn use_counts(&self) -> impl ExactSizeIterator<Item = u32> {
-        self.values.iter().map(|value| value.uses)
+        self.values.iter().map(|value| value.uses())
     }
 
     /// Whether an operand names `value`, which is the function's.
     #[must_use]
     pub fn is_used(&self, value: ValueId) -> bool {
-        self.values[(value.0 - self.first_value) as usize].uses != 0
+        self.values[(value.0 - self.first_value) as usize].users != 0
     }
 
     /// Counts uses again, without those in blocks that are not `reached`.

@@ -8,8 +8,9 @@ use super::arithmetic::{Parity, Test};
 use super::encoder::{Alu, Cond, Gpr, Label, Mem, Op, RAX, Target, Xmm};
 use super::generator::{Generator, Result, Waiting, label_at};
 use super::operands::{Bits, sign_extend};
+use super::part_array::Part;
 use super::parts::Bank;
-use super::registers::{NO_REG, Part, SCRATCH, SCRATCH_XMM, XMM0};
+use super::registers::{NO_REG, SCRATCH, SCRATCH_XMM, XMM0};
 use crate::analysis::{Move, NONE};
 use crate::compiler::Unsupported;
 

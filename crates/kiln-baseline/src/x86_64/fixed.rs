@@ -15,8 +15,9 @@
 use kiln_bitcode::{BlockId, Opcode, ValueId};
 
 use super::generator::Generator;
+use super::part_array::Part;
 use super::parts::{Bank, PartType, Parts};
-use super::registers::{CALLEE_SAVED, NO_REG, Part, XMM0, bit};
+use super::registers::{CALLEE_SAVED, NO_REG, XMM0, bit};
 use crate::analysis::{Life, Object};
 
 /// A fixed register is needed for something else.
@@ -150,8 +151,7 @@ impl Generator<'_> {
             self.reserved[candidate.first as usize] ^= bit(reg);
             self.reserved[candidate.last as usize + 1] ^= bit(reg);
             self.registers.used |= bit(reg);
-            let part = self.parts.len() as u32;
-            self.parts.push(Part { value, slot: 0, reg, stored: false, fixed: true, bank, bytes, count: 1 });
+            let part = self.parts.add(Part { value, slot: 0, reg, stored: false, fixed: true, bank, bytes, count: 1 });
             let known = &mut self.values[value as usize];
             match flow.life(value).map_or(Object::No, Life::object) {
                 Object::Variable(_) => known.set_variable(part),

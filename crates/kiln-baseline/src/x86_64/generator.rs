@@ -15,9 +15,10 @@ use super::encoder::{Encoder, Label, Mem};
 use super::fixed::Candidate;
 use super::frame::Frame;
 use super::known::{Known, SignatureId, SignatureKey};
+use super::part_array::{Part, PartArray};
 use super::parts::{Bank, PartType, Parts};
 use super::protector::Guard;
-use super::registers::{NO_REG, Part, Registers};
+use super::registers::{NO_REG, Registers};
 use super::symbols::{Pool, Symbols};
 use super::values::{COUNT_MAX, Place, Value};
 use crate::analysis::{Analysis, Object};
@@ -65,7 +66,7 @@ pub(crate) struct Memory {
     pub(crate) known: Known,
     pub(crate) values: Vec<Value>,
     pub(crate) waiting: Vec<Waiting>,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: PartArray,
     pub(crate) ending: Vec<u32>,
     pub(crate) frame: Frame,
     pub(crate) pool: Pool,
@@ -94,7 +95,7 @@ pub(crate) struct Memory {
 pub(crate) struct Owned {
     asm: Encoder,
     values: Vec<Value>,
-    parts: Vec<Part>,
+    parts: PartArray,
     ending: Vec<u32>,
     frame: Frame,
     symbols: Symbols,
@@ -130,7 +131,7 @@ pub(crate) struct Generator<'a> {
     pub(crate) values: Vec<Value>,
     /// Scratch of [`Generator::flow_into`].
     pub(crate) waiting: &'a mut Vec<Waiting>,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: PartArray,
     pub(crate) ending: Vec<u32>,
     pub(crate) frame: Frame,
     pub(crate) pool: &'a mut Pool,
@@ -391,7 +392,6 @@ impl<'a> Generator<'a> {
     /// Gives the value at `index` the parts of `ty`.
     fn add_parts(&mut self, index: u32, ty: TypeId) -> Result<()> {
         let Parts { first: first_type, count, only } = self.known.types.of(self.module, ty)?;
-        let first = self.parts.len() as u32;
         let part = |ty: PartType| Part {
             value: index,
             slot: 0,
@@ -402,22 +402,24 @@ impl<'a> Generator<'a> {
             bytes: ty.bytes,
             count: count as u8,
         };
+        let known = &mut self.values[index as usize];
         if count == 1 {
-            self.parts.push(part(only));
-            self.values[index as usize].set_part(first);
+            let made = part(only);
+            known.set_part(if known.crosses() { self.parts.add(made) } else { self.parts.add_local(made) });
             return Ok(());
         }
-        if self.parts.len() > COUNT_MAX {
+        let first = self.parts.next();
+        if first as usize > COUNT_MAX {
             return Err(Box::new(Unsupported::Type("very many values of many parts")));
         }
+        known.set_parts(first);
         if count == 0 {
             // One that says so.
-            self.parts.push(part(only));
+            self.parts.add(part(only));
         }
         for at in first_type..first_type + count {
-            self.parts.push(part(self.known.types.get(at)));
+            self.parts.add(part(self.known.types.get(at)));
         }
-        self.values[index as usize].set_parts(first);
         Ok(())
     }
 
@@ -519,6 +521,7 @@ impl<'a> Generator<'a> {
             if reserved != self.registers.reserved {
                 self.change_reserved(reserved);
             }
+            self.parts.begin_block();
         }
         self.asm.bind(label_at(position));
     }

@@ -6,8 +6,9 @@ use super::atomics::Access;
 use super::encoder::{Alu, Base, Cond, Gpr, Mem, Op, RBP, RSP, Shift, Xmm};
 use super::generator::{Generator, Result};
 use super::operands::Bits;
+use super::part_array::Part;
 use super::parts::{Bank, PartType, Parts};
-use super::registers::{Part, SCRATCH, XMM0, bit};
+use super::registers::{SCRATCH, XMM0, bit};
 use super::values::{Place, Value};
 use crate::compiler::Unsupported;
 

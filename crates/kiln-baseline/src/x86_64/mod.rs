@@ -24,6 +24,7 @@ mod machine_intrinsics;
 mod masks;
 mod memory;
 mod operands;
+mod part_array;
 mod parts;
 mod protector;
 mod registers;

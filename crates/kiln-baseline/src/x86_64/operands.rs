@@ -9,8 +9,9 @@ use kiln_link::RelocationKind;
 
 use super::encoder::{Alu, Base, Gpr, Mem, Op, RBP, Shift, Target, Xmm};
 use super::generator::{Generator, Result, label_at};
+use super::part_array::Part;
 use super::parts::{Bank, PartType};
-use super::registers::{NO_REG, Part, XMM0};
+use super::registers::{NO_REG, XMM0};
 use super::symbols::Name;
 use super::values::Place;
 use crate::compiler::Unsupported;

@@ -16,6 +16,7 @@ use kiln_bitcode::ValueId;
 
 use super::encoder::{Encoder, Gpr, Mem, RBP, Xmm};
 use super::generator::{Generator, Result};
+use super::part_array::Part;
 use super::parts::{Bank, PartType};
 use super::values::{Place, Value};
 use crate::compiler::Unsupported;
@@ -39,25 +40,6 @@ const XMMS: u32 = 0x7fff << 16;
 pub(crate) const CALLEE_SAVED: u32 = 0b1111_0000_0000_1000;
 /// What calls destroy.
 pub(crate) const CALLER_SAVED: u32 = (GPRS & !CALLEE_SAVED) | XMMS;
-
-/// One part of a value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Part {
-    /// Its value's index.
-    pub(crate) value: u32,
-    /// Slot, relative to RBP; 0 for none.
-    pub(crate) slot: i32,
-    /// Register, or [`NO_REG`].
-    pub(crate) reg: u8,
-    /// Whether the slot holds it.
-    pub(crate) stored: bool,
-    /// It keeps the register, which nobody else owns.
-    pub(crate) fixed: bool,
-    pub(crate) bank: Bank,
-    pub(crate) bytes: u8,
-    /// How many parts its value has.
-    pub(crate) count: u8,
-}
 
 /// The registers.
 #[derive(Debug)]
@@ -406,7 +388,12 @@ impl Generator<'_> {
             let reg = left.trailing_zeros() as u8;
             left &= left - 1;
             let part = self.registers.owners[usize::from(reg & 31)];
-            if part == NO_PART || !self.parts[part as usize].stored || !self.is_wanted(part) {
+            let stays = part != NO_PART && {
+                let Part { value, stored, .. } = self.parts[part as usize];
+                let known = self.values[value as usize];
+                stored && known.crosses() && known.uses() > 0
+            };
+            if !stays {
                 if part != NO_PART {
                     self.parts[part as usize].reg = NO_REG;
                 }
@@ -556,15 +543,12 @@ impl Generator<'_> {
         }
         let reg = self.pick(Bank::Gpr)?;
         emit(&mut self.asm, Gpr(reg));
-        let part = self.parts.len() as u32;
-        self.values[index as usize].set_part(part);
-        self.registers.owners[usize::from(reg & 31)] = part;
         let bytes = if bytes == 8 { 8 } else { 4 };
         let made = Part { value: index, slot: 0, reg, stored: false, fixed: false, bank: Bank::Gpr, bytes, count: 1 };
-        if known.crosses() || self.parts.len() == self.parts.capacity() {
-            self.add_part(made, known.crosses());
+        if known.crosses() {
+            self.add_crossing(made);
         } else {
-            self.parts.push(made);
+            self.add_local(made);
         }
         Ok(())
     }
@@ -573,34 +557,40 @@ impl Generator<'_> {
     #[inline]
     pub(crate) fn define(&mut self, result: ValueId, ty: PartType, reg: u8) {
         let index = self.value_index(result);
-        let part = self.parts.len() as u32;
-        let known = &mut self.values[index as usize];
+        let known = self.values[index as usize];
         if known.uses() == 0 {
             return;
         }
         if !known.is_nowhere() {
             return self.bind(result, 0, reg);
         }
-        known.set_part(part);
-        let crosses = known.crosses();
         debug_assert_eq!(self.registers.owners[usize::from(reg & 31)], NO_PART);
-        self.registers.owners[usize::from(reg & 31)] = part;
         self.registers.temps &= !bit(reg);
         self.registers.pinned |= bit(reg);
         let PartType { bank, bytes, .. } = ty;
         let made = Part { value: index, slot: 0, reg, stored: false, fixed: false, bank, bytes, count: 1 };
-        if crosses || self.parts.len() == self.parts.capacity() {
-            return self.add_part(made, crosses);
+        if known.crosses() {
+            self.add_crossing(made);
+        } else {
+            self.add_local(made);
         }
-        self.parts.push(made);
     }
 
+    /// Gives its value the part `made`, which is in a register.
+    #[inline(always)]
+    fn add_local(&mut self, made: Part) {
+        let part = self.parts.add_local(made);
+        self.values[made.value as usize].set_part(part);
+        self.registers.owners[usize::from(made.reg & 31)] = part;
+    }
+
+    /// The same for a value that is live beyond its block.
     #[inline(never)]
-    fn add_part(&mut self, made: Part, crosses: bool) {
-        self.parts.push(made);
-        if crosses {
-            self.spill(self.parts.len() as u32 - 1);
-        }
+    fn add_crossing(&mut self, made: Part) {
+        let part = self.parts.add(made);
+        self.values[made.value as usize].set_part(part);
+        self.registers.owners[usize::from(made.reg & 31)] = part;
+        self.spill(part);
     }
 
     /// Makes temporary `reg` the part `at` of a result.
@@ -654,7 +644,7 @@ impl Generator<'_> {
 
     #[inline]
     fn free_part(&mut self, part: u32, crosses: bool) {
-        let Some(known) = self.parts.get_mut(part as usize) else { return };
+        let known = &mut self.parts[part as usize];
         if known.fixed {
             return;
         }

@@ -6,7 +6,7 @@ impl Memory {
     /// Bytes of what is kept per value, block, call or jump, and of the code; not what is known of the module.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.values)
-            + size_of_val(&*self.parts)
+            + self.parts.bytes()
             + size_of_val(&*self.ending)
             + size_of_val(&*self.waiting)
             + size_of_val(&*self.sites)
