@@ -88,6 +88,19 @@ impl Compiler {
     /// [`CompileError::Unsupported`] if the optimizer should do it.
     pub fn compile(&mut self, module: &Module, bytes: &[u8], function: FunctionId) -> Result<Code, CompileError> {
         self.body.skip_locations();
+        self.body.keep_metadata(false);
+        match self.attempt(module, bytes, function) {
+            Err(CompileError::Unsupported { what: Unsupported::Instruction(x86_64::PREDICATES) }) => {
+                let found = self.memory.known.predicates.find(module, bytes, function);
+                found.map_err(|error| CompileError::Body { message: error.to_string() })?;
+                self.body.keep_metadata(true);
+                self.attempt(module, bytes, function)
+            }
+            done => done,
+        }
+    }
+
+    fn attempt(&mut self, module: &Module, bytes: &[u8], function: FunctionId) -> Result<Code, CompileError> {
         module
             .read_body(bytes, function, &mut self.body)
             .map_err(|error| CompileError::Body { message: error.to_string() })?;

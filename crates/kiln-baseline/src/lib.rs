@@ -18,6 +18,7 @@ pub mod data;
 mod error;
 mod evaluate;
 mod lines;
+mod predicates;
 mod x86_64;
 
 pub use compiler::{Code, CompileError, Compiler, Unsupported};

@@ -539,11 +539,69 @@ impl Writer<'_> {
         );
     }
 
+    /// An intrinsic that honours the environment, which is the usual one here.
+    fn constrained(&mut self, kind: Kind, a: &str, b: &str) {
+        let (ty, suffix) = (kind.name(), kind.suffix());
+        // LLVM has no comparison of these that signals.
+        if matches!(kind, Kind::Half | Kind::BFloat) {
+            return;
+        }
+        let what = "metadata !\"round.dynamic\", metadata !\"fpexcept.strict\"";
+        if self.random.below(2) == 0 {
+            let op = *self.random.pick(&["fadd", "fsub", "fmul", "fdiv"]);
+            let name = format!("llvm.experimental.constrained.{op}.{suffix}");
+            self.declare(format!("declare {ty} @{name}({ty}, {ty}, metadata, metadata)"));
+            self.emit(kind, &format!("call {ty} @{name}({ty} {a}, {ty} {b}, {what}) strictfp"));
+            return;
+        }
+        let name = format!("llvm.experimental.constrained.{}.{suffix}", self.random.pick(&["fcmp", "fcmps"]));
+        let predicate = *self
+            .random
+            .pick(&["oeq", "ogt", "oge", "olt", "ole", "ord", "uno", "ugt", "uge", "ult", "ule", "une", "one", "ueq"]);
+        let condition = match kind {
+            Kind::FloatVector(lanes, _) => format!("<{lanes} x i1>"),
+            _ => "i1".into(),
+        };
+        self.declare(format!("declare {condition} @{name}({ty}, {ty}, metadata, metadata)"));
+        let c = self.name();
+        let _ = writeln!(
+            self.text,
+            "  {c} = call {condition} @{name}({ty} {a}, {ty} {b}, metadata !\"{predicate}\", \
+             metadata !\"fpexcept.strict\") strictfp"
+        );
+        self.emit(kind, &format!("select {condition} {c}, {ty} {b}, {ty} {a}"));
+    }
+
+    /// Extremes, classes and roundings.
+    fn float_function(&mut self, kind: Kind, a: &str, b: &str) {
+        let (ty, suffix) = (kind.name(), kind.suffix());
+        match kind {
+            Kind::Float | Kind::Double if self.random.below(2) == 0 => {
+                let name = *self.random.pick(&["minnum", "maxnum", "minimum", "maximum"]);
+                self.declare(format!("declare {ty} @llvm.{name}.{suffix}({ty}, {ty})"));
+                self.emit(kind, &format!("call {ty} @llvm.{name}.{suffix}({ty} {a}, {ty} {b})"));
+            }
+            Kind::Half | Kind::BFloat | Kind::Float | Kind::Double | Kind::X87 if self.random.below(2) == 0 => {
+                let mask = self.random.below(1024);
+                self.declare(format!("declare i1 @llvm.is.fpclass.{suffix}({ty}, i32)"));
+                self.emit(Kind::Int(1), &format!("call i1 @llvm.is.fpclass.{suffix}({ty} {a}, i32 {mask})"));
+            }
+            Kind::Half | Kind::Float | Kind::Double | Kind::X87 => {
+                let name = *self.random.pick(&["floor", "ceil", "trunc", "rint", "nearbyint", "round"]);
+                self.declare(format!("declare {ty} @llvm.{name}.{suffix}({ty})"));
+                self.emit(kind, &format!("call {ty} @llvm.{name}.{suffix}({ty} {a})"));
+            }
+            _ => {}
+        }
+    }
+
     fn float(&mut self, kind: Kind) {
         let ty = kind.name();
         let (a, b) = (self.operand(kind), self.operand(kind));
-        match self.random.below(9) {
+        match self.random.below(11) {
             8 => self.atomic(kind, &a, &b),
+            9 => self.constrained(kind, &a, &b),
+            10 => self.float_function(kind, &a, &b),
             0..=2 => {
                 let op = *self.random.pick(&["fadd", "fsub", "fmul", "fdiv"]);
                 self.emit(kind, &format!("{op} {ty} {a}, {b}"));

@@ -82,6 +82,9 @@ fn note_use(values: &mut [Value], first_value: u32, value: u32, user: u32) {
     }
 }
 
+/// Metadata has smaller numbers where they are kept: values never have the ones that stand for them.
+const METADATA_MAX: u32 = 1 << 28;
+
 /// No certain instruction uses a value.
 pub(crate) const NO_USER: u32 = u32::MAX;
 
@@ -155,6 +158,7 @@ pub struct Body {
     pub(crate) locations: Vec<Location>,
     pub(crate) has_locations: bool,
     pub(crate) skips_locations: bool,
+    pub(crate) keeps_metadata: bool,
     /// Number of the first value that belongs to the function: its first argument.
     pub(crate) first_value: u32,
     pub(crate) arguments: u32,
@@ -520,6 +524,29 @@ impl Body {
     /// From now on bodies are read without their locations.
     pub fn skip_locations(&mut self) {
         self.skips_locations = true;
+    }
+
+    /// Whether bodies are read from now on with the numbers of metadata that is an argument of a call, which takes longer.
+    pub fn keep_metadata(&mut self, keep: bool) {
+        self.keeps_metadata = keep;
+    }
+
+    /// Whether they are.
+    #[must_use]
+    pub fn keeps_metadata(&self) -> bool {
+        self.keeps_metadata
+    }
+
+    /// The number of the metadata that `operand` is, if it is that and numbers are kept.
+    #[must_use]
+    pub fn metadata_number(operand: ValueId) -> Option<u32> {
+        let number = operand.0.wrapping_neg().wrapping_sub(2);
+        (number < METADATA_MAX).then_some(number)
+    }
+
+    /// What stands for metadata number `number` among operands.
+    pub(crate) fn metadata_operand(number: u32) -> Option<u32> {
+        (number < METADATA_MAX).then(|| number.wrapping_add(2).wrapping_neg())
     }
 
     /// Whether instructions have locations, skipped or not.

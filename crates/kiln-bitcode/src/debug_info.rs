@@ -7,15 +7,12 @@ use std::fmt;
 
 use kiln_abi::FunctionId;
 
-use crate::bitstream::{Block, Budget, Entry, Record};
+use crate::bitstream::Record;
 use crate::body::Location;
 use crate::codes::BlockKind;
 use crate::error::{Error, ErrorKind};
-use crate::instructions::DECLAREBLOCKS;
-use crate::metadata::Nodes;
+use crate::metadata::{Nodes, nodes_of_function, nodes_of_module};
 use crate::module::Module;
-
-const BLOCKADDR_USERS: u32 = 60;
 
 const LOCATION: u32 = 7;
 const FILE: u32 = 16;
@@ -104,9 +101,7 @@ impl<'a> DebugInfo<'a> {
     ///
     /// Any departure from the format of blocks and records.
     pub fn read(module: &Module, bytes: &'a [u8]) -> Result<Self, Error> {
-        let block = module.metadata.and_then(|place| Block::located(bytes, module.origin, place, BlockKind::METADATA));
-        let block = block.map(|block| block.with_abbrevs_of(BlockKind::METADATA, &module.block_info));
-        Ok(Self { nodes: block.map(|block| Nodes::find(block, 0)).transpose()? })
+        Ok(Self { nodes: nodes_of_module(module, bytes)? })
     }
 
     /// What the locations of `function` mean.
@@ -120,33 +115,8 @@ impl<'a> DebugInfo<'a> {
         bytes: &'a [u8],
         function: FunctionId,
     ) -> Result<FunctionDebugInfo<'_, 'a>, Error> {
-        let mut info = FunctionDebugInfo { module: self, own: Vec::new() };
-        let Some(block) = module.function(function).body.and_then(|place| Block::body(bytes, module.origin, place))
-        else {
-            return Ok(info);
-        };
-        let mut block = block?.with_abbrevs_of(BlockKind::FUNCTION, &module.block_info);
-        let mut budget = Budget::for_input((block.size() / 8) as usize);
-        let mut record = Record::default();
-        let mut next = self.nodes.as_ref().map_or(0, Nodes::end);
-        // Metadata comes before the instructions.
-        loop {
-            match block.next(&mut budget)? {
-                Entry::SubBlock(BlockKind::METADATA) => {
-                    let nodes = Nodes::find(block.enter(BlockKind::METADATA, &module.block_info)?, next)?;
-                    next = nodes.end();
-                    info.own.push(nodes);
-                }
-                Entry::SubBlock(_) => block.skip_block()?,
-                Entry::Record(abbrev) => {
-                    block.read_record(abbrev, &mut record, &mut budget)?;
-                    if !matches!(record.code, DECLAREBLOCKS | BLOCKADDR_USERS) {
-                        return Ok(info);
-                    }
-                }
-                Entry::End => return Ok(info),
-            }
-        }
+        let first = self.nodes.as_ref().map_or(0, Nodes::end);
+        Ok(FunctionDebugInfo { module: self, own: nodes_of_function(module, bytes, function, first)? })
     }
 }
 

@@ -63,6 +63,7 @@ pub use global::{
 };
 pub use kiln_abi::{FunctionId, GlobalId};
 pub use layout::{DataLayout, Mangling, PointerLayout, TypeLayout};
+pub use metadata::MetadataStrings;
 pub use module::{MetadataKind, Module};
 pub use opcode::{Opcode, Ordering};
 pub use operands::{MIXED, are_all_values, for_values};

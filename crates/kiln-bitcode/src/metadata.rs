@@ -1,8 +1,15 @@
 //! Nodes of metadata, found in one look through their block and decoded when somebody wants one.
 
+use kiln_abi::FunctionId;
+
 use crate::bitstream::{Block, Budget, Entry, Record};
+use crate::codes::BlockKind;
 use crate::cursor::Cursor;
 use crate::error::{Error, ErrorKind};
+use crate::instructions::DECLAREBLOCKS;
+use crate::module::Module;
+
+const BLOCKADDR_USERS: u32 = 60;
 
 /// Records that define nothing that has a number.
 const UNNUMBERED: [u32; 7] = [NAME, KIND, NAMED_NODE, STRINGS, GLOBAL_DECL_ATTACHMENT, INDEX_OFFSET, INDEX];
@@ -13,6 +20,99 @@ const STRINGS: u32 = 35;
 const GLOBAL_DECL_ATTACHMENT: u32 = 36;
 const INDEX_OFFSET: u32 = 38;
 const INDEX: u32 = 39;
+
+/// Those of the module itself, if it has any; `bytes` are those it was read from.
+pub(crate) fn nodes_of_module<'a>(module: &Module, bytes: &'a [u8]) -> Result<Option<Nodes<'a>>, Error> {
+    let block = module.metadata.and_then(|place| Block::located(bytes, module.origin, place, BlockKind::METADATA));
+    let block = block.map(|block| block.with_abbrevs_of(BlockKind::METADATA, &module.block_info));
+    block.map(|block| Nodes::find(block, 0)).transpose()
+}
+
+/// Those that `function` brings along, numbered from `first` on.
+pub(crate) fn nodes_of_function<'a>(
+    module: &Module,
+    bytes: &'a [u8],
+    function: FunctionId,
+    first: u32,
+) -> Result<Vec<Nodes<'a>>, Error> {
+    let mut all = Vec::new();
+    let Some(block) = module.function(function).body.and_then(|place| Block::body(bytes, module.origin, place)) else {
+        return Ok(all);
+    };
+    let mut block = block?.with_abbrevs_of(BlockKind::FUNCTION, &module.block_info);
+    let mut budget = Budget::for_input((block.size() / 8) as usize);
+    let mut record = Record::default();
+    let mut next = first;
+    // Metadata comes before the instructions.
+    loop {
+        match block.next(&mut budget)? {
+            Entry::SubBlock(BlockKind::METADATA) => {
+                let nodes = Nodes::find(block.enter(BlockKind::METADATA, &module.block_info)?, next)?;
+                next = nodes.end();
+                all.push(nodes);
+            }
+            Entry::SubBlock(_) => block.skip_block()?,
+            Entry::Record(abbrev) => {
+                block.read_record(abbrev, &mut record, &mut budget)?;
+                if !matches!(record.code, DECLAREBLOCKS | BLOCKADDR_USERS) {
+                    return Ok(all);
+                }
+            }
+            Entry::End => return Ok(all),
+        }
+    }
+}
+
+/// Which metadata of a module is one of certain strings: what arguments of intrinsics say that have no other form.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataStrings {
+    /// [`Module::identity`]; no module has 0.
+    module: u64,
+    /// Numbers, and which of the strings they are.
+    found: Vec<(u32, u8)>,
+    /// How many of these are the module's own, and how much metadata it has.
+    own: usize,
+    end: u32,
+}
+
+impl MetadataStrings {
+    /// Looks for `wanted` in the metadata of `module` and of `function`, but only once in the module's; `bytes` are those it
+    /// was read from.
+    ///
+    /// # Errors
+    ///
+    /// Any departure from the format of blocks and records.
+    pub fn find(&mut self, module: &Module, bytes: &[u8], function: FunctionId, wanted: &[&[u8]]) -> Result<(), Error> {
+        if self.module != module.identity() {
+            *self = Self::default();
+            if let Some(nodes) = nodes_of_module(module, bytes)? {
+                self.add(&nodes, wanted);
+                self.end = nodes.end();
+            }
+            self.own = self.found.len();
+            self.module = module.identity();
+        }
+        self.found.truncate(self.own);
+        for nodes in nodes_of_function(module, bytes, function, self.end)? {
+            self.add(&nodes, wanted);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, nodes: &Nodes<'_>, wanted: &[&[u8]]) {
+        for (number, string) in (nodes.first..).zip(&nodes.strings) {
+            if let Some(which) = wanted.iter().position(|known| known == string) {
+                self.found.push((number, which as u8));
+            }
+        }
+    }
+
+    /// Which of the strings that were looked for metadata number `number` is.
+    #[must_use]
+    pub fn which(&self, number: u32) -> Option<u8> {
+        self.found.iter().find(|(known, _)| *known == number).map(|(_, which)| *which)
+    }
+}
 
 /// What one metadata block defines: strings first, then nodes, numbered on from `first`.
 #[derive(Clone)]

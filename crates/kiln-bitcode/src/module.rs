@@ -235,7 +235,8 @@ impl Module {
     ///
     /// Any departure from the format, with its place; `body` is of no use then.
     pub fn read_body(&self, bytes: &[u8], function: FunctionId, body: &mut Body) -> Result<(), Error> {
-        read_body(self, bytes, function, body, true)
+        let usual = !body.keeps_metadata();
+        read_body(self, bytes, function, body, usual)
     }
 
     /// The same, slower: all records are read in the same way. For tests, which compare.

@@ -21,6 +21,35 @@ pub(crate) fn packed(opcode: u8, bytes: u8) -> Op {
     if bytes == 4 { Op::two(opcode) } else { Op::two(opcode).p66() }
 }
 
+/// `ucomiss` and `ucomisd`; `comiss` and `comisd` for what signals.
+pub(crate) fn comparison(bytes: u8, signals: bool) -> Op {
+    let op = Op::two(if signals { 0x2f } else { 0x2e });
+    if bytes == 4 { op } else { op.p66() }
+}
+
+/// What the flags say for a predicate of `fcmp`, and whether the operands change places. `ucomis` sets CF, ZF and PF
+/// together where a NaN takes part.
+pub(crate) fn float_test(predicate: u8) -> Result<(bool, Test)> {
+    let (swap, cond, parity) = match predicate {
+        1 => (false, Cond::E, Parity::AndOrdered),
+        2 => (false, Cond::A, Parity::None),
+        3 => (false, Cond::AE, Parity::None),
+        4 => (true, Cond::A, Parity::None),
+        5 => (true, Cond::AE, Parity::None),
+        6 => (false, Cond::NE, Parity::None),
+        7 => (false, Cond::NP, Parity::None),
+        8 => (false, Cond::P, Parity::None),
+        9 => (false, Cond::E, Parity::None),
+        10 => (true, Cond::B, Parity::None),
+        11 => (true, Cond::BE, Parity::None),
+        12 => (false, Cond::B, Parity::None),
+        13 => (false, Cond::BE, Parity::None),
+        14 => (false, Cond::NE, Parity::OrUnordered),
+        _ => return Err(Box::new(Unsupported::Instruction("fcmp with a constant result"))),
+    };
+    Ok((swap, Test { cond, parity }))
+}
+
 impl Generator<'_> {
     pub(crate) fn float_bytes(&self, ty: TypeId) -> Result<u8> {
         match self.module.ty(ty) {
@@ -149,38 +178,32 @@ impl Generator<'_> {
         Ok(())
     }
 
-    /// The flags for a predicate of `fcmp`. `ucomis` sets CF, ZF and PF together where a NaN takes part.
+    /// The flags for a predicate of `fcmp`.
     pub(crate) fn float_flags(&mut self, predicate: u8, left: ValueId, right: ValueId) -> Result<Test> {
+        self.float_flags_by(predicate, left, right, false)
+    }
+
+    /// The same; quiet NaNs raise the exception too if it `signals`.
+    pub(crate) fn float_flags_by(
+        &mut self,
+        predicate: u8,
+        left: ValueId,
+        right: ValueId,
+        signals: bool,
+    ) -> Result<Test> {
         let ty = self.ty(left);
         let soft = self.soft_format(ty)?;
-        let (swap, cond, parity) = match predicate {
-            1 => (false, Cond::E, Parity::AndOrdered),
-            2 => (false, Cond::A, Parity::None),
-            3 => (false, Cond::AE, Parity::None),
-            4 => (true, Cond::A, Parity::None),
-            5 => (true, Cond::AE, Parity::None),
-            6 => (false, Cond::NE, Parity::None),
-            7 => (false, Cond::NP, Parity::None),
-            8 => (false, Cond::P, Parity::None),
-            9 => (false, Cond::E, Parity::None),
-            10 => (true, Cond::B, Parity::None),
-            11 => (true, Cond::BE, Parity::None),
-            12 => (false, Cond::B, Parity::None),
-            13 => (false, Cond::BE, Parity::None),
-            14 => (false, Cond::NE, Parity::OrUnordered),
-            _ => return Err(Box::new(Unsupported::Instruction("fcmp with a constant result"))),
-        };
+        let (swap, test) = float_test(predicate)?;
         let (left, right) = if swap { (right, left) } else { (left, right) };
         if let Some(format) = soft {
-            self.soft_flags(format, left, right)?;
-            return Ok(Test { cond, parity });
+            self.soft_flags(format, left, right, signals)?;
+            return Ok(test);
         }
         let bytes = self.float_bytes(ty)?;
         let a = self.read_xmm(left, 0)?;
         let b = self.read_xmm(right, 0)?;
-        let op = if bytes == 4 { Op::two(0x2e) } else { Op::two(0x2e).p66() };
-        self.asm.rr(op, a.0, b.0);
-        Ok(Test { cond, parity })
+        self.asm.rr(comparison(bytes, signals), a.0, b.0);
+        Ok(test)
     }
 
     // ---- conversions --------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 //! Calls of `llvm.*`.
 
-use kiln_bitcode::{Constant, FunctionId, GlobalRef, Instruction, Module, Opcode, Type, TypeId, ValueId};
+use kiln_bitcode::{Constant, FunctionId, GlobalRef, Instruction, Module, Type, ValueId};
 use kiln_link::RelocationKind;
 
-use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Shift, Xmm};
+use super::encoder::{Alu, Cond, Gpr, Mem, Op, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Shift};
 use super::floats::sse;
 use super::generator::{Generator, Result};
 use super::known::{Callee, Known};
@@ -232,7 +232,7 @@ impl Generator<'_> {
                 self.x87_root(instruction, value(0))
             }
             b"is.fpclass" => self.float_class(instruction, value(0), value(1)),
-            b"sqrt" => {
+            b"sqrt" if self.format(self.body.result_type(instruction))?.is_native() => {
                 let bytes = self.float_bytes(self.body.result_type(instruction))?;
                 let result = self.result(instruction)?;
                 let from = self.read_xmm(value(0), 0)?;
@@ -264,39 +264,22 @@ impl Generator<'_> {
                 Ok(())
             }
             b"modf" => self.modf(instruction, value(0)),
-            b"powi" | b"ldexp" => {
-                // The number of the exponent is an `int`.
-                let double = *self.module.ty(self.body.result_type(instruction)) == Type::Double;
-                let name = match (base, double, self.float_bytes(self.body.result_type(instruction))?) {
-                    (b"powi", true, _) => "__powidf2",
-                    (b"powi", ..) => "__powisf2",
-                    (_, true, _) => "ldexp",
-                    _ => "ldexpf",
-                };
-                if self.integer_bits(self.ty(value(1))) != Some(32) {
-                    return unsupported();
-                }
-                self.place(RDI.0, value(1), 0)?;
-                self.float_call(instruction, name, &[value(0)])
+            b"minnum" | b"maxnum" | b"minimum" | b"maximum" | b"minimumnum" | b"maximumnum" => {
+                let known = self.extreme_float(base, instruction, value(0), value(1))?
+                    || self.mathematical(base, instruction, operands)?;
+                if known { Ok(()) } else { unsupported() }
             }
+            b"get.rounding" => self.get_rounding(instruction),
+            b"set.rounding" => self.set_rounding(value(0)),
+            b"powi" | b"ldexp" => match self.scaled(base, instruction, value(0), value(1))? {
+                true => Ok(()),
+                false => unsupported(),
+            },
             b"lround" | b"llround" | b"lrint" | b"llrint" => {
-                let double = *self.module.ty(self.ty(value(0))) == Type::Double;
-                let name = match (base, double) {
-                    (b"lround" | b"llround", true) => "lround",
-                    (b"lround" | b"llround", false) => "lroundf",
-                    (_, true) => "lrint",
-                    (_, false) => "lrintf",
-                };
-                self.float_bytes(self.ty(value(0)))?;
-                if self.integer_bits(self.body.result_type(instruction)) != Some(64) {
-                    return unsupported();
+                match self.rounded_to_integer(base, instruction, value(0))? {
+                    true => Ok(()),
+                    false => unsupported(),
                 }
-                let result = self.result(instruction)?;
-                self.place(XMM0, value(0), 0)?;
-                self.call_library(name)?;
-                self.claim(RAX.0)?;
-                self.bind(result, 0, RAX.0);
-                Ok(())
             }
             b"masked.store" | b"masked.scatter" => self.masked_store(base == b"masked.scatter", operands),
             _ if base.starts_with(b"x86.") => match self.machine(&base[4..], instruction, operands)? {
@@ -307,12 +290,9 @@ impl Generator<'_> {
                 true => Ok(()),
                 false => unsupported(),
             },
-            _ => match self.library_function(base, self.body.result_type(instruction))? {
-                Some((function, count)) => {
-                    let arguments: Vec<ValueId> = operands[..count].iter().map(|v| ValueId(*v)).collect();
-                    self.float_call(instruction, function, &arguments)
-                }
-                None => unsupported(),
+            _ => match self.mathematical(base, instruction, operands)? {
+                true => Ok(()),
+                false => unsupported(),
             },
         }
     }
@@ -320,89 +300,6 @@ impl Generator<'_> {
     /// Whether `fmuladd` rounds once.
     pub(crate) fn fuses(&self) -> Result<bool> {
         self.fuses.ok_or_else(|| Box::new(Unsupported::Instruction("fmuladd for a processor that is not known")))
-    }
-
-    /// `llvm.experimental.constrained.*` (language reference, "Constrained Floating-Point Intrinsics"): nothing here computes
-    /// at compile time, moves or leaves out an operation, and the machine's instructions honour rounding modes and raise
-    /// exceptions by themselves. Whether it is one that is known.
-    fn constrained(&mut self, operation: &[u8], instruction: &Instruction, operands: &[u32]) -> Result<bool> {
-        let value = |at: usize| ValueId(operands[at]);
-        let with = |opcode: Opcode| {
-            let mut other = *instruction;
-            other.opcode = opcode;
-            other
-        };
-        let opcode = match operation {
-            b"fadd" => Opcode::FAdd,
-            b"fsub" => Opcode::FSub,
-            b"fmul" => Opcode::FMul,
-            b"fdiv" => Opcode::FDiv,
-            b"frem" => Opcode::FRem,
-            b"fptrunc" => Opcode::FpTrunc,
-            b"fpext" => Opcode::FpExt,
-            b"sitofp" => Opcode::SiToFp,
-            b"uitofp" => Opcode::UiToFp,
-            b"fptosi" => Opcode::FpToSi,
-            // Of 64 bits it is made by two conversions, of which one may raise what the number does not call for.
-            b"fptoui" if matches!(self.integer_bits(self.body.result_type(instruction)), Some(1..=63)) => {
-                Opcode::FpToUi
-            }
-            b"sqrt" | b"fmuladd" | b"floor" | b"ceil" | b"trunc" | b"round" | b"roundeven" | b"rint" | b"nearbyint"
-            | b"fma" | b"pow" | b"exp" | b"exp2" | b"log" | b"log2" | b"log10" | b"sin" | b"cos" | b"tan"
-            | b"minnum" | b"maxnum" => {
-                let name = [b"llvm.", operation].concat();
-                self.intrinsic(&name, instruction, operands)?;
-                return Ok(true);
-            }
-            _ => return Ok(false),
-        };
-        if matches!(opcode, Opcode::FAdd | Opcode::FSub | Opcode::FMul | Opcode::FDiv | Opcode::FRem) {
-            self.float_binary(&with(opcode), value(0), value(1))?;
-        } else {
-            self.convert(&with(opcode), value(0))?;
-        }
-        Ok(true)
-    }
-
-    /// Functions of the mathematical library that LLVM calls for an intrinsic, and how many arguments they take
-    /// (llvm/IR/RuntimeLibcalls.td).
-    pub(crate) fn library_function(&self, base: &[u8], ty: TypeId) -> Result<Option<(&'static str, usize)>> {
-        let single = match self.module.ty(ty) {
-            Type::Float => true,
-            Type::Double => false,
-            _ => return Ok(None),
-        };
-        let (double, float, count) = match base {
-            b"floor" => ("floor", "floorf", 1),
-            b"ceil" => ("ceil", "ceilf", 1),
-            b"trunc" => ("trunc", "truncf", 1),
-            b"round" => ("round", "roundf", 1),
-            b"roundeven" => ("roundeven", "roundevenf", 1),
-            b"rint" => ("rint", "rintf", 1),
-            b"nearbyint" => ("nearbyint", "nearbyintf", 1),
-            b"fma" => ("fma", "fmaf", 3),
-            b"pow" => ("pow", "powf", 2),
-            b"exp" => ("exp", "expf", 1),
-            b"exp2" => ("exp2", "exp2f", 1),
-            b"exp10" => ("exp10", "exp10f", 1),
-            b"log" => ("log", "logf", 1),
-            b"log2" => ("log2", "log2f", 1),
-            b"log10" => ("log10", "log10f", 1),
-            b"sin" => ("sin", "sinf", 1),
-            b"cos" => ("cos", "cosf", 1),
-            b"tan" => ("tan", "tanf", 1),
-            b"asin" => ("asin", "asinf", 1),
-            b"acos" => ("acos", "acosf", 1),
-            b"atan" => ("atan", "atanf", 1),
-            b"atan2" => ("atan2", "atan2f", 2),
-            b"sinh" => ("sinh", "sinhf", 1),
-            b"cosh" => ("cosh", "coshf", 1),
-            b"tanh" => ("tanh", "tanhf", 1),
-            b"minnum" => ("fmin", "fminf", 2),
-            b"maxnum" => ("fmax", "fmaxf", 2),
-            _ => return Ok(None),
-        };
-        Ok(Some((if single { float } else { double }, count)))
     }
 
     /// `modf`: the fraction is returned, the rest written to memory.
@@ -629,77 +526,6 @@ impl Generator<'_> {
         self.asm.unaligned_call(helper);
         self.free_temporaries();
         self.claim(RAX.0)
-    }
-
-    // ---- floating point -----------------------------------------------------------------------------------------
-
-    /// `fabs` and `copysign`: bits of the sign only.
-    fn sign_bits(&mut self, instruction: &Instruction, value: ValueId, sign: Option<ValueId>) -> Result<()> {
-        let bytes = self.float_bytes(self.body.result_type(instruction))?;
-        let result = self.result(instruction)?;
-        let bit = if bytes == 4 { 0x8000_0000_8000_0000u64 } else { 1 << 63 };
-        let mask = u128::from(bit) | u128::from(bit) << 64;
-        let others = self.pool_mem(!mask, 16);
-        let reg = self.take_xmm(value, 0)?;
-        self.asm.rm(Op::two(0x54), reg.0, &others); // andps
-        if let Some(sign) = sign {
-            let only = self.pool_mem(mask, 16);
-            let from: Xmm = self.read_xmm(sign, 0)?;
-            let other = self.alloc_xmm()?;
-            self.asm.movaps(other, from);
-            self.asm.rm(Op::two(0x54), other.0, &only);
-            self.asm.rr(Op::two(0x56), reg.0, other.0); // orps
-        }
-        self.bind_xmm(result, 0, reg);
-        Ok(())
-    }
-
-    /// As integers, the classes of floating-point numbers follow each other: each stretch of wanted ones is a range.
-    fn float_class(&mut self, instruction: &Instruction, value: ValueId, mask: ValueId) -> Result<()> {
-        let ty = self.ty(value);
-        let bytes = self.float_bytes(ty)?;
-        let wanted = self
-            .number(mask)
-            .ok_or_else(|| Box::new(Unsupported::Instruction("classes that are found at run time")))?;
-        let (infinity, normal) = if bytes == 4 { (0x7f80_0000u64, 1 << 23) } else { (0x7ff0 << 48, 1u64 << 52) };
-        let sign = if bytes == 4 { 1 << 31 } else { 1u64 << 63 };
-        // First number and class (llvm/ADT/FloatingPointMode.h, `FPClassTest`): the quiet bit is half of `normal`.
-        let positive =
-            [(0, 0x40), (1, 0x80), (normal, 0x100), (infinity, 0x200), (infinity + 1, 1), (infinity + normal / 2, 2)];
-        let negative = [0x20, 0x10, 8, 4, 1, 2];
-        let mut classes = [(0u64, 0u64); 12];
-        for (at, ((start, class), other)) in positive.into_iter().zip(negative).enumerate() {
-            classes[at] = (start, class);
-            classes[at + 6] = (start + sign, other);
-        }
-        let last = if bytes == 4 { u64::from(u32::MAX) } else { u64::MAX };
-        let result = self.result(instruction)?;
-        let from = self.read_xmm(value, 0)?;
-        let (bits, limit, flag) = (self.alloc_gpr()?, self.alloc_gpr()?, self.alloc_gpr()?);
-        self.asm.xmm_to_gpr(bits, from, bytes == 8);
-        self.asm.mov_imm(flag, 0);
-        let mut at = 0;
-        while at < 12 {
-            if wanted & classes[at].1 == 0 {
-                at += 1;
-                continue;
-            }
-            let start = classes[at].0;
-            while at < 12 && wanted & classes[at].1 != 0 {
-                at += 1;
-            }
-            let end = if at < 12 { classes[at].0 - 1 } else { last };
-            // bits - start <= end - start
-            self.asm.mov_imm(limit, start);
-            self.asm.mov(SCRATCH, bits);
-            self.asm.alu_rr(Alu::Sub, SCRATCH, limit, bytes);
-            self.asm.mov_imm(limit, end - start);
-            self.asm.alu_rr(Alu::Cmp, SCRATCH, limit, bytes);
-            self.asm.setcc(Cond::BE, SCRATCH);
-            self.asm.alu_rr(Alu::Or, flag, SCRATCH, 1);
-        }
-        self.bind(result, 0, flag.0);
-        Ok(())
     }
 
     fn type_id(&mut self, instruction: &Instruction, value: ValueId) -> Result<()> {

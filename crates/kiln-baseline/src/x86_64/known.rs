@@ -14,6 +14,7 @@ use super::generator::Result;
 use super::parts::PartTable;
 use super::protector::Protection;
 use super::registers::XMM0;
+use crate::predicates::Predicates;
 
 /// What a call of a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +219,8 @@ pub(crate) struct Known {
     functions: usize,
     calls: Table<CallSignature>,
     own: Table<Signature>,
+    /// Of constrained comparisons, once there is one.
+    pub(crate) predicates: Predicates,
     /// By the number of the group of attributes, if there is one.
     properties: Option<(Option<u32>, Properties)>,
 }

@@ -148,7 +148,7 @@ impl Generator<'_> {
         shape: Shape,
     ) -> Result<bool> {
         let Type::Vector { element, .. } = self.module.ty(self.body.result_type(instruction)) else { return Ok(false) };
-        let Some((function, count)) = self.library_function(base, *element)? else { return Ok(false) };
+        let Some((function, count)) = self.library_function(base, *element) else { return Ok(false) };
         let result = self.result(instruction)?;
         for (area, operand) in operands[..count].iter().enumerate() {
             self.store_lanes(ValueId(*operand), area)?;

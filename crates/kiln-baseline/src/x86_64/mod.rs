@@ -22,6 +22,7 @@ mod lanes;
 mod long;
 mod machine_intrinsics;
 mod masks;
+mod math;
 mod memory;
 mod operands;
 mod part_array;
@@ -30,6 +31,7 @@ mod protector;
 mod registers;
 mod size;
 mod soft_floats;
+mod strict;
 mod symbols;
 mod values;
 mod vector_intrinsics;
@@ -40,6 +42,7 @@ use kiln_bitcode::{Body, Constant, GlobalRef, Instruction, Module, Opcode, Value
 use kiln_link::Graph;
 
 pub(crate) use generator::Memory;
+pub(crate) use strict::PREDICATES;
 
 use crate::analysis::{Analysis, CallKind};
 use crate::compiler::Unsupported;

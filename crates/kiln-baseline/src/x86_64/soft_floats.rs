@@ -144,7 +144,7 @@ impl Generator<'_> {
     }
 
     /// Makes the `float` in XMM0, a temporary, the narrow `result`.
-    fn bind_narrow(&mut self, format: Format, result: ValueId) -> Result<()> {
+    pub(crate) fn bind_narrow(&mut self, format: Format, result: ValueId) -> Result<()> {
         let from = Xmm(0);
         if format == Format::Half {
             self.call_library("__truncsfhf2")?;
@@ -174,7 +174,7 @@ impl Generator<'_> {
     }
 
     /// Puts the narrow operands of an instruction into XMM0 and the registers that follow it, as `float`.
-    fn place_narrow(&mut self, format: Format, operands: &[ValueId]) -> Result<()> {
+    pub(crate) fn place_narrow(&mut self, format: Format, operands: &[ValueId]) -> Result<()> {
         for (at, value) in (0u32..).zip(operands) {
             let wide = self.narrow_as_single(format, *value)?;
             let parked = self.lane_mem(0, 16 * at);
@@ -251,14 +251,14 @@ impl Generator<'_> {
 
     /// The flags for a predicate of `fcmp` on formats that are not SSE's; for `fp128` only
     /// [`Generator::quad_compare`] finds them, with calls.
-    pub(crate) fn soft_flags(&mut self, format: Format, left: ValueId, right: ValueId) -> Result<()> {
+    pub(crate) fn soft_flags(&mut self, format: Format, left: ValueId, right: ValueId, signals: bool) -> Result<()> {
         match format {
-            Format::X87 => self.x87_flags(left, right),
+            Format::X87 => self.x87_flags(left, right, signals),
             Format::Quad => Err(Box::new(Unsupported::Instruction("fcmp of fp128, here"))),
             _ => {
                 let a = self.narrow_as_single(format, left)?;
                 let b = self.narrow_as_single(format, right)?;
-                self.asm.rr(Op::two(0x2e), a.0, b.0);
+                self.asm.rr(super::floats::comparison(4, signals), a.0, b.0);
                 Ok(())
             }
         }
@@ -282,7 +282,8 @@ impl Generator<'_> {
             12 => ("__getf2", Cond::L),
             13 => ("__gttf2", Cond::LE),
             14 => ("__netf2", Cond::NE),
-            _ => return Err(Box::new(Unsupported::Instruction("fcmp one or ueq of fp128"))),
+            6 | 9 => return self.quad_compare_twice(result, instruction.sub == 9, left, right),
+            _ => return Err(Box::new(Unsupported::Instruction("fcmp with a constant result"))),
         };
         self.place(XMM0, left, 0)?;
         self.place(XMM0 + 1, right, 0)?;
@@ -291,6 +292,38 @@ impl Generator<'_> {
         self.asm.test(RAX, RAX, 4);
         let flag = self.alloc_gpr()?;
         self.materialize(Test { cond, parity: Parity::None }, flag)?;
+        self.bind(result, 0, flag.0);
+        Ok(())
+    }
+
+    /// `ueq`, or its opposite `one`: no function tells unordered and equal at once.
+    fn quad_compare_twice(&mut self, result: ValueId, ueq: bool, left: ValueId, right: ValueId) -> Result<()> {
+        let places = [self.lane_mem(0, 0), self.lane_mem(0, 16)];
+        let unordered = self.lane_mem(0, 32);
+        self.store_memory(&places[0], left, 0)?;
+        self.store_memory(&places[1], right, 0)?;
+        for name in ["__unordtf2", "__eqtf2"] {
+            self.free_temporaries();
+            for (reg, place) in (0u8..).zip(&places) {
+                self.claim(reg + XMM0)?;
+                self.asm.load_xmm(Xmm(reg), place, 16);
+            }
+            self.call_library(name)?;
+            self.claim(RAX.0)?;
+            if name == "__unordtf2" {
+                self.asm.store(&unordered, RAX, 4);
+            }
+        }
+        let flag = self.alloc_gpr()?;
+        self.asm.test(RAX, RAX, 4);
+        self.asm.setcc(Cond::E, flag);
+        self.asm.load(RAX, &unordered, 4);
+        self.asm.test(RAX, RAX, 4);
+        self.asm.setcc(Cond::NE, RAX);
+        self.asm.alu_rr(Alu::Or, flag, RAX, 1);
+        if !ueq {
+            self.asm.alu_ri(Alu::Xor, flag, 1, 4);
+        }
         self.bind(result, 0, flag.0);
         Ok(())
     }

@@ -86,10 +86,11 @@ impl Generator<'_> {
     }
 
     /// Compares as `ucomis` does.
-    pub(crate) fn x87_flags(&mut self, left: ValueId, right: ValueId) -> Result<()> {
+    pub(crate) fn x87_flags(&mut self, left: ValueId, right: ValueId, signals: bool) -> Result<()> {
         self.push_x87(right)?;
         self.push_x87(left)?;
-        self.asm.raw(&[0xdf, 0xe9]); // fucomip st0, st1
+        // fcomip st0, st1 or fucomip st0, st1
+        self.asm.raw(&[0xdf, if signals { 0xf1 } else { 0xe9 }]);
         self.asm.raw(&[0xdd, 0xd8]); // fstp st0
         Ok(())
     }
@@ -170,7 +171,7 @@ impl Generator<'_> {
             self.asm.rm(Op::one(0xd8), 4, &half); // fsub m32
             self.asm.mov_imm(top, 1 << 63);
             self.asm.land(small);
-            let reg = self.pop_truncated()?;
+            let reg = self.pop_truncated(8)?;
             self.asm.alu_rr(Alu::Xor, reg, top, 8);
             self.bind(result, 0, reg.0);
             return Ok(());
@@ -179,14 +180,20 @@ impl Generator<'_> {
             return Err(Box::new(Unsupported::Instruction("a conversion to a wide integer")));
         }
         self.push_x87(value)?;
-        let reg = self.pop_truncated()?;
+        // As narrow as LLVM's, which programs can tell where the number does not fit.
+        let bytes = match bits + u32::from(!signed) {
+            ..=16 => 2,
+            17..=32 => 4,
+            _ => 8,
+        };
+        let reg = self.pop_truncated(bytes)?;
         self.bind(result, 0, reg.0);
         Ok(())
     }
 
-    /// Pops ST0 as a number of 64 bits, cut to an integer. `fistp` rounds as the control word says, so that is changed
+    /// Pops ST0 as a number of `bytes` bytes, cut to an integer. `fistp` rounds as the control word says, so that is changed
     /// and put back.
-    fn pop_truncated(&mut self) -> Result<Gpr> {
+    fn pop_truncated(&mut self, bytes: u8) -> Result<Gpr> {
         let place = self.lane_mem(0, 0);
         let (usual, cutting) = (place.plus(8), place.plus(12));
         let reg = self.alloc_gpr()?;
@@ -195,9 +202,15 @@ impl Generator<'_> {
         self.asm.alu_ri(Alu::Or, reg, 0xc00, 4);
         self.asm.store(&cutting, reg, 2);
         self.asm.rm(Op::one(0xd9), 5, &cutting); // fldcw
-        self.asm.rm(Op::one(0xdf), 7, &place); // fistp m64
+        // fistp
+        let (opcode, digit) = match bytes {
+            2 => (0xdf, 3),
+            4 => (0xdb, 3),
+            _ => (0xdf, 7),
+        };
+        self.asm.rm(Op::one(opcode), digit, &place);
         self.asm.rm(Op::one(0xd9), 5, &usual);
-        self.asm.load(reg, &place, 8);
+        self.asm.load(reg, &place, bytes);
         Ok(reg)
     }
 }

@@ -208,8 +208,10 @@ impl BodyReader<'_> {
             let argument = match self.classes.class(*parameter) {
                 // Numbered among metadata.
                 Class::Metadata => {
-                    self.need(f, b)?;
-                    ValueId::NONE.0
+                    let number = self.next.wrapping_sub(self.need(f, b)? as u32);
+                    let kept =
+                        if self.body.keeps_metadata { crate::body::Body::metadata_operand(number) } else { None };
+                    kept.unwrap_or(ValueId::NONE.0)
                 }
                 Class::Label => return Err(b.error(ErrorKind::TypeMismatch { what: "label as an argument" })),
                 _ => self.value(*parameter, f, b)?,
