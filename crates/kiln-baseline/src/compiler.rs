@@ -74,11 +74,11 @@ impl Compiler {
         Self::default()
     }
 
-    /// Bytes that are in use for the function compiled last: as the body's arrays, those of the analysis, and those of the
-    /// generator with the code.
+    /// Bytes that are in use for the function compiled last: as the body's arrays, those of the analysis, those of the
+    /// generator, and as the code that was made.
     #[must_use]
-    pub fn bytes_in_use(&self) -> [usize; 3] {
-        [self.body.bytes_in_use(), self.analysis.bytes(), self.memory.bytes()]
+    pub fn bytes_in_use(&self) -> [usize; 4] {
+        [self.body.bytes_in_use(), self.analysis.bytes(), self.memory.bytes(), self.memory.code_bytes()]
     }
 
     /// Compiles `function`, whose body lies in `bytes`, the file that `module` was read from.

@@ -3,7 +3,7 @@
 use super::generator::Memory;
 
 impl Memory {
-    /// Bytes of what is kept per value, block, call or jump, and of the code; not what is known of the module.
+    /// Bytes of what is kept per value, block, call or jump; not what is known of the module.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.values)
             + self.parts.bytes()
@@ -22,6 +22,10 @@ impl Memory {
             + size_of_val(&*self.ends)
             + size_of_val(&*self.ids)
             + size_of_val(&*self.asm.references)
-            + self.asm.position() as usize
+    }
+
+    /// Bytes of the code.
+    pub(crate) fn code_bytes(&self) -> usize {
+        self.asm.position() as usize
     }
 }
