@@ -1,6 +1,7 @@
 //! What is peculiar to x86-64 (System V psABI, version 1.0).
 
 pub(crate) mod abi;
+mod addresses;
 mod arithmetic;
 mod assembly;
 mod atomics;

@@ -25,6 +25,12 @@ pub(crate) enum Bits {
         base: GlobalRef,
         offset: i64,
     },
+    /// `plus - minus + offset`
+    Difference {
+        plus: GlobalRef,
+        minus: GlobalRef,
+        offset: i64,
+    },
     /// The address of a block of this function.
     Label(u32),
 }
@@ -120,6 +126,11 @@ impl Generator<'_> {
                 }
                 Type::Vector { element, .. } => {
                     let stride = self.module.layout_of(*element).map_or(1, |layout| layout.size.max(1));
+                    if bytes == stride
+                        && let Some(inner) = elements.get((offset / stride) as usize)
+                    {
+                        return self.leaf(*inner, 0, stride);
+                    }
                     let mut number = 0u128;
                     for lane in 0..bytes / stride {
                         let Some(inner) = elements.get((offset / stride + lane) as usize) else {
@@ -145,6 +156,9 @@ impl Generator<'_> {
                     }
                     // Of a narrower one, the bits above are garbage as in all registers.
                     Ok(Value::Address { base, offset }) if bits <= 64 => Ok(Bits::Address { base, offset }),
+                    Ok(Value::Difference { plus, minus, offset }) if bits <= 64 => {
+                        Ok(Bits::Difference { plus, minus, offset })
+                    }
                     _ => what("a constant expression"),
                 }
             }
@@ -228,7 +242,7 @@ impl Generator<'_> {
     /// Puts `base + offset` into `to` without touching flags.
     pub(crate) fn load_address(&mut self, to: Gpr, base: GlobalRef, offset: i64) -> Result<()> {
         let Some(small) = i32::try_from(offset).ok().filter(|o| o.unsigned_abs() < 1 << 24) else {
-            return Err(Box::new(Unsupported::Constant("an address far from its symbol")));
+            return self.load_far_address(to, base, offset);
         };
         if self.is_thread_local(base) {
             let known = self.thread_locals.iter().find(|(known, _)| *known == base);
@@ -280,6 +294,9 @@ impl Generator<'_> {
                     self.asm.lea(Gpr(to), &Mem::rip(target, RelocationKind::PC32, 0));
                 }
             },
+            (Bits::Difference { plus, minus, offset }, Bank::Gpr) => {
+                self.load_difference(Gpr(to), plus, minus, offset)?;
+            }
             (_, Bank::Xmm) => return Err(Box::new(Unsupported::Constant("an address in a vector"))),
         }
         Ok(())
@@ -331,8 +348,11 @@ impl Generator<'_> {
         }
         let ty = self.ty(value);
         let part = self.part_type(ty, at)?;
-        let bits = self.constant_bits(value, part)?;
-        self.load_bits(to, bits, part)
+        match (self.constant_bits(value, part), part.bank) {
+            (Ok(bits), Bank::Gpr) | (Ok(bits @ Bits::Number(_)), _) => self.load_bits(to, bits, part),
+            (_, Bank::Xmm) => self.load_address_lanes(Xmm(to - XMM0), value, part),
+            (Err(what), _) => Err(what),
+        }
     }
 
     fn load_deferred(&mut self, to: Gpr, index: u32) -> Result<()> {
@@ -554,7 +574,7 @@ impl Generator<'_> {
                     Ok(disp) => Ok(Mem { base: Base::None, index: None, disp }),
                     Err(_) => Ok(Mem::reg(self.read_gpr(value, 0)?, 0)),
                 },
-                Bits::Label(_) => Ok(Mem::reg(self.read_gpr(value, 0)?, 0)),
+                Bits::Label(_) | Bits::Difference { .. } => Ok(Mem::reg(self.read_gpr(value, 0)?, 0)),
             };
         }
         Ok(Mem::reg(self.read_gpr(value, 0)?, 0))
