@@ -120,9 +120,14 @@ pub(crate) struct Part {
 }
 
 impl Kind {
-    /// How many registers hold such a part within a function: `x86_fp80` has two.
+    /// How many registers hold such a part within a function: `x86_fp80` has two, and there are none wider than XMM's.
     pub(crate) fn own_parts(self) -> u32 {
-        if self == Kind::X87 { 2 } else { 1 }
+        if self == Kind::X87 || self.is_wide() { 2 } else { 1 }
+    }
+
+    /// Whether it travels in a YMM register.
+    pub(crate) fn is_wide(self) -> bool {
+        matches!(self, Kind::Vector { bytes: 32, .. })
     }
 }
 
@@ -149,7 +154,9 @@ pub(crate) enum Vectors {
     Sse,
     /// XMM and YMM.
     Avx,
-    /// A processor that is not known here, or one with mask registers: XMM where all agree, else refused.
+    /// XMM and YMM; masks and ZMM, where they count, are refused.
+    Avx512,
+    /// A processor that is not known here: XMM where all agree, else refused.
     Unknown,
     /// No floating point in registers: kernels.
     None,
@@ -161,6 +168,7 @@ impl Vectors {
         let mut found = match attributes.string(b"target-cpu") {
             None | Some(b"" | b"x86-64" | b"x86-64-v2" | b"generic") => Vectors::Sse,
             Some(b"x86-64-v3") => Vectors::Avx,
+            Some(b"x86-64-v4") => Vectors::Avx512,
             Some(_) => Vectors::Unknown,
         };
         let features = attributes.string(b"target-features").unwrap_or_default();
@@ -168,7 +176,7 @@ impl Vectors {
             let avx512 = feature.starts_with(b"+avx512") || feature.starts_with(b"+avx10");
             found = match feature {
                 b"+soft-float" | b"-sse" | b"-sse2" | b"-x87" => return Vectors::None,
-                _ if avx512 => Vectors::Unknown,
+                _ if avx512 && found != Vectors::Unknown => Vectors::Avx512,
                 // Everything that implies AVX (llvm/lib/Target/X86/X86.td).
                 b"+avx" | b"+avx2" | b"+fma" | b"+f16c" | b"+fma4" | b"+xop" | b"+vaes" | b"+vpclmulqdq"
                 | b"+avxvnni" | b"+avxifma" | b"+avxneconvert" | b"+avxvnniint8" | b"+avxvnniint16" | b"+sha512"
@@ -190,8 +198,8 @@ impl Vectors {
         match (self, bits) {
             (Vectors::None, _) => None,
             (_, 128) => Some(true),
-            (Vectors::Avx, 256) => Some(true),
-            (Vectors::Unknown, 256 | 512) => None,
+            (Vectors::Avx | Vectors::Avx512, 256) => Some(true),
+            (Vectors::Avx512, 512) | (Vectors::Unknown, 256 | 512) => None,
             _ => Some(false),
         }
     }
@@ -609,7 +617,7 @@ impl Lowering<'_> {
         if count == 1 || !(1..=64).contains(&bits) {
             return Ok(scalars);
         }
-        if self.vectors == Vectors::Unknown && bits == 1 {
+        if matches!(self.vectors, Vectors::Unknown | Vectors::Avx512) && bits == 1 {
             return Err("a vector of i1 in a signature, for this processor");
         }
         let vector = |bytes: u64, lanes: u32, lane_bits: u64, count: u32| {

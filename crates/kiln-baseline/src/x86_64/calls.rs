@@ -7,7 +7,7 @@ use kiln_bitcode::{
 use kiln_link::RelocationKind;
 
 use super::abi::{Extend, Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
-use super::encoder::{Alu, Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target};
+use super::encoder::{Alu, Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target, Xmm};
 use super::generator::{Generator, Rest, Result, Site, label_at};
 use super::known::{CallSignature, Callee, InRegister, SignatureKey, register};
 use super::parts::Bank;
@@ -370,6 +370,9 @@ impl Generator<'_> {
                 self.extend_for(Gpr(reg), kind);
             }
         }
+        if by.is_wide {
+            self.place_uppers(signature, arguments)?;
+        }
         if signature.variadic {
             self.claim(RAX.0)?;
             self.asm.mov_imm(RAX, u64::from(signature.vector_registers));
@@ -418,12 +421,19 @@ impl Generator<'_> {
             .module
             .layout_of(self.body.result_type(instruction))
             .ok_or_else(|| Box::new(Unsupported::Type("a type without size")))?;
-        if layout.abi_align > 16 {
+        self.claim(RDI.0)?;
+        if layout.abi_align <= 16 {
+            let home = self.frame.object(layout.size, 16);
+            self.asm.lea(RDI, &Mem::frame(home));
+            return Ok(home);
+        }
+        // RBP is a multiple of 16 only. What is returned there is copied to where it is known to be.
+        if layout.abi_align > 64 {
             return Err(Box::new(Unsupported::Attribute("a result in memory with a large alignment")));
         }
-        let home = self.frame.object(layout.size, 16);
-        self.claim(RDI.0)?;
-        self.asm.lea(RDI, &Mem::frame(home));
+        let home = self.frame.object(layout.size + layout.abi_align - 16, 16);
+        self.asm.lea(RDI, &Mem::frame(home + layout.abi_align as i32 - 16));
+        self.asm.alu_ri(Alu::And, RDI, -(layout.abi_align as i32), 8);
         Ok(home)
     }
 
@@ -453,17 +463,31 @@ impl Generator<'_> {
         }
         if let Some(home) = home {
             let (first, count) = self.type_parts(self.body.result_type(instruction))?;
+            // It returns the address, which need not be the home's where that is not aligned.
+            let home = match self.module.layout_of(self.body.result_type(instruction)) {
+                Some(layout) if layout.abi_align > 16 => {
+                    self.claim(RAX.0)?;
+                    Mem::reg(RAX, 0)
+                }
+                _ => Mem::frame(home),
+            };
             for at in 0..count {
                 let part = self.known.types.get(first + at);
-                let reg = self.load_memory(&Mem::frame(home), part)?;
+                let reg = self.load_memory(&home, part)?;
                 self.bind_or_drop(result, at, reg);
             }
             return Ok(());
         }
         for (at, part) in numbered(&signature.results) {
             if let Some(reg) = register(part.place) {
+                if part.kind.is_wide() {
+                    self.take_upper(result, at + 1, Xmm(reg - XMM0));
+                }
                 self.bind(result, at, reg);
             }
+        }
+        if signature.results.iter().any(|part| part.kind.is_wide()) {
+            self.asm.zero_uppers();
         }
         Ok(())
     }
@@ -518,6 +542,14 @@ impl Generator<'_> {
                 Kind::Float { bits } => bits / 8,
                 _ => 16,
             };
+            if part.kind.is_wide() {
+                for step in 0..2 {
+                    let reg = self.read_xmm(value, at + step)?;
+                    self.asm.store_xmm(&to.plus(16 * step as i32), reg, 16);
+                    self.release_pin(reg.0 + XMM0);
+                }
+                continue;
+            }
             match part.kind {
                 Kind::Integer { extend: Extend::None, .. } if self.body.is_constant(value) => {
                     self.load_into(SCRATCH.0, value, at)?;

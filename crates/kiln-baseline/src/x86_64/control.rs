@@ -9,7 +9,7 @@ use super::encoder::{Alu, Cond, Gpr, Label, Mem, Op, RAX, Target, Xmm};
 use super::generator::{Generator, Result, Waiting, label_at};
 use super::operands::{Bits, sign_extend};
 use super::part_array::Part;
-use super::parts::Bank;
+use super::parts::{Bank, PartType};
 use super::registers::{NO_REG, SCRATCH, SCRATCH_XMM, XMM0};
 use crate::analysis::{Move, NONE};
 use crate::compiler::Unsupported;
@@ -584,11 +584,17 @@ impl Generator<'_> {
             self.check_part(value, at, part)?;
             match part.place {
                 AbiPlace::General(reg) => self.bind(value, at, reg),
-                AbiPlace::Vector(reg) => self.bind(value, at, reg + XMM0),
+                AbiPlace::Vector(reg) => {
+                    if part.kind.is_wide() {
+                        self.take_upper(value, at + 1, Xmm(reg));
+                    }
+                    self.bind(value, at, reg + XMM0);
+                }
                 AbiPlace::Stack(offset) => {
+                    let own = part;
                     let first = self.part_of(value, at).expect("arguments have parts");
                     for (step, part) in (0i32..).zip(first..first + part.kind.own_parts()) {
-                        let place = 16 + offset as i32 + 8 * step;
+                        let place = 16 + offset as i32 + if own.kind.is_wide() { 16 } else { 8 } * step;
                         if let Part { reg, bytes, fixed: true, .. } = self.parts[part as usize] {
                             self.load_part(reg, &Mem::frame(place), bytes);
                         } else {
@@ -599,6 +605,9 @@ impl Generator<'_> {
                 }
                 AbiPlace::X87(_) => unreachable!("results only"),
             }
+        }
+        if arguments.iter().any(|part| part.kind.is_wide()) {
+            self.asm.zero_uppers();
         }
         Ok(())
     }
@@ -618,6 +627,15 @@ impl Generator<'_> {
         let same = match part.kind {
             Kind::Integer { bits, .. } => own.bank == Bank::Gpr && own.bits == bits,
             Kind::Float { bits } => own.bank == Bank::Xmm && u32::from(own.store) * 8 == u32::from(bits),
+            Kind::Vector { bytes: 32, lanes, lane_bits } => {
+                let next = self.known.types.get(first + (at + 1).min(count - 1));
+                let is_half = |part: PartType| part.bank == Bank::Xmm && part.bytes == 16;
+                at + 1 < count
+                    && is_half(own)
+                    && is_half(next)
+                    && own.store == 16
+                    && u32::from(lanes) * u32::from(lane_bits) == 128 + u32::from(next.store) * 8
+            }
             Kind::Vector { bytes, lanes, lane_bits } => {
                 own.bank == Bank::Xmm
                     && own.bytes == 16
@@ -696,6 +714,9 @@ impl Generator<'_> {
                 AbiPlace::Vector(reg) => {
                     self.claim(reg + XMM0)?;
                     self.load_into(reg + XMM0, value, at)?;
+                    if part.kind.is_wide() {
+                        self.place_upper(Xmm(reg), value, at + 1)?;
+                    }
                 }
                 AbiPlace::X87(_) => {}
                 AbiPlace::Stack(_) => return Err(Box::new(Unsupported::Attribute("a result on the stack"))),

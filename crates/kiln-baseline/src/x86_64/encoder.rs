@@ -658,6 +658,23 @@ impl Encoder {
         self.raw(&[0xc4, map, rest, opcode, 0xc0 | (to.0 & 7) << 3 | addend.0 & 7]);
     }
 
+    /// `vinsertf128 to, to, from, 1`: `from` becomes the upper half of YMM register `to`.
+    pub(crate) fn insert_upper(&mut self, to: Xmm, from: Xmm) {
+        let map = 0x43 | (!to.0 & 8) << 4 | (!from.0 & 8) << 2;
+        self.raw(&[0xc4, map, (!to.0 & 15) << 3 | 5, 0x18, 0xc0 | (to.0 & 7) << 3 | from.0 & 7, 1]);
+    }
+
+    /// `vextractf128 to, from, 1`: the upper half of YMM register `from`.
+    pub(crate) fn extract_upper(&mut self, to: Xmm, from: Xmm) {
+        let map = 0x43 | (!from.0 & 8) << 4 | (!to.0 & 8) << 2;
+        self.raw(&[0xc4, map, 0x7d, 0x19, 0xc0 | (from.0 & 7) << 3 | to.0 & 7, 1]);
+    }
+
+    /// `vzeroupper`: what is above XMM's is zero, so that instructions without VEX need not keep it.
+    pub(crate) fn zero_uppers(&mut self) {
+        self.raw(&[0xc5, 0xf8, 0x77]);
+    }
+
     /// An instruction of general registers in the map 0F 38 (BMI), with prefix number `prefix`: `to` and `rm` are its ModRM.
     pub(crate) fn bits(&mut self, prefix: u8, opcode: u8, to: Gpr, other: Gpr, rm: Gpr, wide: bool) {
         let map = 0x42 | (!to.0 & 8) << 4 | (!rm.0 & 8) << 2;

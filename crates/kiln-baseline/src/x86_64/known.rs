@@ -132,6 +132,8 @@ pub(crate) struct CallSignature {
     pub(crate) in_registers: Vec<InRegister>,
     /// The register of the result, if it has one part and that travels in one.
     pub(crate) result: Option<u8>,
+    /// Some of the arguments travel in YMM registers.
+    pub(crate) is_wide: bool,
 }
 
 /// A part of an argument that travels in a register.
@@ -150,6 +152,8 @@ impl CallSignature {
     /// Notes what every call by the signature asks for.
     pub(crate) fn sum_up(&mut self) {
         self.in_registers.clear();
+        let is_wide = |part: &super::abi::Part| part.kind.is_wide() && register(part.place).is_some();
+        self.is_wide = self.signature.arguments.iter().any(is_wide);
         for (at, part) in numbered(&self.signature.arguments) {
             let Some(reg) = register(part.place) else { continue };
             let extended = match part.kind {
@@ -160,7 +164,7 @@ impl CallSignature {
             self.in_registers.push(InRegister { argument: part.argument, at, reg, extended });
         }
         self.result = match &self.signature.results[..] {
-            [part] if !self.signature.demoted => register(part.place),
+            [part] if !self.signature.demoted && !part.kind.is_wide() => register(part.place),
             _ => None,
         };
     }
@@ -202,7 +206,7 @@ impl Properties {
         match (vectors, has(b"+fma"), by_name) {
             (Vectors::Sse, _, _) | (Vectors::Avx, false, false) => Some(false),
             // Said so, it is so on any processor.
-            (Vectors::Avx | Vectors::Unknown, true, _) if !has(b"-fma") => Some(true),
+            (Vectors::Avx | Vectors::Avx512 | Vectors::Unknown, true, _) if !has(b"-fma") => Some(true),
             _ => None,
         }
     }

@@ -37,6 +37,7 @@ mod symbols;
 mod values;
 mod vector_intrinsics;
 mod vectors;
+mod wide_vectors;
 mod x87;
 
 use kiln_bitcode::{Body, Constant, GlobalRef, Instruction, Module, Opcode, ValueId};
