@@ -640,6 +640,11 @@ impl<'a> Block<'a> {
         (next == id && self.cursor.accept(look)).then_some(pair)
     }
 
+    /// Bytes up to the end of the block, rounded down.
+    pub(crate) fn remaining_bytes(&self) -> usize {
+        (self.cursor.remaining() / 8) as usize
+    }
+
     /// If abbreviation `id` is a literal record code followed by an array of characters, the code and the field.
     pub(crate) fn text_abbrev(&self, id: u32) -> Option<(u32, Field)> {
         if id < FIRST_APPLICATION_ABBREV {

@@ -320,6 +320,8 @@ impl Constants {
         record: &mut Record<'a>,
         budget: &mut Budget,
     ) -> Result<(), Error> {
+        // Strings are most of a block that is large.
+        self.bytes.reserve(block.remaining_bytes());
         // Until a SETTYPE, constants are i32 (BitcodeReader::parseConstants); LLVM's writer always starts with one.
         let mut current = None;
         loop {
