@@ -258,12 +258,8 @@ impl Writer<'_> {
                     Self::splat(kind, self.random.below(kind.bits() as usize) as u32)
                 } else {
                     let name = self.name();
-                    let (op, width) = match kind {
-                        // Division of long ones is the optimizer's.
-                        Kind::Int(129..) => ("and", Self::splat(kind, 127)),
-                        _ => ("urem", Self::splat(kind, kind.bits())),
-                    };
-                    let _ = writeln!(self.text, "  {name} = {op} {ty} {b}, {width}");
+                    let width = Self::splat(kind, kind.bits());
+                    let _ = writeln!(self.text, "  {name} = urem {ty} {b}, {width}");
                     name
                 };
                 let op = *self.random.pick(&["shl", "lshr", "ashr"]);
@@ -273,7 +269,7 @@ impl Writer<'_> {
                 let (n, d) = (self.name(), self.name());
                 let one = Self::splat(kind, 1);
                 // i1 cannot be halved: both are 1 then.
-                if kind.bits() == 1 || kind.bits() > 128 {
+                if kind.bits() == 1 {
                     return;
                 }
                 let _ = writeln!(self.text, "  {n} = lshr {ty} {a}, {one}\n  {d} = or {ty} {b}, {one}");
@@ -664,8 +660,10 @@ impl Writer<'_> {
                 self.emit(kind, &format!("{op} {} {name} to {ty}", other.name()));
             }
             _ => {
-                let ints: Vec<(Kind, String)> =
-                    self.values.iter().filter(|(k, _)| matches!(k, Kind::Int(1..=128))).cloned().collect();
+                // Of long ones to what holds them all: what LLVM makes of others is anybody's.
+                let widest = if kind == Kind::Double { 250 } else { 128 };
+                let is_source = |k: &Kind| matches!(k, Kind::Int(bits) if *bits <= widest);
+                let ints: Vec<(Kind, String)> = self.values.iter().filter(|(k, _)| is_source(k)).cloned().collect();
                 if !matches!(kind, Kind::FloatVector(..)) && !ints.is_empty() {
                     let (from, name) = self.random.pick(&ints).clone();
                     let op = *self.random.pick(&["sitofp", "uitofp"]);

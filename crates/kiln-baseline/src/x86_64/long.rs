@@ -1,4 +1,4 @@
-//! Integers of more than two words, word by word; funnel shifts of two. Division of long ones is left to the optimizer.
+//! Integers of more than two words, word by word; funnel shifts of two. `long_division.rs` divides them.
 
 use kiln_bitcode::{Instruction, Opcode, ValueId};
 
@@ -8,9 +8,9 @@ use super::generator::{Generator, Result};
 use crate::compiler::Unsupported;
 
 /// Longer ones than this are not multiplied here: the code grows with the square.
-const MULTIPLY_WORDS_MAX: u32 = 8;
+const MULTIPLY_WORDS_MAX: u32 = 16;
 
-fn words(bits: u32) -> u32 {
+pub(crate) fn words(bits: u32) -> u32 {
     bits.div_ceil(64)
 }
 
@@ -43,7 +43,7 @@ impl Generator<'_> {
             Opcode::Xor => (Alu::Xor, Alu::Xor),
             Opcode::Mul => return self.long_multiply(instruction, left, right, bits),
             Opcode::Shl | Opcode::LShr | Opcode::AShr => return self.long_shift(instruction, left, right, bits),
-            _ => return Err(Box::new(Unsupported::Instruction("division of integers of over 128 bits"))),
+            _ => return self.long_divide(instruction, left, right, bits),
         };
         let result = self.result(instruction)?;
         for at in 0..words(bits) {
@@ -155,7 +155,7 @@ impl Generator<'_> {
         Ok(())
     }
 
-    fn store_words(&mut self, to: &Mem, value: ValueId, bits: u32, signed: bool) -> Result<()> {
+    pub(crate) fn store_words(&mut self, to: &Mem, value: ValueId, bits: u32, signed: bool) -> Result<()> {
         for at in 0..words(bits) {
             let reg = self.take_word(value, at, bits, signed)?;
             self.asm.store(&to.plus(8 * at as i32), reg, 8);
@@ -164,7 +164,7 @@ impl Generator<'_> {
         Ok(())
     }
 
-    fn load_words(&mut self, result: ValueId, from: &Mem, bits: u32) -> Result<()> {
+    pub(crate) fn load_words(&mut self, result: ValueId, from: &Mem, bits: u32) -> Result<()> {
         for at in 0..words(bits) {
             let reg = self.alloc_gpr()?;
             self.asm.load(reg, &from.plus(8 * at as i32), 8);
@@ -177,7 +177,7 @@ impl Generator<'_> {
     fn long_multiply(&mut self, instruction: &Instruction, left: ValueId, right: ValueId, bits: u32) -> Result<()> {
         let count = words(bits);
         if count > MULTIPLY_WORDS_MAX {
-            return Err(Box::new(Unsupported::Instruction("multiplication of integers of over 512 bits")));
+            return Err(Box::new(Unsupported::Instruction("multiplication of integers of over 1024 bits")));
         }
         let result = self.result(instruction)?;
         let mut place = || Mem::frame(self.frame.object(8 * u64::from(count), 8));

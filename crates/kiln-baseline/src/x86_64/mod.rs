@@ -21,6 +21,7 @@ mod known;
 mod lane_intrinsics;
 mod lanes;
 mod long;
+mod long_division;
 mod machine_intrinsics;
 mod masks;
 mod math;

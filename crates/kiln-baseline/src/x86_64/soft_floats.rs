@@ -461,7 +461,7 @@ impl Generator<'_> {
     ) -> Result<()> {
         let result = self.result(instruction)?;
         if bits > 128 {
-            return Err(Box::new(Unsupported::Instruction("a conversion from an integer of over 128 bits")));
+            return self.long_to_float(instruction, value, format, bits, signed);
         }
         if format.is_narrow() && bits <= 64 {
             let wide = self.integer_as_float(value, bits, signed, 4)?;
@@ -515,7 +515,7 @@ impl Generator<'_> {
     ) -> Result<()> {
         let result = self.result(instruction)?;
         if bits > 128 {
-            return Err(Box::new(Unsupported::Instruction("a conversion to an integer of over 128 bits")));
+            return self.float_to_long(instruction, value, format, bits);
         }
         if format.is_narrow() && bits <= 64 {
             let wide = self.narrow_as_single(format, value)?;
