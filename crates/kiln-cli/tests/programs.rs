@@ -92,6 +92,7 @@ fn cases() -> Vec<Case> {
         script("lua", "nbody.lua", &["500"], 0),
         script("lua", "error.lua", &[], 1),
         script("quickjs", "features.js", &[], 0),
+        script("quickjs", "small.js", &[], 0),
         script("quickjs", "error.js", &[], 1),
         pack("zstd", "level 1", &["1"], 1 << 20),
         pack("zstd", "level 7", &["7"], 1 << 19),
