@@ -94,6 +94,8 @@ fn cases() -> Vec<Case> {
         script("quickjs", "features.js", &[], 0),
         script("quickjs", "small.js", &[], 0),
         script("quickjs", "error.js", &[], 1),
+        script("simdjson", "sample.json", &[], 0),
+        script("simdjson", "error.json", &[], 1),
         pack("zstd", "level 1", &["1"], 1 << 20),
         pack("zstd", "level 7", &["7"], 1 << 19),
         pack("zstd", "level 19", &["19"], 1 << 17),

@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     /// Where to put links to the results: DIR/NAME/LEVEL.bc and DIR/NAME/LEVEL
     #[arg(long, value_name = "DIR", default_value = "target/programs/by-name")]
     out: PathBuf,
-    /// Build these only, by name: sqlite, lua, quickjs, zstd, bzip2, ripgrep, features
+    /// Build these only, by name: sqlite, lua, quickjs, zstd, bzip2, simdjson, ripgrep, features
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
     /// Build at these levels only

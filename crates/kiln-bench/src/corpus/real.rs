@@ -1,4 +1,4 @@
-//! Real programs: a `main` of ours around C sources that `programs/vendor` pins.
+//! Real programs: a `main` of ours around C and C++ sources that `programs/vendor` pins.
 //!
 //! Each is built at both levels, as one module per file and as one module of the whole program.
 
@@ -12,13 +12,14 @@ use super::{Built, Error, Key, Level, Workshop};
 /// One real program.
 #[derive(Clone, Copy, Debug)]
 pub struct Real {
-    /// Its name, and the folder in `programs/` that holds its `main.c` and its inputs.
+    /// Its name, and the folder in `programs/` that holds its `main` and its inputs.
     pub name: &'static str,
+    language: Language,
     /// The crate whose source it is.
     package: &'static str,
-    /// The folder of C sources inside the crate.
+    /// The folder of sources inside the crate.
     folder: &'static str,
-    /// Sources: files, or folders of which every `.c` file counts, relative to `folder`.
+    /// Sources: files, or folders of which every `.c` and `.cpp` file counts, relative to `folder`.
     sources: &'static [&'static str],
     /// Files in those folders that are left out.
     without: &'static [&'static str],
@@ -28,10 +29,35 @@ pub struct Real {
     libraries: &'static [&'static str],
 }
 
+/// What a program is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    C,
+    Cxx,
+}
+
+impl Language {
+    fn compiler(self) -> &'static str {
+        match self {
+            Language::C => tool::CLANG,
+            Language::Cxx => tool::CLANGXX,
+        }
+    }
+
+    /// The file that holds `main`.
+    fn main(self) -> &'static str {
+        match self {
+            Language::C => "main.c",
+            Language::Cxx => "main.cc",
+        }
+    }
+}
+
 /// All of them.
 pub const ALL: &[Real] = &[
     Real {
         name: "sqlite",
+        language: Language::C,
         package: "libsqlite3-sys",
         folder: "sqlite3",
         sources: &["sqlite3.c"],
@@ -46,6 +72,7 @@ pub const ALL: &[Real] = &[
     },
     Real {
         name: "lua",
+        language: Language::C,
         package: "lua-src",
         folder: "lua-5.4.9",
         sources: &["."],
@@ -55,6 +82,7 @@ pub const ALL: &[Real] = &[
     },
     Real {
         name: "quickjs",
+        language: Language::C,
         package: "rquickjs-sys",
         folder: "quickjs",
         sources: &["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"],
@@ -64,6 +92,7 @@ pub const ALL: &[Real] = &[
     },
     Real {
         name: "zstd",
+        language: Language::C,
         package: "zstd-sys",
         folder: "zstd/lib",
         sources: &["common", "compress", "decompress"],
@@ -73,12 +102,24 @@ pub const ALL: &[Real] = &[
     },
     Real {
         name: "bzip2",
+        language: Language::C,
         package: "bzip2-sys",
         folder: "bzip2-1.0.8",
         sources: &["blocksort.c", "huffman.c", "crctable.c", "randtable.c", "compress.c", "decompress.c", "bzlib.c"],
         without: &[],
         flags: &["-DBZ_NO_STDIO"],
         libraries: &[],
+    },
+    // A parser for each of several processors, of which the program takes all that it can run.
+    Real {
+        name: "simdjson",
+        language: Language::Cxx,
+        package: "simdjson-sys",
+        folder: "vendor/simdjson",
+        sources: &["simdjson.cpp"],
+        without: &[],
+        flags: &["-std=c++17"],
+        libraries: &["stdc++", "m"],
     },
 ];
 
@@ -95,7 +136,7 @@ impl Real {
     /// When the source cannot be fetched or a compiler refuses it.
     pub fn build(&self, shop: &Workshop, level: Level) -> Result<Built, Error> {
         let folder = shop.vendored(self.package)?.join(self.folder);
-        let main = shop.source(format!("programs/{}/main.c", self.name));
+        let main = shop.source(format!("programs/{}/{}", self.name, self.language.main()));
         let sources = self.files(&folder)?;
         let mut flags: Vec<OsString> = self.flags.iter().map(OsString::from).collect();
         flags.extend(["-w".into(), "-fPIC".into(), level.flag().into()]);
@@ -123,7 +164,7 @@ impl Real {
             }
         }
         files.retain(|file| {
-            file.extension().is_some_and(|extension| extension == "c")
+            file.extension().is_some_and(|extension| extension == "c" || extension == "cpp")
                 && !self.without.iter().any(|name| file.ends_with(name))
         });
         files.sort();
@@ -139,13 +180,17 @@ impl Real {
         sources: &[PathBuf],
     ) -> Result<(), Error> {
         let mut join = Command::new(tool::LLVM_LINK);
-        let mut link = Command::new(tool::CLANG);
+        let mut link = Command::new(self.language.compiler());
         link.arg(level.flag()).arg("-o").arg(into.join("native"));
         for file in std::iter::once(main).chain(sources.iter().map(PathBuf::as_path)) {
             let module = into.join(module_name(file));
-            run(Command::new(tool::CLANG).args(flags).args(["-c", "-emit-llvm", "-o"]).arg(&module).arg(file))?;
+            run(Command::new(self.language.compiler())
+                .args(flags)
+                .args(["-c", "-emit-llvm", "-o"])
+                .arg(&module)
+                .arg(file))?;
             let object = module.with_extension("o");
-            run(Command::new(tool::CLANG).args(flags).args(["-c", "-o"]).arg(&object).arg(file))?;
+            run(Command::new(self.language.compiler()).args(flags).args(["-c", "-o"]).arg(&object).arg(file))?;
             join.arg(module);
             link.arg(object);
         }
