@@ -292,6 +292,29 @@ impl Generator<'_> {
         Ok(())
     }
 
+    /// Refuses operand bundles that ask for something, by name.
+    #[cold]
+    fn check_bundles(&self, call: &Call) -> Result<()> {
+        let tags = self.module.operand_bundle_tags();
+        for (tag, _) in self.body.bundles(call) {
+            let what = match tags.get(tag as usize).map_or(&b""[..], |tag| tag) {
+                // Which calls are made together counts where several threads run one instruction.
+                b"convergencectrl" => continue,
+                b"kcfi" => "operand bundle kcfi",
+                b"deopt" => "operand bundle deopt",
+                b"funclet" => "operand bundle funclet",
+                b"ptrauth" => "operand bundle ptrauth",
+                b"gc-live" | b"gc-transition" => "operand bundles of garbage collection",
+                b"preallocated" => "operand bundle preallocated",
+                b"cfguardtarget" => "operand bundle cfguardtarget",
+                b"clang.arc.attachedcall" => "operand bundle clang.arc.attachedcall",
+                _ => "an operand bundle that is not known",
+            };
+            return Err(Box::new(Unsupported::Attribute(what)));
+        }
+        Ok(())
+    }
+
     /// How many parameters the type of a call names.
     fn parameter_count(&self, call: &Call) -> usize {
         match self.module.ty(call.ty) {
@@ -311,7 +334,7 @@ impl Generator<'_> {
         let body = self.body;
         let call = body.call(instruction);
         if body.bundles(call).next().is_some() {
-            return Err(Box::new(Unsupported::Attribute("operand bundles")));
+            self.check_bundles(call)?;
         }
         let function = match callee {
             Callable::Global(GlobalRef::Function(function)) => Some(function),

@@ -59,6 +59,9 @@ fn classify(name: &[u8]) -> Callee {
         | b"dbg.declare"
         | b"dbg.label"
         | b"dbg.assign"
+        | b"experimental.convergence.entry"
+        | b"experimental.convergence.anchor"
+        | b"experimental.convergence.loop"
         | b"pseudoprobe" => Callee::Nothing,
         b"invariant.start" | b"umin" | b"umax" | b"smin" | b"smax" | b"scmp" | b"ucmp" | b"abs" | b"bswap"
         | b"bitreverse" | b"ctlz" | b"cttz" | b"ctpop" | b"fshl" | b"fshr" | b"fabs" | b"copysign" | b"sqrt"
