@@ -279,25 +279,16 @@ impl Analysis {
     /// What flows from the block at `position` into `block`'s phis.
     pub(crate) fn moves(&self, position: u32, block: BlockId) -> &[Move] {
         let all = self.all_moves(position);
-        if all.is_empty() {
-            return all;
-        }
-        if all[0].block == block && all[all.len() - 1].block == block {
-            return all;
-        }
-        // Phis were visited block by block.
-        let start = all.partition_point(|m| m.block < block);
-        let len = all[start..].partition_point(|m| m.block == block);
-        &all[start..start + len]
+        let (Some(first), Some(last)) = (all.first(), all.last()) else { return all };
+        // Phis were visited block by block, and most blocks lead to no more than two.
+        let start = if first.block == block { 0 } else { all.partition_point(|m| m.block < block) };
+        let all = &all[start..];
+        if last.block == block { all } else { &all[..all.partition_point(|m| m.block == block)] }
     }
 
     /// What flows from the block at `position` into phis, whatever the edge.
     pub(crate) fn all_moves(&self, position: u32) -> &[Move] {
         &self.moves[self.first_move[position as usize] as usize..self.first_move[position as usize + 1] as usize]
-    }
-
-    fn terminator(body: &Body, block: BlockId) -> &Instruction {
-        body.instruction(body.block_instructions(block).end - 1)
     }
 
     /// Depth first; a block is numbered when all its successors are, so the reverse of the numbers is the order.
@@ -323,7 +314,7 @@ impl Analysis {
                     continue;
                 }
                 Targets(at, Targets::MANY) => {
-                    let terminator = Self::terminator(body, block);
+                    let terminator = body.terminator(block);
                     let Some(successor) = Targets::many(terminator, body.operands(terminator), at as usize) else {
                         left = Targets::NONE;
                         continue;
@@ -350,8 +341,9 @@ impl Analysis {
     }
 
     /// Notes where `block` leads.
+    #[inline(always)]
     fn open(&mut self, body: &Body, block: BlockId) -> Targets {
-        let terminator = Self::terminator(body, block);
+        let terminator = body.terminator(block);
         let targets = Targets::of(terminator, body.operands(terminator));
         self.targets[block.0 as usize] = targets;
         targets
@@ -385,7 +377,7 @@ impl Analysis {
             match self.targets[block.0 as usize] {
                 Targets(NONE, _) => {}
                 Targets(_, Targets::MANY) => {
-                    let terminator = Self::terminator(body, block);
+                    let terminator = body.terminator(block);
                     for_successors(terminator, body.operands(terminator), |successor| {
                         let to = lead_to(successor.0);
                         self.indirect[to] |= terminator.opcode == Opcode::IndirectBr;
@@ -455,18 +447,13 @@ impl Analysis {
             return;
         }
         let mut total = 0;
-        for block in (0..body.block_count()).map(BlockId) {
-            let position = self.position[block.0 as usize];
-            if position == NONE {
+        for (block, position) in (0u32..).map(BlockId).zip(&self.position) {
+            if *position == NONE {
                 continue;
             }
-            for index in body.block_instructions(block) {
-                let instruction = body.instruction(index);
-                if instruction.opcode != Opcode::Phi {
-                    break;
-                }
-                self.has_phis[position as usize] = true;
-                for pair in body.operands(instruction).chunks_exact(2) {
+            for phi in phis(body, block) {
+                self.has_phis[*position as usize] = true;
+                for pair in body.operands(phi).as_chunks::<2>().0 {
                     let from = self.position[pair[1] as usize];
                     if from != NONE {
                         self.first_move[from as usize] += 1;
@@ -485,23 +472,18 @@ impl Analysis {
         let nothing = Move { phi: ValueId::NONE, value: ValueId::NONE, block: BlockId(NONE) };
         self.moves.resize(total as usize, nothing);
         // `first_move[p]` runs ahead while moves are filled in, and is the end of `p`'s then.
-        for block in (0..body.block_count()).map(BlockId) {
-            let position = self.position[block.0 as usize];
-            if position == NONE || !self.has_phis[position as usize] {
+        for (block, position) in (0u32..).map(BlockId).zip(&self.position) {
+            if *position == NONE || !self.has_phis[*position as usize] {
                 continue;
             }
-            for index in body.block_instructions(block) {
-                let instruction = body.instruction(index);
-                if instruction.opcode != Opcode::Phi {
-                    break;
-                }
-                for pair in body.operands(instruction).chunks_exact(2) {
+            for phi in phis(body, block) {
+                for pair in body.operands(phi).as_chunks::<2>().0 {
                     let from = self.position[pair[1] as usize];
                     if from == NONE {
                         continue;
                     }
                     let at = &mut self.first_move[from as usize];
-                    self.moves[*at as usize] = Move { phi: instruction.result(), value: ValueId(pair[0]), block };
+                    self.moves[*at as usize] = Move { phi: phi.result(), value: ValueId(pair[0]), block };
                     *at += 1;
                 }
             }
@@ -763,6 +745,12 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// The phis that `block` begins with.
+#[inline]
+fn phis(body: &Body, block: BlockId) -> impl Iterator<Item = &Instruction> {
+    body.block(body.block_instructions(block)).iter().take_while(|instruction| instruction.opcode == Opcode::Phi)
 }
 
 /// Whether an access is neither volatile nor atomic.

@@ -110,7 +110,7 @@ impl<'m, 's> Builder<'m, 's> {
     fn new(module: &'m Module, stubs: &'s dyn Stubs) -> Self {
         let name = String::from_utf8_lossy(module.source_filename());
         let mut graph = Graph::new(name);
-        graph.reserve(module.globals().len(), module.functions().len() + module.globals().len(), 0);
+        graph.reserve(2, module.globals().len(), module.functions().len() + module.globals().len(), 0);
         let mut builder = Self {
             module,
             stubs,

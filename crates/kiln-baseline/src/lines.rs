@@ -9,20 +9,27 @@ use std::sync::Arc;
 use kiln_bitcode::{Body, Location};
 
 /// Where the code of instructions begins, while it is generated.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Marks {
     /// Whether the function has locations.
     pub(crate) wanted: bool,
     /// Place of the first mark's code.
     first: u32,
-    /// Place and instruction of the last mark, if there is one.
+    /// Place and instruction of the last mark, or [`FAR_AWAY`].
     last: (u32, u32),
     bytes: Vec<u8>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { wanted: false, first: 0, last: FAR_AWAY, bytes: Vec::new() }
+    }
 }
 
 impl Marks {
     pub(crate) fn restart(&mut self, body: &Body) {
         self.wanted = body.has_locations();
+        self.last = FAR_AWAY;
         self.bytes.clear();
     }
 
@@ -31,8 +38,7 @@ impl Marks {
     pub(crate) fn note(&mut self, place: u32, index: u32) {
         let (before, instruction) = self.last;
         let (distance, step) = (place.wrapping_sub(before), index.wrapping_sub(instruction));
-        let is_near = distance <= NEAR_MAX && (1..=STEP_MAX as u32).contains(&step);
-        if is_near && !self.bytes.is_empty() {
+        if distance <= NEAR_MAX && (1..=STEP_MAX as u32).contains(&step) {
             self.last = (place, index);
             self.bytes.push((distance << STEP_BITS | step) as u8);
         } else {
@@ -84,6 +90,8 @@ pub struct LineTable(Arc<[u8]>);
 const STEP_BITS: u32 = 2;
 /// The largest step that they hold.
 const STEP_MAX: u64 = (1 << STEP_BITS) - 1;
+/// Before the first mark: nothing is near it.
+const FAR_AWAY: (u32, u32) = (1 << 31, 0);
 /// The most bytes of code that a mark of one byte goes on by.
 const NEAR_MAX: u32 = 0x7f >> STEP_BITS;
 /// Instead of a step: it follows as a number of its own.

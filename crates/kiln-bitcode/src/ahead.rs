@@ -172,6 +172,15 @@ impl<'a> Ahead<'a> {
         chunks & 0x7f | chunks >> 1 & 0x3f80
     }
 
+    /// Passes over a number in one or two chunks of 8 bits; not sound if it has more.
+    #[inline(always)]
+    pub(crate) fn skip_column(&mut self) {
+        let width = if self.word & 0x80 == 0 { 8 } else { 16 };
+        if self.fixed(width) >> 15 != 0 {
+            self.end = 0;
+        }
+    }
+
     /// A number in at most four chunks of 8 bits; not sound if it has more.
     #[inline(always)]
     pub(crate) fn octets(&mut self) -> u64 {

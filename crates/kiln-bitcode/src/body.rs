@@ -55,6 +55,16 @@ impl Value {
         };
     }
 
+    /// Takes back that an instruction names it, which is going to name it all the same.
+    fn take_back_use(&mut self) {
+        self.users = match self.users {
+            0 | Self::ONE.. => 0,
+            // Whose the other operand is does not matter any more when this one comes again.
+            2 => Self::ONE,
+            several => several - 1,
+        };
+    }
+
     #[inline(always)]
     fn uses(self) -> u32 {
         if self.users & Self::ONE != 0 { 1 } else { self.users }
@@ -163,7 +173,6 @@ pub struct Body {
     pub(crate) first_value: u32,
     pub(crate) arguments: u32,
     pub(crate) has_phis: bool,
-    counts_again: bool,
     /// The function's values, its arguments first.
     values: Vec<Value>,
     /// The type `void`.
@@ -238,6 +247,13 @@ impl Body {
         &self.rows[index as usize]
     }
 
+    /// The last instruction of `block`.
+    #[inline(always)]
+    #[must_use]
+    pub fn terminator(&self, block: BlockId) -> &Instruction {
+        &self.rows[self.blocks[block.0 as usize + 1] as usize - 1]
+    }
+
     /// The instructions of a range that [`Body::block_instructions`] gave.
     #[inline(always)]
     #[must_use]
@@ -266,8 +282,15 @@ impl Body {
     pub fn definition_in(&self, block: BlockId, value: ValueId) -> Option<u32> {
         let range = self.block_instructions(block);
         let rows = self.block(range.clone());
-        let index = rows.partition_point(|row| row.next <= value.0).checked_sub(1)?;
-        (rows[index].result() == value).then_some(range.start + index as u32)
+        let mut at = 0;
+        loop {
+            let row = rows.get(at)?;
+            // At least as many instructions come before it as make values.
+            match value.0.checked_sub(row.next)? {
+                0 if row.has_result() => return Some(range.start + at as u32),
+                left => at += (left as usize).max(1),
+            }
+        }
     }
 
     /// The values that the instructions of a range that [`Body::block_instructions`] gave make: they have consecutive
@@ -362,7 +385,6 @@ impl Body {
         self.values.clear();
         self.forward.clear();
         self.has_phis = false;
-        self.counts_again = false;
         self.void = void;
         self.first_value = first_value;
         self.arguments = types.len() as u32;
@@ -465,17 +487,19 @@ impl Body {
         self.count_operands(index, &instruction);
     }
 
-    /// Uses were counted that may not be there: they will be counted again when all is read.
+    /// Takes back that the next instruction names the values from `first` on among the operands. It must be the one that
+    /// names them after all, because who named them before is forgotten.
     #[cold]
-    pub(crate) fn count_again(&mut self) {
-        self.counts_again = true;
+    pub(crate) fn take_back_uses(&mut self, first: usize) {
+        for value in &self.operands[first..] {
+            if let Some(known) = self.values.get_mut(value.wrapping_sub(self.first_value) as usize) {
+                known.take_back_use();
+            }
+        }
     }
 
     /// Counts uses that could not be counted with the instructions.
     pub(crate) fn finish_counts(&mut self) {
-        if self.counts_again {
-            return self.count_uses_in(|_| true);
-        }
         // Of values that were not there yet.
         for at in 0..self.forward.len() {
             self.count_use(self.forward[at].0, NO_USER);

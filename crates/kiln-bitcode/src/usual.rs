@@ -525,9 +525,9 @@ fn any_call<const N: usize>(
     body.operands.extend_from_slice(&[0, callee]);
     body.operands.extend_from_slice(&targets);
     if arguments(body, scope, parameters, rest, from).is_none() {
+        // The general reader counts them.
+        body.take_back_uses(before + 2 + N);
         body.operands.truncate(before);
-        // Some of them may have been counted.
-        body.count_again();
         return None;
     }
     body.count_use(callee, body.len() as u32);
@@ -565,9 +565,11 @@ fn arguments(body: &mut Body, scope: &Scope<'_>, parameters: &[TypeId], rest: u6
 fn location(body: &mut Body, from: &mut Ahead<'_>) -> Taken {
     if body.skips_locations {
         from.skip();
-        from.column();
-        from.more();
+        from.skip_column();
+        // Usually one word more is enough: it has the last number and what follows, if the one before it is here.
+        from.more_than(Ahead::NUMBER);
         from.skip();
+        from.more();
         from.skip();
         expect(from.zeros(1 + 6 + 3) && from.finish())?;
         return body.push_location(Location::default());

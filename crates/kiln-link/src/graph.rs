@@ -398,9 +398,9 @@ impl<'a> Graph<'a> {
         Graph { name: name.into(), ..Graph::default() }
     }
 
-    /// Makes room for so many more blocks, symbols and relocations, and for two sections.
-    pub fn reserve(&mut self, blocks: usize, symbols: usize, edges: usize) {
-        self.sections.reserve_exact(2);
+    /// Makes room for so many more sections, blocks, symbols and relocations.
+    pub fn reserve(&mut self, sections: usize, blocks: usize, symbols: usize, edges: usize) {
+        self.sections.reserve_exact(sections);
         self.blocks.reserve_exact(blocks);
         self.symbols.reserve_exact(symbols);
         self.edges.reserve_exact(edges);

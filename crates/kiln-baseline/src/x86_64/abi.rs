@@ -205,8 +205,20 @@ impl Vectors {
     }
 }
 
+/// Whether the list says anything that [`Signature::classify`] heeds.
+pub(crate) fn places_arguments(list: AttributeList<'_>) -> bool {
+    let arguments = list.groups().filter(|group| group.place() != AttributePlace::Function);
+    arguments.into_iter().any(|group| {
+        let mut flags = Flags::NONE;
+        group.attributes().iter().for_each(|attribute| flags.add(attribute));
+        // Without `byval` it means nothing.
+        flags.align = 0;
+        flags != Flags::NONE
+    })
+}
+
 /// What attributes say about one argument or the result.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Flags {
     sign: bool,
     zero: bool,

@@ -1,15 +1,14 @@
 //! Calls: arguments to their places, results from theirs; tail calls; what exceptions do.
 
 use kiln_bitcode::{
-    AttributeKind, AttributeList, AttributePlace, BlockId, Call, Constant, FunctionId, GlobalRef, Instruction, Opcode,
-    TailKind, ValueId,
+    AttributeList, BlockId, Call, Constant, FunctionId, GlobalRef, Instruction, Opcode, TailKind, ValueId,
 };
 use kiln_link::RelocationKind;
 
 use super::abi::{Extend, Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
 use super::encoder::{Alu, Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target, Xmm};
 use super::generator::{Generator, Rest, Result, Site, label_at};
-use super::known::{CallSignature, Callee, InRegister, SignatureKey, register};
+use super::known::{CallSignature, Callee, InRegister, SignatureKey, register, returns_twice};
 use super::parts::Bank;
 use super::registers::{CALLER_SAVED, NO_PART, NO_REG, SCRATCH, XMM0, bit};
 use super::values::Place;
@@ -267,9 +266,7 @@ impl Generator<'_> {
             count += 1;
         }
         let given = &given[..count];
-        let twice =
-            |list: &AttributeList<'_>| list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some();
-        into.returns_twice = given.iter().any(twice);
+        into.returns_twice = given.iter().any(|list| returns_twice(*list));
         let signature = &mut into.signature;
         signature
             .classify(module, call.ty, self.extra, u32::from(call.convention), given, self.vectors)
@@ -348,12 +345,12 @@ impl Generator<'_> {
         }
         let site = self.known.site(function, call.ty);
         let key = SignatureKey::of_call(self.module, call, function, self.vectors);
-        let (id, signature) = match self.known.take_signature(site, key) {
+        let (id, signature) = match self.known.take_signature(self.module, site, key) {
             Some(known) => known,
             None => {
                 let mut signature = Box::default();
                 self.classify_call(call, instruction, function, arguments, &mut signature)?;
-                (self.known.add_signature(key), signature)
+                (self.known.add_signature(self.module, key), signature)
             }
         };
         let done = self.make_call_by(&signature, instruction, callee, arguments, pad, tail);

@@ -19,7 +19,7 @@ const TABLE_CASES_MIN: usize = 4;
 /// A table may have so many entries per case.
 const TABLE_SPREAD: u64 = 4;
 
-impl Generator<'_> {
+impl<'a> Generator<'a> {
     // ---- edges --------------------------------------------------------------------------------------------------
 
     fn block_label(&self, block: BlockId) -> Label {
@@ -30,9 +30,10 @@ impl Generator<'_> {
         self.flow.position[block.0 as usize] == self.position + 1
     }
 
-    /// Whether the edge to `block` needs code.
-    fn has_moves(&self, block: BlockId) -> bool {
-        self.flow.moves(self.position, block).iter().any(|m| self.is_wanted_move(m))
+    /// What flows into the phis of `block` on the edge from here; nothing if the edge needs no code.
+    fn moves_to(&self, block: BlockId) -> &'a [Move] {
+        let moves = self.flow.moves(self.position, block);
+        if moves.iter().any(|m| self.is_wanted_move(m)) { moves } else { &[] }
     }
 
     fn is_wanted_move(&self, m: &Move) -> bool {
@@ -61,26 +62,25 @@ impl Generator<'_> {
     pub(crate) fn flow_into(&mut self, block: BlockId) -> Result<()> {
         match self.flow.all_moves(self.position) {
             [] => Ok(()),
-            _ => self.flow_moves(block),
+            _ => self.make_moves(self.flow.moves(self.position, block)),
         }
     }
 
-    fn flow_moves(&mut self, block: BlockId) -> Result<()> {
-        let flow = self.flow;
-        let moves = flow.moves(self.position, block);
-        if moves.is_empty() {
-            return Ok(());
-        }
-        let target = flow.position[block.0 as usize];
-        let indirect = flow.indirect[target as usize];
+    /// Makes the moves of an edge.
+    fn make_moves(&mut self, moves: &[Move]) -> Result<()> {
+        let [Move { block, phi: first, .. }, ..] = *moves else { return Ok(()) };
+        // Phis of a block have consecutive numbers, and every predecessor writes all of them.
+        let phis = first..=moves[moves.len() - 1].phi;
+        let target = self.flow.position[block.0 as usize];
+        let indirect = self.flow.indirect[target as usize];
         let mut entangled = false;
         for m in moves {
             if self.body.is_used(m.phi) {
                 self.make_parts(m.phi)?;
             }
-            entangled |= !indirect && m.value != m.phi && Self::is_phi_of(m.value, moves);
+            entangled |= m.value != m.phi && phis.contains(&m.value);
         }
-        if entangled {
+        if entangled && !indirect {
             return self.flow_entangled(moves);
         }
         let mut last = ValueId::NONE;
@@ -93,22 +93,16 @@ impl Generator<'_> {
         Ok(())
     }
 
-    /// Whether `value` is one of the phis that are written.
-    fn is_phi_of(value: ValueId, moves: &[Move]) -> bool {
-        // Phis of a block have consecutive numbers, and every predecessor writes all of them.
-        moves.first().is_some_and(|first| (first.phi..=moves[moves.len() - 1].phi).contains(&value))
-    }
-
     /// Moves that read what others write: each waits until nobody reads its target any more; of a cycle, one value is
     /// kept aside.
     fn flow_entangled(&mut self, moves: &[Move]) -> Result<()> {
         let mut pending = 0usize;
         let mut last = ValueId::NONE;
         // By the number of the phi in its block.
-        let first = moves[0].phi.0;
-        let index_of = |phi: ValueId| (phi.0 - first) as usize;
+        let (first, last_phi) = (moves[0].phi, moves[moves.len() - 1].phi);
+        let index_of = |phi: ValueId| (phi.0 - first.0) as usize;
         self.waiting.clear();
-        self.waiting.resize(index_of(moves[moves.len() - 1].phi) + 1, Waiting { readers: 0, pending: NONE });
+        self.waiting.resize(index_of(last_phi) + 1, Waiting { readers: 0, pending: NONE });
         for (at, m) in moves.iter().enumerate() {
             if m.phi != last && self.is_wanted_move(m) {
                 self.waiting[index_of(m.phi)].pending = at as u32;
@@ -118,7 +112,7 @@ impl Generator<'_> {
         }
         let reads = |this: &mut Self, at: u32, change: i32| -> u32 {
             let m = moves[at as usize];
-            if !Self::is_phi_of(m.value, moves) {
+            if !(first..=last_phi).contains(&m.value) {
                 return NONE;
             }
             let Waiting { readers, pending } = &mut this.waiting[index_of(m.value)];
@@ -193,7 +187,8 @@ impl Generator<'_> {
     fn write_phi(&mut self, phi: ValueId, value: ValueId, indirect: bool, aside: &[(ValueId, i32, u32)]) -> Result<()> {
         let index = self.value_index(phi) as usize;
         for (at, part) in (0..).zip(self.all_parts(self.values[index])) {
-            if let Part { reg, bytes, fixed: true, .. } = self.parts[part as usize] {
+            let Part { reg, bytes, bank, fixed, .. } = self.parts[part as usize];
+            if fixed {
                 match aside.iter().find(|(p, _, part)| *p == value && *part == at) {
                     Some((_, slot, _)) => self.load_part(reg, &Mem::frame(*slot), bytes),
                     None => self.load_into(reg, value, at)?,
@@ -202,8 +197,6 @@ impl Generator<'_> {
             }
             let home = if indirect { self.incoming_slot(part) } else { self.slot(part) };
             let to = Mem::frame(home);
-            let bytes = self.parts[part as usize].bytes;
-            let bank = self.parts[part as usize].bank;
             if let Some((_, slot, _)) = aside.iter().find(|(p, _, part)| *p == value && *part == at) {
                 self.copy_memory(&to, &Mem::frame(*slot), bytes);
                 continue;
@@ -261,13 +254,13 @@ impl Generator<'_> {
         let test = self.truth(condition)?;
         // Edges that need code need a label of their own; one of them follows the branch.
         let (yes_moves, no_moves) = match self.flow.all_moves(self.position) {
-            [] => (false, false),
-            _ => (self.has_moves(yes), self.has_moves(no)),
+            [] => (&[][..], &[][..]),
+            _ => (self.moves_to(yes), self.moves_to(no)),
         };
         let yes_label = self.block_label(yes);
         let no_label = self.block_label(no);
         match (yes_moves, no_moves) {
-            (false, false) => {
+            ([], []) => {
                 if self.is_next(yes) {
                     self.jump_unless(test, no_label);
                 } else {
@@ -275,28 +268,31 @@ impl Generator<'_> {
                     self.jump(no);
                 }
             }
-            (false, true) => {
+            ([], _) => {
                 self.jump_if(test, yes_label);
-                self.go(no)?;
+                self.make_moves(no_moves)?;
+                self.jump(no);
             }
-            (true, false) => {
+            (_, []) => {
                 self.jump_unless(test, no_label);
-                self.go(yes)?;
+                self.make_moves(yes_moves)?;
+                self.jump(yes);
             }
-            (true, true) => {
+            _ => {
                 let edge = self.asm.label();
                 if self.is_next(no) {
                     self.jump_unless(test, edge);
-                    self.flow_into(yes)?;
+                    self.make_moves(yes_moves)?;
                     self.asm.jmp(yes_label);
                     self.asm.bind(edge);
-                    self.flow_into(no)?;
+                    self.make_moves(no_moves)?;
                 } else {
                     self.jump_if(test, edge);
-                    self.flow_into(no)?;
+                    self.make_moves(no_moves)?;
                     self.asm.jmp(no_label);
                     self.asm.bind(edge);
-                    self.go(yes)?;
+                    self.make_moves(yes_moves)?;
+                    self.jump(yes);
                 }
             }
         }
@@ -410,7 +406,7 @@ impl Generator<'_> {
 
     /// Where to jump for `block`: to it, or to code that gives its phis their values first.
     fn edge_label(&mut self, block: BlockId, stubs: &mut Vec<(Label, BlockId)>) -> Label {
-        if !self.has_moves(block) {
+        if self.moves_to(block).is_empty() {
             return self.block_label(block);
         }
         let position = self.flow.position[block.0 as usize] as usize;

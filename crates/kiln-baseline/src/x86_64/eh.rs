@@ -88,6 +88,11 @@ impl Exceptions {
         self.sites.iter().all(|site| site.pad.is_none())
     }
 
+    /// How many types there are.
+    pub(crate) fn type_count(&self) -> usize {
+        self.types.len()
+    }
+
     /// The number of a type in the function's own table, which is what `llvm.eh.typeid.for` gives and what an action asks
     /// for.
     pub(crate) fn type_number(&mut self, ty: Option<u32>) -> i32 {

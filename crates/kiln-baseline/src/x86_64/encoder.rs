@@ -14,8 +14,8 @@ mod tests;
 use kiln_link::RelocationKind;
 
 use self::buffer::Buffer;
-use self::opcode::Head;
 pub(crate) use self::opcode::Op;
+use self::opcode::{BASED, Based, Head};
 
 /// A general-purpose register by its number in ModRM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,6 +341,22 @@ impl Encoder {
         }
     }
 
+    /// The same for an opcode of one byte without prefix, on 8 bytes if `wide`, else on 4: what loads and stores of slots
+    /// are.
+    #[inline(always)]
+    fn based_word(&mut self, opcode: u8, wide: bool, reg: u8, base: Gpr, disp: i32) {
+        let Based { form, shift } = BASED[usize::from(wide)][usize::from(reg & 15)][usize::from(base.0 & 15)];
+        let word = u64::from(form | u32::from(opcode) << shift);
+        let bytes = usize::from(shift / 8 + 2);
+        if i32::from(disp as i8) != disp {
+            self.code.put_two(word | 0x8000 << shift, bytes, u64::from(disp as u32), 4);
+        } else if disp == 0 && base.0 & 7 != 5 {
+            self.code.put(word, bytes);
+        } else {
+            self.code.put(word | (0x4000 | u64::from(disp as u8) << 16) << shift, bytes + 1);
+        }
+    }
+
     /// The same with an immediate.
     fn based_imm(&mut self, op: Op, reg: u8, base: Gpr, disp: i32, imm: u32, imm_bytes: usize) {
         let mut out = op.head(reg, 0, base.0, false);
@@ -481,7 +497,7 @@ impl Encoder {
         match bytes {
             1 => self.based_now(Op::two(0xb6), to.0, base, disp),
             2 => self.based_now(Op::two(0xb7), to.0, base, disp),
-            _ => self.based_now(Op::one(0x8b).w_if(bytes == 8), to.0, base, disp),
+            _ => self.based_word(0x8b, bytes == 8, to.0, base, disp),
         }
     }
 
@@ -498,7 +514,7 @@ impl Encoder {
         match bytes {
             1 => self.based_now(Op::sized(0x88, 1), from.0, base, disp),
             2 => self.based_now(Op::sized(0x89, 2), from.0, base, disp),
-            _ => self.based_now(Op::one(0x89).w_if(bytes == 8), from.0, base, disp),
+            _ => self.based_word(0x89, bytes == 8, from.0, base, disp),
         }
     }
 

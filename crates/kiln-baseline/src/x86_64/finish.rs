@@ -275,6 +275,23 @@ impl Generator<'_> {
         Ok(owned)
     }
 
+    /// The symbol of the personality function, where it is asked for.
+    fn personality(&mut self) -> Result<Option<u32>> {
+        if self.exceptions.is_empty() {
+            return Ok(None);
+        }
+        let Some(personality) = self.module.function(self.function).personality else {
+            return Err(Box::new(Unsupported::Attribute("landing pads without personality")));
+        };
+        match self.module.constant(personality) {
+            Constant::Global(base) => match self.symbol(base) {
+                Target::Symbol(index) => Ok(Some(index)),
+                _ => Ok(None),
+            },
+            _ => Err(Box::new(Unsupported::Attribute("an unusual personality"))),
+        }
+    }
+
     fn graph(&mut self, start: u32, rows: &FrameRows<'_>) -> Result<Graph<'static>> {
         let pool = self.asm.code.len().next_multiple_of(16);
         if !self.pool.bytes.is_empty() {
@@ -292,28 +309,21 @@ impl Generator<'_> {
             let distance = (i64::from(place) - i64::from(*offset) + i64::from(*addend)) as i32;
             self.asm.code[*offset as usize..*offset as usize + 4].copy_from_slice(&distance.to_le_bytes());
         }
+        let personality = self.personality()?;
         let mut graph = Graph::new("");
         let references_out = references.iter().filter(|reference| matches!(reference.target, Target::Symbol(_)));
-        // The function, a local name of it, and what it refers to, which may be itself; one edge is the unwind table's.
-        graph.reserve(2, self.symbols.names.len() + 2, references_out.clone().count() + 1);
+        // The function, a local name of it, and what it refers to, which may be itself; one edge is the unwind table's. With
+        // landing pads two more blocks, a symbol for one of them and each cell, and edges from and to cells.
+        let (blocks, more, edges) = match personality {
+            Some(_) => (4, 2 + self.exceptions.type_count(), 3 + 2 * self.exceptions.type_count()),
+            None => (2, 0, 0),
+        };
+        graph.reserve(blocks, blocks, self.symbols.names.len() + 2 + more, references_out.clone().count() + 1 + edges);
         let text = graph.add_section(".text", SectionKind::Code);
         let block = graph.add_block(text, Content::from(self.asm.code[start as usize..].to_vec()), 16);
         let mut own = Symbol::function(Id::Function(self.function), block, 0);
         own.size = u64::from(rows.code_bytes);
         let own = graph.add_symbol(own);
-        let personality = match self.module.function(self.function).personality {
-            Some(personality) if !self.exceptions.is_empty() => match self.module.constant(personality) {
-                Constant::Global(base) => match self.symbol(base) {
-                    Target::Symbol(index) => Some(index),
-                    _ => None,
-                },
-                _ => return Err(Box::new(Unsupported::Attribute("an unusual personality"))),
-            },
-            None if !self.exceptions.is_empty() => {
-                return Err(Box::new(Unsupported::Attribute("landing pads without personality")));
-            }
-            _ => None,
-        };
         let mut ids = std::mem::take(self.ids);
         ids.clear();
         ids.extend(self.symbols.names.iter().map(|name| match name {

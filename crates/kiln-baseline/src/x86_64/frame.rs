@@ -62,7 +62,8 @@ impl Frame {
         debug_assert!(align <= 16, "RBP is aligned to 16 bytes only");
         let size = i64::try_from(size).unwrap_or(SIZE_MAX).min(SIZE_MAX);
         let align = align.max(1) as i64;
-        self.size = (self.size + size + align - 1) / align * align;
+        debug_assert!(align.count_ones() == 1, "alignments are powers of two");
+        self.size = (self.size + size + align - 1) & -align;
         if self.size > SIZE_MAX {
             self.overflow = true;
             self.size = SIZE_MAX;

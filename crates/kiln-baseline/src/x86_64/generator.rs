@@ -233,7 +233,7 @@ impl<'a> Generator<'a> {
         let attributes = module.attributes(record.attributes);
         let properties = known.properties(attributes)?;
         let key = SignatureKey::of_function(module, function, properties.vectors);
-        let (own_id, own) = known.take_own(key, |own| {
+        let (own_id, own) = known.take_own(module, key, |own| {
             let (ty, convention) = (record.symbol.value_type, record.calling_convention);
             own.classify(module, ty, &[], convention, &[attributes], properties.vectors)
                 .map_err(|what| Box::new(Unsupported::Attribute(what)))

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use kiln_bitcode::{AttributeList, AttributeListId, AttributePlace, Call, FunctionId, Module, TypeId};
+use kiln_bitcode::{AttributeKind, AttributeList, AttributeListId, AttributePlace, Call, FunctionId, Module, TypeId};
 
-use super::abi::{Extend, Kind, Place, Signature, Vectors, numbered};
+use super::abi::{self, Extend, Kind, Place, Signature, Vectors, numbered};
 use super::finish;
 use super::generator::Result;
 use super::parts::PartTable;
@@ -93,7 +93,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Signatures by what they depend on. Whoever works with one takes it out and gives it back.
+/// Signatures by what they depend on, lists of attributes that say nothing about calls left out. Whoever works with one takes it out and gives it back.
 #[derive(Debug)]
 struct Table<T> {
     known: HashMap<SignatureKey, u32, BuildHasherDefault<IdHasher>>,
@@ -152,6 +152,7 @@ impl CallSignature {
     /// Notes what every call by the signature asks for.
     pub(crate) fn sum_up(&mut self) {
         self.in_registers.clear();
+        self.in_registers.reserve_exact(self.signature.arguments.len());
         let is_wide = |part: &super::abi::Part| part.kind.is_wide() && register(part.place).is_some();
         self.is_wide = self.signature.arguments.iter().any(is_wide);
         for (at, part) in numbered(&self.signature.arguments) {
@@ -168,6 +169,11 @@ impl CallSignature {
             _ => None,
         };
     }
+}
+
+/// Whether a call by these attributes may return twice.
+pub(crate) fn returns_twice(list: AttributeList<'_>) -> bool {
+    list.get(AttributePlace::Function, AttributeKind::RETURNS_TWICE).is_some()
 }
 
 /// The register that `place` is, if it is one; XMM registers follow the general ones.
@@ -225,6 +231,8 @@ pub(crate) struct Known {
     own: Table<Signature>,
     /// Of constrained comparisons, once there is one.
     pub(crate) predicates: Predicates,
+    /// By [`AttributeListId::index`]: whether a list says anything about calls, as far as somebody asked.
+    about_calls: Vec<Option<bool>>,
     /// By the number of the group of attributes, if there is one.
     properties: Option<(Option<u32>, Properties)>,
 }
@@ -247,6 +255,7 @@ impl Known {
         self.sites.resize(count, Site { callee: Callee::Unknown, last: None });
         self.calls.clear();
         self.own.clear();
+        self.about_calls.clear();
         self.properties = None;
     }
 
@@ -267,18 +276,37 @@ impl Known {
         })
     }
 
+    /// `key` without the lists of attributes that nothing depends on: most signatures are the same then.
+    fn essence(&mut self, module: &Module, key: SignatureKey) -> SignatureKey {
+        let attributes = Some(key.attributes).filter(|list| self.is_about_calls(module, *list)).unwrap_or_default();
+        let callee = key.callee.filter(|list| self.is_about_calls(module, *list));
+        SignatureKey { attributes, callee, ..key }
+    }
+
+    fn is_about_calls(&mut self, module: &Module, list: AttributeListId) -> bool {
+        let index = list.index();
+        if index >= self.about_calls.len() {
+            self.about_calls.resize(index + 1, None);
+        }
+        *self.about_calls[index].get_or_insert_with(|| {
+            let list = module.attributes(list);
+            abi::places_arguments(list) || returns_twice(list)
+        })
+    }
+
     /// The signature by `key` that a call at `site` has, taken out to be given back; `None` if nobody knows it.
     pub(crate) fn take_signature(
         &mut self,
+        module: &Module,
         site: SiteId,
         key: SignatureKey,
     ) -> Option<(SignatureId, Box<CallSignature>)> {
-        let last = &mut self.sites[site.0].last;
-        let id = match *last {
+        let id = match self.sites[site.0].last {
             Some((known, id)) if known == key => id,
             _ => {
-                let id = *self.calls.known.get(&key)?;
-                *last = Some((key, id));
+                let essence = self.essence(module, key);
+                let id = *self.calls.known.get(&essence)?;
+                self.sites[site.0].last = Some((key, id));
                 id
             }
         };
@@ -291,16 +319,19 @@ impl Known {
     }
 
     /// Keeps a signature that nobody knew; it is taken out already.
-    pub(crate) fn add_signature(&mut self, key: SignatureKey) -> SignatureId {
-        self.calls.add(key)
+    pub(crate) fn add_signature(&mut self, module: &Module, key: SignatureKey) -> SignatureId {
+        let essence = self.essence(module, key);
+        self.calls.add(essence)
     }
 
     /// A function's own signature, taken out to be given back: what `classify` makes of it where nobody knows it.
     pub(crate) fn take_own<E>(
         &mut self,
+        module: &Module,
         key: SignatureKey,
         classify: impl FnOnce(&mut Signature) -> std::result::Result<(), E>,
     ) -> std::result::Result<(SignatureId, Box<Signature>), E> {
+        let key = self.essence(module, key);
         if let Some(id) = self.own.known.get(&key)
             && let Some(signature) = self.own.all[*id as usize].take()
         {
