@@ -263,11 +263,12 @@ impl Analysis {
         }
     }
 
-    /// [`Analysis::life`] of each of the function's values.
+    /// The values that have a [`Analysis::life`], by their indices, and what it is.
     #[inline]
-    pub(crate) fn lives(&self) -> impl ExactSizeIterator<Item = Option<&Life>> {
+    pub(crate) fn lives(&self) -> impl Iterator<Item = (u32, &Life)> {
         // No place with `LOCAL` is one in `lives`.
-        self.places.iter().map(|place| self.lives.get(*place as usize))
+        let places = (0u32..).zip(&self.places);
+        places.filter_map(|(index, place)| Some((index, self.lives.get(*place as usize)?)))
     }
 
     /// [`Life::crosses`] of the value `index`.

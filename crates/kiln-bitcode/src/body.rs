@@ -48,10 +48,9 @@ impl Value {
     /// Notes that `user` names it.
     #[inline(always)]
     pub(crate) fn note_use(&mut self, user: u32) {
-        self.users = match self.users {
+        self.users = match self.uses() {
             0 => Self::ONE | user,
-            Self::ONE.. => 2,
-            several => several + 1,
+            uses => uses + 1,
         };
     }
 

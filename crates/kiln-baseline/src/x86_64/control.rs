@@ -75,7 +75,7 @@ impl<'a> Generator<'a> {
         let indirect = self.flow.indirect[target as usize];
         let mut entangled = false;
         for m in moves {
-            if self.body.is_used(m.phi) {
+            if self.values[self.value_index(m.phi) as usize].is_nowhere() && self.body.is_used(m.phi) {
                 self.make_parts(m.phi)?;
             }
             entangled |= m.value != m.phi && phis.contains(&m.value);

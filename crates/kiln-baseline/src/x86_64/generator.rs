@@ -241,14 +241,16 @@ impl<'a> Generator<'a> {
         asm.clear();
         values.clear();
         wishes.clear();
-        values.extend(body.use_counts().zip(flow.lives()).zip(0u32..).map(|((uses, life), index)| {
-            let Some(life) = life else { return Value::new(uses, false) };
+        values.extend(body.use_counts().map(Value::new));
+        for (index, life) in flow.lives() {
             let crosses = life.crosses();
+            if crosses {
+                values[index as usize].set_crosses();
+            }
             if life.weight >= super::fixed::WEIGHT_MIN && (crosses || matches!(life.object(), Object::Variable(_))) {
                 wishes.push(index);
             }
-            Value::new(uses, crosses)
-        }));
+        }
         parts.clear();
         ending.clear();
         ending.resize(flow.order.len(), u32::MAX);
@@ -529,8 +531,9 @@ impl<'a> Generator<'a> {
     /// Whether an exception may arrive at the block at `position`: registers are what the unwinder made them then.
     fn is_landing_pad(&self, position: u32) -> bool {
         let block = self.flow.order[position as usize];
-        let first = self.body.block_instructions(block).find(|at| self.body.instruction(*at).opcode != Opcode::Phi);
-        first.is_some_and(|at| self.body.instruction(at).opcode == Opcode::LandingPad)
+        let instructions = self.body.block(self.body.block_instructions(block));
+        let first = instructions.iter().find(|instruction| instruction.opcode != Opcode::Phi);
+        first.is_some_and(|first| first.opcode == Opcode::LandingPad)
     }
 
     #[inline(never)]

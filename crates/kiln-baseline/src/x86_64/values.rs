@@ -36,10 +36,16 @@ const DEFERRED: u32 = 0b11 << 29;
 pub(crate) const COUNT_MAX: usize = 1 << 28;
 
 impl Value {
-    /// A value that is nowhere yet; `crosses` as [`crate::analysis::Life::crosses`].
+    /// A value that is nowhere yet and does not cross.
     #[inline]
-    pub(crate) fn new(uses: u32, crosses: bool) -> Self {
-        Self { place: 0, uses: uses << 1 | u32::from(crosses) }
+    pub(crate) fn new(uses: u32) -> Self {
+        Self { place: 0, uses: uses << 1 }
+    }
+
+    /// It crosses: [`crate::analysis::Life::crosses`].
+    #[inline]
+    pub(crate) fn set_crosses(&mut self) {
+        self.uses |= 1;
     }
 
     #[inline]
