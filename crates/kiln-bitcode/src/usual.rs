@@ -23,6 +23,9 @@ const CALL: u64 = instructions::CALL as u64;
 const PHI: u64 = instructions::PHI as u64;
 const ALLOCA: u64 = instructions::ALLOCA as u64;
 const INVOKE: u64 = instructions::INVOKE as u64;
+const SELECT: u64 = instructions::VSELECT as u64;
+const EXTRACT_VALUE: u64 = instructions::EXTRACTVAL as u64;
+const LANDING_PAD: u64 = instructions::LANDINGPAD as u64;
 
 /// A repeated location: the code in two chunks of 6 bits, no fields.
 const LOCATION_AGAIN: u64 = {
@@ -89,6 +92,9 @@ pub(crate) fn read_usual(body: &mut Body, scope: &Scope<'_>, blocks: u32, bundle
                             }
                             taken
                         }
+                        SELECT => select(body, scope, count, &mut from),
+                        EXTRACT_VALUE => extract_value(body, scope, count, &mut from),
+                        LANDING_PAD => landing_pad(body, scope, count, &mut from),
                         _ => None,
                     }
                 }
@@ -413,6 +419,51 @@ fn alloca(body: &mut Body, scope: &Scope<'_>, fields: u64, from: &mut Ahead<'_>)
     let new = Draft::new(Opcode::Alloca, scope.alloca?);
     body.count_use(count, body.len() as u32);
     push_value(body, Draft { align, flags, aux: allocated.0, ..new }, [count]);
+    Some(())
+}
+
+#[inline(always)]
+fn select(body: &mut Body, scope: &Scope<'_>, fields: u64, from: &mut Ahead<'_>) -> Taken {
+    // Without fast-math flags.
+    expect(fields == 3)?;
+    from.more();
+    let [then, otherwise, condition] = [from.near(), from.near(), from.near()];
+    expect(from.finish())?;
+    let [then, otherwise, condition] = [then, otherwise, condition].map(|field| value(body, field));
+    let ty = type_of(body, scope, then)?;
+    expect(scope.classes.facts(ty)?.storable && type_of(body, scope, otherwise)? == ty)?;
+    // One for all lanes.
+    expect(Some(type_of(body, scope, condition)?) == scope.classes.bit)?;
+    let operands = [condition, then, otherwise];
+    operands.into_iter().for_each(|operand| body.count_use(operand, body.len() as u32));
+    push_value(body, Draft::new(Opcode::Select, ty), operands);
+    Some(())
+}
+
+#[inline(always)]
+fn extract_value(body: &mut Body, scope: &Scope<'_>, fields: u64, from: &mut Ahead<'_>) -> Taken {
+    expect(fields == 2)?;
+    from.more();
+    let (aggregate, index) = (value(body, from.near()), from.near());
+    expect(from.finish())?;
+    let Type::Struct { fields, .. } = scope.types.get(type_of(body, scope, aggregate)?.0 as usize)? else {
+        return None;
+    };
+    let part = *fields.get(index as usize)?;
+    expect(part != scope.void)?;
+    body.count_use(aggregate, body.len() as u32);
+    push_value(body, Draft::new(Opcode::ExtractValue, part), [aggregate, index as u32]);
+    Some(())
+}
+
+#[inline(always)]
+fn landing_pad(body: &mut Body, scope: &Scope<'_>, fields: u64, from: &mut Ahead<'_>) -> Taken {
+    // Without clauses.
+    expect(fields == 3)?;
+    let (ty, cleanup, clauses) = (from.near(), from.near(), from.near());
+    expect(from.finish() && clauses == 0)?;
+    let flags = if cleanup != 0 { Instruction::CLEANUP } else { 0 };
+    push_value(body, Draft { flags, ..Draft::new(Opcode::LandingPad, storable(scope, ty)?) }, []);
     Some(())
 }
 

@@ -581,10 +581,10 @@ impl<'a> Generator<'a> {
     fn is_deferred(&mut self, index: u32, instruction: &Instruction) -> bool {
         let result = self.value_index(instruction.result());
         let at = result as usize;
-        let (1, Some(user)) = self.body.uses(result) else { return false };
-        if self.flow.crosses(result) {
+        if !self.values[at].is_last_here() {
             return false;
         }
+        let Some(user) = self.body.uses(result).1 else { return false };
         let user = self.body.instruction(user);
         let takes = match (instruction.opcode, user.opcode) {
             (Opcode::Gep, Opcode::Load) => true,
