@@ -189,7 +189,8 @@ impl Generator<'_> {
                 }
                 self.exchange_pair()?;
             }
-            Access::Machine | Access::Library16 => {
+            Access::Machine => unreachable!("a plain load makes it"),
+            Access::Library16 => {
                 self.put_address(address)?;
                 self.library_address(RDI)?;
                 self.library_number(RSI, order)?;
@@ -232,7 +233,8 @@ impl Generator<'_> {
                 self.put_address(address)?;
                 self.exchange_loop(instruction, XCHG, access, None)
             }
-            Access::Machine | Access::Library16 => {
+            Access::Machine => unreachable!("a plain store makes it"),
+            Access::Library16 => {
                 self.put_address(address)?;
                 self.library_address(RDI)?;
                 self.library_words(RSI, RDX, OPERAND)?;

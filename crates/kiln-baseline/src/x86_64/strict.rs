@@ -44,7 +44,7 @@ impl Generator<'_> {
         let mut plain = *instruction;
         plain.opcode = opcode;
         match opcode {
-            Opcode::FAdd | Opcode::FSub | Opcode::FMul | Opcode::FDiv if self.has_no_lanes(instruction)? => {
+            Opcode::FAdd | Opcode::FSub | Opcode::FMul | Opcode::FDiv if self.has_spare_lanes(instruction)? => {
                 let opcode = match opcode {
                     Opcode::FAdd => 0x58,
                     Opcode::FSub => 0x5c,
@@ -86,7 +86,7 @@ impl Generator<'_> {
                 self.constrained_lanes(0x51, instruction, &[ValueId(operands[0])])?;
                 return Ok(true);
             }
-            b"fmuladd" if is_vector && self.has_no_lanes(instruction)? => return Ok(false),
+            b"fmuladd" if is_vector && self.has_spare_lanes(instruction)? => return Ok(false),
             // LLVM calls the library for these, whatever it does for the plain ones.
             b"minnum" | b"maxnum" if !is_vector => return self.mathematical(operation, instruction, operands),
             b"sqrt" | b"fmuladd" | b"fma" | b"floor" | b"ceil" | b"trunc" | b"round" | b"roundeven" | b"rint"
@@ -162,7 +162,7 @@ impl Generator<'_> {
     // ---- lanes --------------------------------------------------------------------------------------------------
 
     /// Whether the last register of the result has lanes that are none of the vector's.
-    fn has_no_lanes(&mut self, instruction: &Instruction) -> Result<bool> {
+    fn has_spare_lanes(&mut self, instruction: &Instruction) -> Result<bool> {
         let Type::Vector { .. } = self.module.ty(self.body.result_type(instruction)) else { return Ok(false) };
         Ok(!self.shape(self.body.result_type(instruction))?.bytes().is_multiple_of(16))
     }
