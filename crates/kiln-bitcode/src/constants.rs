@@ -6,6 +6,7 @@
 //! may do so by plain recursion.
 
 mod check;
+pub(crate) mod codes;
 mod records;
 
 use crate::attributes::IntRange;
@@ -14,7 +15,6 @@ use crate::constant::{BinaryOp, CastOp, Constant, ConstantId, Gep, GlobalRef, In
 use crate::types::TypeId;
 
 pub(crate) use check::Labels;
-pub(crate) use records::{INTEGER, NULL, SETTYPE};
 
 /// A part of one of the tables of [`Constants`].
 #[derive(Clone, Copy, Debug, PartialEq)]

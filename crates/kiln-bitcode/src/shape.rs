@@ -4,7 +4,7 @@
 use crate::ahead::Ahead;
 use crate::bitstream::{Field, Operand, Tail, UNABBREV_RECORD};
 use crate::body_reader::DEBUG_LOC;
-use crate::constants::{INTEGER, NULL, SETTYPE};
+use crate::constants::codes::{INTEGER, NULL, SETTYPE};
 use crate::instructions::{BINOP, BR, CAST, CMP2, GEP, LOAD, RET, STORE, UNREACHABLE};
 
 /// Ids that have forms: LLVM's writer takes 5 bits for each.

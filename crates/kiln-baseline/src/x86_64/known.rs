@@ -93,7 +93,8 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Signatures by what they depend on, lists of attributes that say nothing about calls left out. Whoever works with one takes it out and gives it back.
+/// Signatures by what they depend on, lists of attributes that say nothing about calls left out. Whoever works with one
+/// takes it out and gives it back.
 #[derive(Debug)]
 struct Table<T> {
     known: HashMap<SignatureKey, u32, BuildHasherDefault<IdHasher>>,

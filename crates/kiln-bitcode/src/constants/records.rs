@@ -1,5 +1,11 @@
 //! Constants as records: CONSTANTS_BLOCK (LLVM's BitcodeReader::parseConstants).
 
+use super::codes::{
+    AGGREGATE, BLOCKADDRESS, CE_BINOP, CE_CAST, CE_CMP, CE_EXTRACTELT, CE_GEP, CE_GEP_OLD, CE_GEP_WITH_INRANGE,
+    CE_GEP_WITH_INRANGE_INDEX_OLD, CE_INBOUNDS_GEP, CE_INSERTELT, CE_SELECT, CE_SHUFFLEVEC, CE_SHUFVEC_EX, CE_UNOP,
+    CSTRING, DATA, DSO_LOCAL_EQUIVALENT, FLOAT, INLINEASM, INTEGER, NO_CFI, NULL, POISON, PTRAUTH, PTRAUTH2, SETTYPE,
+    STRING, UNDEF, WIDE_INTEGER,
+};
 use super::{Constants, Node, RawGep, Span};
 use crate::ahead::{Ahead, Stretch};
 use crate::attributes::{decode_sign_rotated, read_range};
@@ -8,38 +14,6 @@ use crate::constant::{BinaryOp, CastOp, ConstantId, InlineAsm};
 use crate::error::{Error, ErrorKind};
 use crate::shape::{Shape, Shapes};
 use crate::types::{Type, TypeId, TypeTable};
-
-pub(crate) const SETTYPE: u32 = 1;
-pub(crate) const NULL: u32 = 2;
-const UNDEF: u32 = 3;
-pub(crate) const INTEGER: u32 = 4;
-const WIDE_INTEGER: u32 = 5;
-const FLOAT: u32 = 6;
-const AGGREGATE: u32 = 7;
-const STRING: u32 = 8;
-const CSTRING: u32 = 9;
-const CE_BINOP: u32 = 10;
-const CE_CAST: u32 = 11;
-const CE_GEP_OLD: u32 = 12;
-const CE_SELECT: u32 = 13;
-const CE_EXTRACTELT: u32 = 14;
-const CE_INSERTELT: u32 = 15;
-const CE_SHUFFLEVEC: u32 = 16;
-const CE_CMP: u32 = 17;
-const CE_SHUFVEC_EX: u32 = 19;
-const CE_INBOUNDS_GEP: u32 = 20;
-const BLOCKADDRESS: u32 = 21;
-const DATA: u32 = 22;
-const CE_GEP_WITH_INRANGE_INDEX_OLD: u32 = 24;
-const CE_UNOP: u32 = 25;
-const POISON: u32 = 26;
-const DSO_LOCAL_EQUIVALENT: u32 = 27;
-const NO_CFI: u32 = 29;
-const INLINEASM: u32 = 30;
-const CE_GEP_WITH_INRANGE: u32 = 31;
-const CE_GEP: u32 = 32;
-const PTRAUTH: u32 = 33;
-const PTRAUTH2: u32 = 34;
 
 /// What a constant without operands is charged.
 const BYTES_PER_CONSTANT: u64 = 32;

@@ -6,27 +6,11 @@ use crate::attributes::IntRange;
 use crate::body::ValueId;
 use crate::codes::BlockKind;
 use crate::constant::{Constant, ConstantId};
+use crate::constants::codes::{
+    AGGREGATE, CE_BINOP, CE_CAST, CE_GEP, CE_GEP_WITH_INRANGE, CE_UNOP, CSTRING, DATA, DSO_LOCAL_EQUIVALENT, FLOAT,
+    INLINEASM, INTEGER, NO_CFI, NULL, POISON, SETTYPE, STRING, UNDEF, WIDE_INTEGER,
+};
 use crate::types::{Type, TypeId};
-
-const SETTYPE: u32 = 1;
-const NULL: u32 = 2;
-const UNDEF: u32 = 3;
-const INTEGER: u32 = 4;
-const WIDE_INTEGER: u32 = 5;
-const FLOAT: u32 = 6;
-const AGGREGATE: u32 = 7;
-const STRING: u32 = 8;
-const CSTRING: u32 = 9;
-const CE_BINOP: u32 = 10;
-const CE_CAST: u32 = 11;
-const DATA: u32 = 22;
-const CE_UNOP: u32 = 25;
-const POISON: u32 = 26;
-const DSO_LOCAL_EQUIVALENT: u32 = 27;
-const NO_CFI: u32 = 29;
-const INLINE_ASM: u32 = 30;
-const CE_GEP_WITH_INRANGE: u32 = 31;
-const CE_GEP: u32 = 32;
 
 impl<'m> Writer<'m> {
     fn constant(&self, value: ValueId) -> Option<Constant<'m>> {
@@ -156,7 +140,7 @@ impl<'m> Writer<'m> {
                     fields.push(text.len() as u64);
                     fields.extend(characters(text));
                 }
-                (INLINE_ASM, fields)
+                (INLINEASM, fields)
             }
             // All others were refused when they were collected.
             _ => (NULL, Vec::new()),
