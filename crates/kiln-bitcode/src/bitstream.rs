@@ -463,6 +463,11 @@ impl<'a> Block<'a> {
         self.cursor.error(kind)
     }
 
+    /// Charges records with `values` fields in all.
+    pub(crate) fn charge_records(&self, count: u64, values: u64, budget: &mut Budget) -> Result<(), Error> {
+        budget.charge(values * 8 + count * 48, &self.cursor)
+    }
+
     /// Charges what a record turns into, where that is much more than its fields.
     pub(crate) fn charge(&self, bytes: u64, budget: &mut Budget) -> Result<(), Error> {
         budget.charge(bytes, &self.cursor)

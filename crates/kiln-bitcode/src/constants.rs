@@ -171,6 +171,12 @@ impl Constants {
         }
     }
 
+    /// Makes room for so many functions, globals and aliases.
+    pub(crate) fn reserve_globals(&mut self, count: usize) {
+        self.nodes.reserve(count);
+        self.types.reserve(count);
+    }
+
     /// Gives the next value number to a function, global or alias.
     #[inline(always)]
     pub(crate) fn push_global(&mut self, global: GlobalRef, ty: TypeId) {

@@ -44,6 +44,7 @@ mod packed;
 mod reader;
 mod rows;
 mod shape;
+mod symbol_forms;
 mod types;
 mod usual;
 mod writer;

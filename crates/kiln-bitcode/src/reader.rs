@@ -19,6 +19,7 @@ use crate::global::{
 };
 use crate::layout::{DataLayout, Layouts};
 use crate::module::{MetadataKind, Module, next_identity};
+use crate::symbol_forms::{Like, OwnFields, SymbolForms};
 use crate::types::{Type, TypeTable};
 
 const VERSION: u32 = 1;
@@ -85,6 +86,7 @@ struct Reader<'a> {
     globals: Vec<Global>,
     aliases: Vec<Alias>,
     comdats: Vec<Comdat>,
+    forms: SymbolForms,
     constants: Constants,
     /// The last one of the constants that functions name.
     last_operand: Option<ConstantId>,
@@ -125,6 +127,7 @@ impl<'a> Reader<'a> {
             globals: Vec::new(),
             aliases: Vec::new(),
             comdats: Vec::new(),
+            forms: SymbolForms::default(),
             constants: Constants::default(),
             last_operand: None,
             defined: Vec::new(),
@@ -153,9 +156,18 @@ impl<'a> Reader<'a> {
                         && let Some((code, len)) = self.block.symbol_record(&mut fields, budget)?
                     {
                         match code {
-                            GLOBALVAR => self.read_global(&fields)?,
-                            _ => self.read_function(&fields, len)?,
+                            GLOBALVAR => {
+                                self.read_global(&fields)?;
+                                let read = self.globals.last();
+                                read.into_iter().for_each(|global| self.forms.add_global(&fields, global));
+                            }
+                            _ => {
+                                self.read_function(&fields, len)?;
+                                let read = self.functions.last();
+                                read.into_iter().for_each(|function| self.forms.add_function(&fields, function));
+                            }
                         }
+                        self.read_known_symbols(budget)?;
                         continue;
                     }
                     self.block.read_record(abbrev, record, budget)?;
@@ -418,13 +430,63 @@ impl<'a> Reader<'a> {
                 model => Some(CodeModel::decode(model, &self.block)?),
             };
         }
+        self.add_global(global);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn add_global(&mut self, global: Global) {
         if self.globals.is_empty() {
             // Globals come first.
             self.globals.reserve(self.symbols);
+            self.constants.reserve_globals(self.symbols);
         }
         let id = GlobalId(self.globals.len() as u32);
         self.constants.push_global(GlobalRef::Global(id), global.symbol.pointer_type);
         self.globals.push(global);
+    }
+
+    /// Reads the records of symbols that come next, as long as there have been others of the same form.
+    fn read_known_symbols(&mut self, budget: &mut Budget) -> Result<(), Error> {
+        let width = self.block.id_bits();
+        let mut from = self.block.ahead();
+        // Taken out while globals are added.
+        let mut forms = std::mem::take(&mut self.forms);
+        let before = self.globals.len() + self.functions.len();
+        while let Some((like, own, place)) = forms.next(from, width) {
+            // What is not right is left to be refused, as are lists of attributes that nobody has looked at yet.
+            if own.attributes != 0 && !self.has_attributes || self.add_like(like, &own).is_err() {
+                break;
+            }
+            from.place = place;
+        }
+        self.forms = forms;
+        self.block.go_to(from.place)?;
+        let count = (self.globals.len() + self.functions.len() - before) as u64;
+        self.block.charge_records(count, count * SYMBOL_FIELDS as u64, budget)
+    }
+
+    /// Adds a symbol that differs from `like` in its own fields.
+    #[inline(always)]
+    fn add_like(&mut self, like: &Like, own: &OwnFields) -> Result<(), Error> {
+        let name = self.name(own.name[0], own.name[1])?;
+        let value_type = self.types()?.get(own.value_type, &self.block)?;
+        let operand = self.constant(own.operand)?;
+        let comdat = self.comdat_id(own.comdat)?;
+        match like {
+            Like::Global(like) => {
+                let symbol = Symbol { name, value_type, ..like.symbol };
+                self.add_global(Global { symbol, initializer: operand, comdat, ..*like });
+            }
+            Like::Function { function: like, has_body } => {
+                let symbol = Symbol { name, value_type, ..like.symbol };
+                self.check_function_type(&symbol)?;
+                let attributes = self.attributes(own.attributes)?;
+                self.last_operand = self.last_operand.max(operand);
+                let personality = operand;
+                self.add_function(Function { symbol, attributes, comdat, personality, ..*like }, *has_body);
+            }
+        }
         Ok(())
     }
 
@@ -448,9 +510,7 @@ impl<'a> Reader<'a> {
             dso_local: fields[17],
             partition: (fields[19], fields[20]),
         })?;
-        if !matches!(self.types()?.all()[symbol.value_type.0 as usize], Type::Function { .. }) {
-            return Err(self.error(ErrorKind::TypeMismatch { what: "function of another type" }));
-        }
+        self.check_function_type(&symbol)?;
         if fields[3] > MAX_CALLING_CONVENTION {
             return Err(self.error(ErrorKind::BadValue { what: "calling convention", value: fields[3] }));
         }
@@ -477,17 +537,31 @@ impl<'a> Reader<'a> {
             let operands = [function.prefix, function.prologue, function.personality];
             self.last_operand = operands.into_iter().fold(self.last_operand, Ord::max);
         }
+        self.add_function(function, fields[4] == 0);
+        Ok(())
+    }
+
+    fn check_function_type(&self, symbol: &Symbol) -> Result<(), Error> {
+        if matches!(self.types()?.all()[symbol.value_type.0 as usize], Type::Function { .. }) {
+            return Ok(());
+        }
+        Err(self.error(ErrorKind::TypeMismatch { what: "function of another type" }))
+    }
+
+    #[inline(always)]
+    fn add_function(&mut self, function: Function, has_body: bool) {
         if self.functions.is_empty() {
             // Functions come behind the globals.
-            self.functions.reserve(self.symbols.saturating_sub(self.globals.len()));
+            let rest = self.symbols.saturating_sub(self.globals.len());
+            self.functions.reserve(rest);
+            self.constants.reserve_globals(rest);
         }
         let id = FunctionId(self.functions.len() as u32);
-        if fields[4] == 0 {
+        if has_body {
             self.defined.push(id);
         }
         self.constants.push_global(GlobalRef::Function(id), function.symbol.pointer_type);
         self.functions.push(function);
-        Ok(())
     }
 
     fn read_alias(&mut self, record: &Record<'_>, kind: AliasKind) -> Result<(), Error> {
