@@ -198,8 +198,11 @@ impl Region {
 
     /// Where the run of uncommitted blocks from `block` on ends: with what is wanted, or a step behind it.
     fn run_end(&self, block: u64, wanted: &Range<u64>) -> u64 {
-        // Doubling: a small program commits little, a large one whole huge pages.
-        let step = self.committed_blocks.clamp(1, HUGE_BLOCKS);
+        // A small program commits little, and half as much again each time; a large one whole huge pages.
+        let step = match self.committed_blocks {
+            few @ 0..HUGE_BLOCKS => (few / 2).max(1),
+            _ => HUGE_BLOCKS,
+        };
         let last = (block + step).max(wanted.end).min(self.blocks());
         (block..last).find(|&block| self.is_committed(block)).unwrap_or(last)
     }
