@@ -22,6 +22,7 @@ use crate::history::CompiledBy;
 use crate::module::LoadedModule;
 use crate::options::{Options, TierChoice};
 use crate::place::{self, Observed};
+use crate::process::lease;
 use crate::replace::Redefined;
 use crate::resolve::{MadeBodies, ObjectScope, Ready};
 use crate::versions::{self, Branch};
@@ -69,6 +70,9 @@ impl Baseline {
         let begin = Instant::now();
         let code = compiler.compile(&module.bitcode, &module.bytes, function);
         let time = begin.elapsed();
+        if let Some(body) = module.bitcode.body_range(&module.bytes, function) {
+            lease::was_read(&module.bytes[body]);
+        }
         let mut state = self.lock();
         state.idle.push(compiler);
         let statistics = &mut state.statistics;

@@ -11,9 +11,14 @@
 //!    one moment, and gives the lease up. The writer goes on; it waited as long as the copy took.
 //! 3. Before a fork the same is done: the lease's signal comes to one process only.
 //! 4. Where no lease can be had (another user's file, a file system without, a writer that has it open), the file is copied.
+//! 5. The kernel maps 64 KiB around every place that is read, and bodies lie scattered: two thirds of a large file would count
+//!    as the process's memory though each body is read once. So whoever reads says so, and from time to time all pages of the
+//!    mapping are given back; the page cache keeps them. That must not meet 2 or 3, whose memory exists nowhere else; whoever
+//!    was turned away by it meanwhile is looked for afterwards.
 //!
-//! States of a slot: `FREE` → (1) `TAKING` → `MAPPED` → (2, 3) `COPYING` → `FREE`; only `MAPPED` → `COPYING` is contended.
-//! Who loses that race in 3 waits until the winner has finished, which never waits for anybody.
+//! States of a slot: `FREE` → (1) `TAKING` → `MAPPED` → (2, 3) `BUSY` → `FREE`, or (5) `BUSY` → `MAPPED`; only `MAPPED` →
+//! `BUSY` is contended. Who loses that race in 3 tries until the file is not mapped any more; the winner never waits for
+//! anybody.
 
 use std::fs::File;
 use std::io;
@@ -33,10 +38,15 @@ const DESCRIPTOR_MIN: i32 = 512;
 /// `F_SETSIG` (include/uapi/asm-generic/fcntl.h), which the `libc` crate lacks.
 const F_SETSIG: i32 = 10;
 
+/// Pages of a file are given back when as many bytes of it may be mapped.
+const RESIDENT_BYTES_MAX: usize = 8 << 20;
+/// What the kernel maps around a place that is read, if it is in the page cache (`fault_around_bytes` in debugfs).
+const FAULT_AROUND_BYTES: usize = 64 << 10;
+
 const FREE: u32 = 0;
 const TAKING: u32 = 1;
 const MAPPED: u32 = 2;
-const COPYING: u32 = 3;
+const BUSY: u32 = 3;
 
 /// A file that is mapped.
 struct Slot {
@@ -46,6 +56,8 @@ struct Slot {
     inode: AtomicU64,
     start: AtomicUsize,
     size: AtomicUsize,
+    /// Bytes that may be mapped since pages were given back last.
+    resident: AtomicUsize,
 }
 
 static TABLE: [Slot; SLOTS] = [const {
@@ -55,6 +67,7 @@ static TABLE: [Slot; SLOTS] = [const {
         inode: AtomicU64::new(0),
         start: AtomicUsize::new(0),
         size: AtomicUsize::new(0),
+        resident: AtomicUsize::new(0),
     }
 }; SLOTS];
 
@@ -74,6 +87,8 @@ pub(crate) fn map(file: &File, size: usize) -> Option<&'static [u8]> {
             slot.inode.store(inode, Ordering::Relaxed);
             slot.start.store(start, Ordering::Relaxed);
             slot.size.store(size, Ordering::Relaxed);
+            // The module's own tables are read at once.
+            slot.resident.store(RESIDENT_BYTES_MAX / 2, Ordering::Relaxed);
             kiln_dispatch::scan::on_other_signal(copy_what_is_wanted);
             // Release: partner of the Acquire in `copy`, whose winner reads the fields above.
             slot.state.store(MAPPED, Ordering::Release);
@@ -124,7 +139,7 @@ fn copy_what_is_wanted() {
         let wanted =
             slot.own_descriptor().is_some_and(|own| unsafe { libc::fcntl(own, libc::F_GETLEASE) } != libc::F_RDLCK);
         if wanted {
-            copy(slot);
+            let _ = copy(slot);
         }
     }
 }
@@ -142,24 +157,53 @@ impl Slot {
 /// Makes all files that are mapped memory of the process. Before a fork, with signals blocked.
 pub(crate) fn copy_all() {
     for slot in &TABLE {
-        copy(slot);
         // Another thread may be at it; it never waits for this one.
-        while slot.state.load(Ordering::Acquire) == COPYING {
+        while !copy(slot) && matches!(slot.state.load(Ordering::Acquire), MAPPED | BUSY) {
             std::hint::spin_loop();
         }
     }
 }
 
-/// Moves a copy of the file over its mapping, if nobody else does.
-fn copy(slot: &Slot) {
-    if slot.state.compare_exchange(MAPPED, COPYING, Ordering::Acquire, Ordering::Relaxed).is_err() {
+/// Somebody has read `part` of a file, if it is one that is mapped, and need not do so soon again.
+pub(crate) fn was_read(part: &[u8]) {
+    let at = part.as_ptr().addr();
+    let holds = |slot: &&Slot| {
+        // Acquire: partner of the Release in `map`, which comes after where it lies.
+        slot.state.load(Ordering::Acquire) == MAPPED
+            && at.wrapping_sub(slot.start.load(Ordering::Relaxed)) < slot.size.load(Ordering::Relaxed)
+    };
+    let Some(slot) = TABLE.iter().find(holds) else { return };
+    let more = part.len() + FAULT_AROUND_BYTES;
+    if slot.resident.fetch_add(more, Ordering::Relaxed) + more >= RESIDENT_BYTES_MAX {
+        give_back(slot);
+    }
+}
+
+/// Gives the pages of a file back to the page cache.
+fn give_back(slot: &Slot) {
+    if slot.state.compare_exchange(MAPPED, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return;
+    }
+    slot.resident.store(0, Ordering::Relaxed);
+    let (start, size) = (slot.start.load(Ordering::Relaxed), slot.size.load(Ordering::Relaxed));
+    // SAFETY: as long as the slot is this function's, the mapping is one of the file, which the lease keeps as it is: who
+    // reads there finds the same bytes again. Nobody has written to it.
+    unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), size, libc::MADV_DONTNEED) };
+    slot.state.store(MAPPED, Ordering::Release);
+    // A signal that came meanwhile found nothing to do.
+    copy_what_is_wanted();
+}
+
+/// Moves a copy of the file over its mapping, unless that is another's or none; whether it tried.
+fn copy(slot: &Slot) -> bool {
+    if slot.state.compare_exchange(MAPPED, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        return false;
     }
     let (start, size) = (slot.start.load(Ordering::Relaxed), slot.size.load(Ordering::Relaxed));
     if !move_copy(start, size) {
         // Without memory for it, the mapping and the lease stay. The writer goes on when the kernel's patience ends.
         slot.state.store(MAPPED, Ordering::Release);
-        return;
+        return true;
     }
     if let Some(descriptor) = slot.own_descriptor() {
         // SAFETY: the descriptor is this table's; closing the last one gives the lease up.
@@ -169,6 +213,7 @@ fn copy(slot: &Slot) {
         }
     }
     slot.state.store(FREE, Ordering::Release);
+    true
 }
 
 /// Whether a copy of the `size` bytes at `start` was moved there.
@@ -198,6 +243,13 @@ mod tests {
     use super::*;
     use std::fs::OpenOptions;
     use std::io::Write;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// Copies are made of all files of the process: those of another test, too.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn file(name: &str, byte: u8) -> (std::path::PathBuf, File) {
         let path = std::env::temp_dir().join(format!("kiln-lease-{}-{name}", std::process::id()));
@@ -214,6 +266,7 @@ mod tests {
 
     #[test]
     fn whoever_writes_the_file_waits_and_changes_nothing() {
+        let _alone = alone();
         let (path, own) = file("written", 7);
         let Some(bytes) = map(&own, 2 * BYTES_MIN) else {
             eprintln!("no leases on this file system");
@@ -230,6 +283,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_removed_stays_and_a_fork_takes_copies() {
+        let _alone = alone();
         let (path, own) = file("removed", 5);
         let Some(bytes) = map(&own, 2 * BYTES_MIN) else { return };
         std::fs::remove_file(&path).unwrap();
@@ -239,8 +293,65 @@ mod tests {
         assert!(bytes.iter().all(|byte| *byte == 5));
     }
 
+    /// Kilobytes of the mapping at `bytes` that count as the process's.
+    fn resident(bytes: &[u8]) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let start = format!("{:x}-", bytes.as_ptr().addr());
+        let own = maps.split_once(&start).expect("the file is mapped").1;
+        let line = own.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    #[test]
+    fn pages_that_were_read_are_given_back_and_read_the_same_again() {
+        let _alone = alone();
+        let (path, own) = file("resident", 6);
+        let Some(bytes) = map(&own, 2 * BYTES_MIN) else { return };
+        let is_same = || bytes.iter().all(|byte| *byte == 6);
+        assert!(is_same());
+        assert!(resident(bytes) > 0);
+        let before = RESIDENT_BYTES_MAX / 2 / (FAULT_AROUND_BYTES + 100);
+        (0..before).for_each(|_| was_read(&bytes[..100]));
+        assert!(resident(bytes) > 0);
+        was_read(&bytes[..100]);
+        assert_eq!(resident(bytes), 0);
+        assert!(is_mapped(bytes) && is_same());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn pages_are_given_back_while_writers_and_forks_want_copies() {
+        let _alone = alone();
+        let (path, own) = file("contended", 4);
+        for round in 0..50u8 {
+            std::fs::write(&path, vec![4; 2 * BYTES_MIN]).unwrap();
+            let Some(bytes) = map(&own, 2 * BYTES_MIN) else { return };
+            std::thread::scope(|scope| {
+                let readers: Vec<_> = (0..2)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            while is_mapped(bytes) {
+                                was_read(bytes);
+                                assert!(bytes.iter().all(|byte| *byte == 4));
+                            }
+                        })
+                    })
+                    .collect();
+                match round % 2 {
+                    0 => copy_all(),
+                    _ => std::fs::write(&path, [9; 100]).unwrap(),
+                }
+                readers.into_iter().for_each(|reader| reader.join().unwrap());
+            });
+            assert!(!is_mapped(bytes));
+            assert!(bytes.iter().all(|byte| *byte == 4));
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
     #[test]
     fn a_file_that_somebody_writes_is_not_mapped() {
+        let _alone = alone();
         let (path, own) = file("open", 3);
         let mut writer = OpenOptions::new().append(true).open(&path).unwrap();
         assert!(map(&own, 2 * BYTES_MIN).is_none());
