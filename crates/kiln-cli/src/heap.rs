@@ -2,7 +2,8 @@
 //!
 //! The allocator's memory comes from a *stretch* of reserved address space, from below upwards, so that what it gets is always
 //! adjacent to what it has: dlmalloc joins both, and an array that grows can go on where it ends. Memory comes in blocks that
-//! are backed at once, which takes a third of the time of one fault per page.
+//! are backed at once, which takes a third of the time of one fault per page; beyond the first 2 MiB in huge pages, where the
+//! kernel has some.
 //!
 //! The lock is Rust's, one word and no call where nobody waits. A thread that forks holds it meanwhile, so that the child finds
 //! the heap whole and free.
@@ -21,6 +22,8 @@ const STRETCH_BYTES: usize = 32 << 20;
 const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks are an eighth of what there is already, as long as that is no more than this.
 const BLOCK_BYTES_MAX: usize = 1 << 20;
+/// A huge page.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Larger pieces are backed by their first use: who asks for them doubles an array, and may not need all of it.
 const BACKED_BYTES_MAX: usize = 512 << 10;
 
@@ -99,6 +102,12 @@ impl Stretch {
         // Where address space is limited there may still be as much as is asked for.
         let sizes = [bytes.max(STRETCH_BYTES), bytes];
         let (at, size) = sizes.into_iter().find_map(|size| Some((map(size)?, size)))?;
+        // What begins a stretch stays in base pages: a small program's heap is a part of a huge one.
+        let huge = (at + HUGE_PAGE_BYTES).next_multiple_of(HUGE_PAGE_BYTES);
+        if let Some(bytes) = (at + size).checked_sub(huge) {
+            // SAFETY: a part of our own mapping, of which nothing is in use. Kernels without huge pages refuse.
+            unsafe { libc::madvise(ptr::with_exposed_provenance_mut(huge), bytes, libc::MADV_HUGEPAGE) };
+        }
         self.next.set(at);
         self.end.set(at + size);
         Some(())
