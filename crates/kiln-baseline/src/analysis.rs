@@ -17,8 +17,12 @@
 //! *Phis.* What flows along an edge is collected by predecessor once ([`Analysis::moves`]): phis with ten thousand
 //! entries cost ten thousand steps.
 
-use kiln_bitcode::{BlockId, Body, Instruction, Module, Opcode, Ordering, TypeId, ValueId};
-pub(crate) use kiln_bitcode::{MIXED, are_all_values, for_values};
+mod walk;
+
+use kiln_bitcode::{BlockId, Body, Instruction, Module, Opcode, TypeId, ValueId};
+pub(crate) use kiln_bitcode::{MIXED, for_values};
+
+use self::walk::{Here, USUAL, Walk};
 
 /// No block, no instruction.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -120,31 +124,42 @@ impl Region {
 #[derive(Debug, Default)]
 pub(crate) struct Analysis {
     /// Reachable blocks in order.
-    pub(crate) order: Vec<BlockId>,
+    pub(crate) order: Vec<Node>,
     /// Position of each block, or [`NONE`].
     pub(crate) position: Vec<u32>,
-    /// Number of edges into the block at each position.
-    pub(crate) predecessors: Vec<u32>,
-    /// Position of one predecessor.
-    pub(crate) predecessor: Vec<u32>,
     lives: Vec<Life>,
     /// By value, from the function's first value on: which of `lives` it has, or [`LOCAL`] and the position of its block.
+    /// One more at the end stands for whatever is none of the function's.
     places: Vec<u32>,
-    /// Whether a block has an indirect jump among its predecessors, by position.
-    pub(crate) indirect: Vec<bool>,
-    /// Whether a block has phis, by position.
-    pub(crate) has_phis: Vec<bool>,
     moves: Vec<Move>,
-    /// First move of each block's edges, by position, and the end.
-    first_move: Vec<u32>,
+    /// The same as they are found, each with the position of the block that it comes from.
+    unsorted: Vec<(u32, Move)>,
     regions: Vec<Region>,
     /// Innermost region of each position, or [`NONE`].
     region_of: Vec<u32>,
-    /// Calls before each position, and the end.
-    calls: Vec<u32>,
     /// The first two successors of each block, the further one first; by block.
     targets: Vec<Targets>,
     stack: Vec<(BlockId, Targets)>,
+    /// Blocks in the order in which they are done with, the last one first.
+    done: Vec<BlockId>,
+}
+
+/// A reachable block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    pub(crate) block: BlockId,
+    /// Number of edges into it.
+    pub(crate) predecessors: u32,
+    /// Position of one predecessor.
+    pub(crate) predecessor: u32,
+    /// Whether it has an indirect jump among its predecessors.
+    pub(crate) indirect: bool,
+    /// Whether it has phis.
+    pub(crate) has_phis: bool,
+    /// Where among all moves those of the edges from it begin, and where they end.
+    moves: (u32, u32),
+    /// Calls before it, and up to its end.
+    calls: (u32, u32),
 }
 
 /// Where a block leads, as far as it has not been followed yet: at most two blocks, the first of which is followed first,
@@ -232,26 +247,19 @@ impl Analysis {
 
     /// Bytes that the arrays hold.
     pub(crate) fn bytes(&self) -> usize {
-        let words = self.order.len()
-            + self.position.len()
-            + self.predecessors.len()
-            + self.predecessor.len()
-            + self.first_move.len()
-            + self.region_of.len()
-            + self.places.len()
-            + self.calls.len();
+        let words = self.position.len() + self.done.len() + self.region_of.len() + self.places.len();
         words * size_of::<u32>()
             + size_of_val(&*self.lives)
             + size_of_val(&*self.moves)
+            + size_of_val(&*self.unsorted)
             + size_of_val(&*self.regions)
             + size_of_val(&*self.targets)
-            + self.indirect.len()
-            + self.has_phis.len()
+            + size_of_val(&*self.order)
     }
 
     /// Whether a call is made anywhere from position `first` to `last`.
     pub(crate) fn has_calls(&self, first: u32, last: u32) -> bool {
-        self.calls[first as usize] != self.calls[last as usize + 1]
+        self.order[first as usize].calls.0 != self.order[last as usize].calls.1
     }
 
     /// How the value `index` behind the function's first one lives, if it is not only used in the block that defines it.
@@ -289,14 +297,21 @@ impl Analysis {
 
     /// What flows from the block at `position` into phis, whatever the edge.
     pub(crate) fn all_moves(&self, position: u32) -> &[Move] {
-        &self.moves[self.first_move[position as usize] as usize..self.first_move[position as usize + 1] as usize]
+        self.moves_of(&self.order[position as usize])
+    }
+
+    /// The same of a block.
+    #[inline]
+    pub(crate) fn moves_of(&self, node: &Node) -> &[Move] {
+        &self.moves[node.moves.0 as usize..node.moves.1 as usize]
     }
 
     /// Depth first; a block is numbered when all its successors are, so the reverse of the numbers is the order.
+    #[inline(never)]
     fn find_order(&mut self, body: &Body) {
         const OPEN: u32 = NONE - 1;
         let count = body.block_count() as usize;
-        self.order.clear();
+        self.done.clear();
         self.position.clear();
         self.position.resize(count, NONE);
         self.targets.clear();
@@ -307,7 +322,7 @@ impl Analysis {
         loop {
             let successor = match left {
                 Targets(NONE, _) => {
-                    self.order.push(block);
+                    self.done.push(block);
                     match self.stack.pop() {
                         Some(outer) => (block, left) = outer,
                         None => break,
@@ -335,9 +350,19 @@ impl Analysis {
                 left = self.open(body, block);
             }
         }
-        self.order.reverse();
-        for (position, block) in (0u32..).zip(&self.order) {
-            self.position[block.0 as usize] = position;
+        let node = |block: &BlockId| Node {
+            block: *block,
+            predecessors: 0,
+            predecessor: NONE,
+            indirect: false,
+            has_phis: false,
+            moves: (0, 0),
+            calls: (0, 0),
+        };
+        self.order.clear();
+        self.order.extend(self.done.iter().rev().map(node));
+        for (position, node) in (0u32..).zip(&self.order) {
+            self.position[node.block.0 as usize] = position;
         }
     }
 
@@ -350,42 +375,39 @@ impl Analysis {
         targets
     }
 
+    #[inline(never)]
     fn find_regions(&mut self, body: &Body) {
         let count = self.order.len();
-        self.predecessors.clear();
-        self.predecessors.resize(count, 0);
-        self.predecessor.clear();
-        self.predecessor.resize(count, NONE);
-        self.indirect.clear();
-        self.indirect.resize(count, false);
         self.region_of.clear();
         self.region_of.resize(count, NONE);
         self.regions.clear();
         // `region_of` holds the end of the region that starts there, for now.
         let mut has_cycles = false;
         for at in 0..count {
-            let block = self.order[at];
-            let mut lead_to = |successor: u32| {
+            let block = self.order[at].block;
+            let mut lead_to = |successor: u32, indirect: bool| {
                 let to = self.position[successor as usize] as usize;
-                self.predecessors[to] += 1;
-                self.predecessor[to] = at as u32;
+                let node = &mut self.order[to];
+                node.predecessors += 1;
+                node.predecessor = at as u32;
+                node.indirect |= indirect;
                 if to <= at {
                     self.region_of[to] = at as u32;
                     has_cycles = true;
                 }
-                to
             };
             match self.targets[block.0 as usize] {
                 Targets(NONE, _) => {}
                 Targets(_, Targets::MANY) => {
                     let terminator = body.terminator(block);
-                    for_successors(terminator, body.operands(terminator), |successor| {
-                        let to = lead_to(successor.0);
-                        self.indirect[to] |= terminator.opcode == Opcode::IndirectBr;
-                    });
+                    let indirect = terminator.opcode == Opcode::IndirectBr;
+                    for_successors(terminator, body.operands(terminator), |to| lead_to(to.0, indirect));
                 }
-                Targets(one, NONE) => _ = lead_to(one),
-                Targets(one, other) => _ = (lead_to(one), lead_to(other)),
+                Targets(one, NONE) => lead_to(one, false),
+                Targets(one, other) => {
+                    lead_to(one, false);
+                    lead_to(other, false);
+                }
             }
         }
         if !has_cycles {
@@ -437,63 +459,45 @@ impl Analysis {
         }
     }
 
+    #[inline(never)]
     fn collect_moves(&mut self, body: &Body) {
-        let count = self.order.len();
-        self.has_phis.clear();
-        self.has_phis.resize(count, false);
-        self.first_move.clear();
-        self.first_move.resize(count + 1, 0);
         self.moves.clear();
         if !body.has_phis() {
             return;
         }
-        let mut total = 0;
+        self.unsorted.clear();
         for (block, position) in (0u32..).map(BlockId).zip(&self.position) {
             if *position == NONE {
                 continue;
             }
             for phi in phis(body, block) {
-                self.has_phis[*position as usize] = true;
+                self.order[*position as usize].has_phis = true;
                 for pair in body.operands(phi).as_chunks::<2>().0 {
                     let from = self.position[pair[1] as usize];
                     if from != NONE {
-                        self.first_move[from as usize] += 1;
-                        total += 1;
+                        self.order[from as usize].moves.1 += 1;
+                        self.unsorted.push((from, Move { phi: phi.result(), value: ValueId(pair[0]), block }));
                     }
                 }
             }
         }
-        if total == 0 {
-            return;
-        }
+        let Some((_, any)) = self.unsorted.first() else { return };
         let mut sum = 0;
-        for first in &mut self.first_move {
-            sum += std::mem::replace(first, sum);
+        for Node { moves: (start, end), .. } in &mut self.order {
+            (*start, sum) = (sum, sum + *end);
+            *end = *start;
         }
-        let nothing = Move { phi: ValueId::NONE, value: ValueId::NONE, block: BlockId(NONE) };
-        self.moves.resize(total as usize, nothing);
-        // `first_move[p]` runs ahead while moves are filled in, and is the end of `p`'s then.
-        for (block, position) in (0u32..).map(BlockId).zip(&self.position) {
-            if *position == NONE || !self.has_phis[*position as usize] {
-                continue;
-            }
-            for phi in phis(body, block) {
-                for pair in body.operands(phi).as_chunks::<2>().0 {
-                    let from = self.position[pair[1] as usize];
-                    if from == NONE {
-                        continue;
-                    }
-                    let at = &mut self.first_move[from as usize];
-                    self.moves[*at as usize] = Move { phi: phi.result(), value: ValueId(pair[0]), block };
-                    *at += 1;
-                }
-            }
+        self.moves.resize(self.unsorted.len(), *any);
+        // `end` runs ahead while moves are filled in.
+        for (from, flow) in &self.unsorted {
+            let (_, end) = &mut self.order[*from as usize].moves;
+            self.moves[*end as usize] = *flow;
+            *end += 1;
         }
-        self.first_move.rotate_right(1);
-        self.first_move[0] = 0;
     }
 
     /// Intervals and weights.
+    #[inline(never)]
     fn measure(
         &mut self,
         module: &Module,
@@ -502,12 +506,13 @@ impl Analysis {
     ) {
         let first_value = body.first_value();
         let first_result = body.first_result() - first_value;
+        let values = (body.value_count() - first_value) as usize;
         self.places.clear();
-        self.places.resize((body.value_count() - first_value) as usize, LOCAL);
+        self.places.resize(values + 1, LOCAL);
         self.lives.clear();
-        self.calls.clear();
         let mut call_count = 0;
         let mut walk = Walk {
+            module,
             body,
             places: &mut self.places,
             lives: &mut self.lives,
@@ -515,236 +520,48 @@ impl Analysis {
             first_value,
             first_result,
             arguments: body.argument_count(),
-            here: Here {
-                at: 0,
-                region: NONE,
-                regions: &self.regions,
-                weight: 1,
-                outermost_start: 0,
-                local: 0,
-                local_count: 0,
-            },
+            here: Here { at: 0, region: NONE, regions: &self.regions, weight: 1, outermost_start: 0 },
         };
-        for (at, block) in (0u32..).zip(&self.order) {
-            self.calls.push(call_count);
-            let range = body.block_instructions(*block);
+        for (at, node) in (0u32..).zip(&mut self.order) {
+            node.calls.0 = call_count;
+            let range = body.block_instructions(node.block);
             let results = body.results(range.clone());
-            let results = results.start - first_value..results.end - first_value;
-            walk.enter(at, &results);
-            let mut defined = results.start;
-            if self.has_phis[at as usize] {
-                for instruction in body.block(range.clone()) {
-                    if instruction.opcode != Opcode::Phi {
-                        break;
-                    }
-                    walk.phi(instruction.result().0, at);
+            let mut rows = body.block(range);
+            walk.enter(at);
+            let mut defined = results.start - first_value;
+            if node.has_phis {
+                while let [phi @ Instruction { opcode: Opcode::Phi, .. }, rest @ ..] = rows {
+                    walk.phi(phi.result().0, at);
                     defined += 1;
+                    rows = rest;
                 }
             }
-            walk.places[defined as usize..results.end as usize].fill(LOCAL | at);
-            for instruction in body.block(range) {
-                let operands = body.operands(instruction);
-                match instruction.opcode {
-                    Opcode::Phi | Opcode::Br => {}
-                    Opcode::Load => {
-                        walk.address(operands[0], || is_plain(instruction).then(|| body.result_type(instruction)))
+            walk.places[defined as usize..(results.end - first_value) as usize].fill(LOCAL | at);
+            for instruction in rows {
+                let is_usual = USUAL >> instruction.opcode as u64 & 1 != 0;
+                let operands = match instruction.pair() {
+                    Some([one, other]) if is_usual => {
+                        walk.operand(one, instruction, 0);
+                        walk.operand(other, instruction, 1);
+                        continue;
                     }
-                    Opcode::Store => {
-                        let stored = operands[1];
-                        walk.address(operands[0], || {
-                            is_plain(instruction).then(|| body.type_of(module, ValueId(stored)))
-                        });
-                        walk.operand(stored);
-                    }
-                    Opcode::Alloca if at == 0 => {
-                        walk.object(instruction.result().0);
-                        walk.operand(operands[0]);
-                    }
-                    Opcode::Call => match calls(body, instruction, operands) {
-                        CallKind::Nothing => operands.iter().for_each(|value| walk.mention(*value)),
-                        kind => {
-                            call_count += u32::from(kind == CallKind::Call);
-                            operands.iter().for_each(|value| walk.operand(*value));
-                        }
-                    },
-                    Opcode::CondBr => walk.operand(operands[0]),
-                    opcode => {
-                        call_count += match opcode {
-                            Opcode::Invoke | Opcode::CallBr => {
-                                u32::from(calls(body, instruction, operands) == CallKind::Call)
-                            }
-                            Opcode::FRem => 1,
-                            _ => 0,
-                        };
-                        if are_all_values(opcode) {
-                            operands.iter().for_each(|value| walk.operand(*value));
-                        } else {
-                            for_values(opcode, operands, |value| walk.operand(value.0));
-                        }
-                    }
+                    None if is_usual => body.operands(instruction),
+                    _ if instruction.opcode == Opcode::Br => continue,
+                    _ if instruction.opcode == Opcode::CondBr => &body.operands(instruction)[..1],
+                    _ => walk.unusual(instruction, &mut calls, &mut call_count),
+                };
+                for value in operands {
+                    walk.operand(*value, instruction, 1);
                 }
             }
-            let moves = self.first_move[at as usize] as usize..self.first_move[at as usize + 1] as usize;
-            for Move { phi, value, block } in &self.moves[moves] {
+            node.calls.1 = call_count;
+            for Move { phi, value, block } in &self.moves[node.moves.0 as usize..node.moves.1 as usize] {
                 // The phi's home is written here: it is taken from here on.
                 walk.phi(phi.0, self.position[block.0 as usize]);
-                walk.operand(value.0);
+                walk.flow(value.0);
             }
         }
         walk.weigh_local_uses();
-        self.calls.push(call_count);
-    }
-}
-
-/// The walk over all instructions in order. What is used where it is defined costs it one comparison.
-struct Walk<'r> {
-    body: &'r Body,
-    places: &'r mut Vec<u32>,
-    lives: &'r mut Vec<Life>,
-    region_of: &'r [u32],
-    /// Number of the function's first value.
-    first_value: u32,
-    /// How many values come before the first result.
-    first_result: u32,
-    /// How many of these are arguments; the others are constants.
-    arguments: u32,
-    here: Here<'r>,
-}
-
-/// The block that is being looked at.
-struct Here<'r> {
-    at: u32,
-    /// The innermost region around it, or [`NONE`].
-    region: u32,
-    regions: &'r [Region],
-    /// What an operand counts.
-    weight: u32,
-    /// First position from which a variable that is used must be kept.
-    outermost_start: u32,
-    /// First value that it defines, and how many it does: none in the first block, whose stack objects may be variables.
-    local: u32,
-    local_count: u32,
-}
-
-impl Walk<'_> {
-    /// Goes to the block at `at`, which defines `results`.
-    fn enter(&mut self, at: u32, results: &std::ops::Range<u32>) {
-        let here = &mut self.here;
-        (here.at, here.region) = (at, self.region_of[at as usize]);
-        (here.weight, here.outermost_start) = match here.region {
-            NONE => (1, at),
-            region => {
-                let region = &here.regions[region as usize];
-                (region.weight(), region.outermost)
-            }
-        };
-        here.local = results.start;
-        here.local_count = if at == 0 { 0 } else { results.end - results.start };
-    }
-
-    /// What an operand in the block at `position` counts.
-    fn weight_at(&self, position: u32) -> u32 {
-        match self.region_of[position as usize] {
-            NONE => 1,
-            region => self.here.regions[region as usize].weight(),
-        }
-    }
-
-    /// Gives the value `index`, which the block at `block` defines, a life.
-    #[inline(never)]
-    fn add(&mut self, index: u32, block: u32, kind: u32) -> usize {
-        // No instruction makes an argument, and what writes phis counts by itself.
-        let weight = if index < self.first_result || kind == Life::PHI { 0 } else { self.weight_at(block) };
-        let place = self.lives.len();
-        self.places[index as usize] = place as u32;
-        self.lives.push(Life { block, last: block, first: block, weight, kind, local: self.body.uses(index).0 });
-        place
-    }
-
-    /// The result of an `alloca` in the first block.
-    fn object(&mut self, result: u32) {
-        let place = self.add(result - self.first_value, 0, Life::UNUSED);
-        // Nothing is taken back: an object is defined before it is used.
-        self.lives[place].first = NONE;
-    }
-
-    /// A phi of the block at `block` begins here, or is written.
-    fn phi(&mut self, phi: u32, block: u32) {
-        let index = phi - self.first_value;
-        let place = match self.places[index as usize] {
-            place if place & LOCAL != 0 => self.add(index, block, Life::PHI),
-            place => place as usize,
-        };
-        let life = &mut self.lives[place];
-        life.last = life.last.max(self.here.at);
-        life.first = life.first.min(self.here.at);
-        life.weight = life.weight.saturating_add(self.here.weight);
-    }
-
-    /// The life of `value`, if it has one or must have one because it is used here.
-    #[inline(always)]
-    fn life(&mut self, value: u32) -> Option<usize> {
-        let index = value.wrapping_sub(self.first_value);
-        if index.wrapping_sub(self.here.local) < self.here.local_count {
-            return None;
-        }
-        match *self.places.get(index as usize)? {
-            place if place & LOCAL != 0 => self.first_use(index, place ^ LOCAL),
-            place => Some(place as usize),
-        }
-    }
-
-    /// The life of a value that has none yet.
-    #[inline(always)]
-    fn first_use(&mut self, index: u32, block: u32) -> Option<usize> {
-        // What the first block uses it has defined, and constants of the body live nowhere.
-        let is_constant = index < self.first_result && index >= self.arguments;
-        if self.here.at == 0 || is_constant { None } else { Some(self.add(index, block, Life::PLAIN)) }
-    }
-
-    /// An instruction uses `value`, not only as an address.
-    #[inline(always)]
-    fn operand(&mut self, value: u32) {
-        if let Some(place) = self.life(value) {
-            let life = &mut self.lives[place];
-            if life.kind != Life::PHI {
-                life.kind = Life::PLAIN;
-            }
-            self.here.count(life, self.here.weight);
-        }
-    }
-
-    /// An instruction that does nothing names `value`.
-    fn mention(&mut self, value: u32) {
-        if let Some(place) = self.life(value) {
-            self.here.count(&mut self.lives[place], 0);
-        }
-    }
-
-    /// An instruction loads or stores at the address `value`: a variable of the type that `plain` gives may be there, if it
-    /// gives one.
-    #[inline(always)]
-    fn address(&mut self, value: u32, plain: impl FnOnce() -> Option<TypeId>) {
-        let Some(place) = self.life(value) else { return };
-        let life = &mut self.lives[place];
-        if life.kind >= Life::UNUSED {
-            let kind = plain().map_or(Life::PLAIN, |ty| Life::VARIABLE + ty.0);
-            let fits = life.kind == kind || life.kind == Life::UNUSED;
-            life.kind = if fits { kind } else { Life::PLAIN };
-            life.first = life.first.min(self.here.outermost_start);
-        }
-        self.here.count(life, self.here.weight);
-    }
-
-    /// Adds what uses in the block that defines a value count.
-    fn weigh_local_uses(&mut self) {
-        for at in 0..self.lives.len() {
-            let Life { block, local, .. } = self.lives[at];
-            if local != 0 {
-                let weight = local.saturating_mul(self.weight_at(block));
-                self.lives[at].weight = self.lives[at].weight.saturating_add(weight);
-            }
-        }
     }
 }
 
@@ -752,34 +569,6 @@ impl Walk<'_> {
 #[inline]
 fn phis(body: &Body, block: BlockId) -> impl Iterator<Item = &Instruction> {
     body.block(body.block_instructions(block)).iter().take_while(|instruction| instruction.opcode == Opcode::Phi)
-}
-
-/// Whether an access is neither volatile nor atomic.
-fn is_plain(access: &Instruction) -> bool {
-    access.flags() & Instruction::VOLATILE == 0 && access.ordering() == Ordering::NotAtomic
-}
-
-impl Here<'_> {
-    #[inline(always)]
-    fn count(&self, life: &mut Life, weight: u32) {
-        life.local = life.local.saturating_sub(1);
-        // Where so many count that it does not fit, any will do.
-        life.weight = life.weight.wrapping_add(weight);
-        if life.block != self.at {
-            life.last = life.last.max(self.end_of_use(life.block));
-        }
-    }
-
-    /// How far a value that is defined at `definition` lives if it is used here.
-    #[inline(always)]
-    fn end_of_use(&self, definition: u32) -> u32 {
-        let (mut end, mut region) = (self.at, self.region);
-        while region != NONE && self.regions[region as usize].start > definition {
-            end = self.regions[region as usize].end;
-            region = self.regions[region as usize].parent;
-        }
-        end
-    }
 }
 
 /// What a call does to registers.

@@ -98,6 +98,15 @@ impl Instruction {
         if self.has_result() { ValueId(self.next) } else { ValueId::NONE }
     }
 
+    /// Its operands if they are at most two and lie in the row itself, as nearly all do; [`ValueId::NONE`] for what is missing.
+    #[inline(always)]
+    #[must_use]
+    pub fn pair(&self) -> Option<[u32; 2]> {
+        let count = self.bits >> 6;
+        let or_none = |is_there: bool, word: u32| if is_there { word } else { ValueId::NONE.0 };
+        (count != Self::OUTSIDE).then(|| [or_none(count > 0, self.words[0]), or_none(count > 1, self.words[1])])
+    }
+
     /// Alignment of the access or of the `alloca` as its binary logarithm plus one; 0 where none is given.
     #[inline]
     #[must_use]

@@ -38,7 +38,7 @@ impl<'a> Generator<'a> {
 
     fn is_wanted_move(&self, m: &Move) -> bool {
         m.value != m.phi && self.body.is_used(m.phi)
-            || m.value == m.phi && self.flow.indirect[self.flow.position[m.block.0 as usize] as usize]
+            || m.value == m.phi && self.flow.order[self.flow.position[m.block.0 as usize] as usize].indirect
     }
 
     fn jump(&mut self, block: BlockId) {
@@ -72,7 +72,7 @@ impl<'a> Generator<'a> {
         // Phis of a block have consecutive numbers, and every predecessor writes all of them.
         let phis = first..=moves[moves.len() - 1].phi;
         let target = self.flow.position[block.0 as usize];
-        let indirect = self.flow.indirect[target as usize];
+        let indirect = self.flow.order[target as usize].indirect;
         let mut entangled = false;
         for m in moves {
             if self.values[self.value_index(m.phi) as usize].is_nowhere() && self.body.is_used(m.phi) {
@@ -185,58 +185,86 @@ impl<'a> Generator<'a> {
 
     /// Writes `value` into the home of `phi`.
     fn write_phi(&mut self, phi: ValueId, value: ValueId, indirect: bool, aside: &[(ValueId, i32, u32)]) -> Result<()> {
-        let index = self.value_index(phi) as usize;
-        for (at, part) in (0..).zip(self.all_parts(self.values[index])) {
-            let Part { reg, bytes, bank, fixed, .. } = self.parts[part as usize];
+        let known = self.values[self.value_index(phi) as usize];
+        if let Some(part) = known.part()
+            && !known.has_several_parts()
+            && !indirect
+            && aside.is_empty()
+        {
+            return self.write_phi_part(part, value);
+        }
+        for (at, part) in (0..).zip(self.all_parts(known)) {
+            let Part { reg, bytes, fixed, .. } = self.parts[part as usize];
+            let put_aside = aside.iter().find(|(p, _, part)| *p == value && *part == at);
             if fixed {
-                match aside.iter().find(|(p, _, part)| *p == value && *part == at) {
+                match put_aside {
                     Some((_, slot, _)) => self.load_part(reg, &Mem::frame(*slot), bytes),
                     None => self.load_into(reg, value, at)?,
                 }
                 continue;
             }
             let home = if indirect { self.incoming_slot(part) } else { self.slot(part) };
-            let to = Mem::frame(home);
-            if let Some((_, slot, _)) = aside.iter().find(|(p, _, part)| *p == value && *part == at) {
-                self.copy_memory(&to, &Mem::frame(*slot), bytes);
-                continue;
+            match put_aside {
+                Some((_, slot, _)) => self.copy_memory(&Mem::frame(home), &Mem::frame(*slot), bytes),
+                None => self.write_home(part, home, value, at)?,
             }
-            if let Some(from) = self.part_of(value, at) {
-                let from_part = self.parts[from as usize];
-                if from_part.reg != NO_REG {
-                    self.store_part(from_part.reg, &to, bytes);
-                } else if from_part.stored {
-                    let from = self.slot_mem(from);
-                    self.copy_memory(&to, &from, bytes);
-                } else {
-                    return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
-                }
-                continue;
+        }
+        Ok(())
+    }
+
+    /// Writes `value` into the home of a phi that has only this part: what nearly all are.
+    fn write_phi_part(&mut self, part: u32, value: ValueId) -> Result<()> {
+        let Part { reg, bytes, fixed, .. } = self.parts[part as usize];
+        if fixed {
+            return self.load_into(reg, value, 0);
+        }
+        let home = self.slot(part);
+        match self.part_of(value, 0) {
+            Some(from) if self.parts[from as usize].reg != NO_REG => {
+                self.store_slot(self.parts[from as usize].reg, home, bytes);
+                Ok(())
             }
-            if self.body.is_constant(value) {
-                let ty = self.ty(value);
-                let part = self.part_type(ty, at)?;
-                match self.constant_bits(value, part)? {
-                    Bits::Number(number) if part.bytes <= 8 => {
-                        let number = if part.bytes == 4 { i64::from(number as u32 as i32) } else { number as i64 };
-                        if let Ok(small) = i32::try_from(number) {
-                            self.asm.store_imm(&to, small, part.bytes);
-                        } else {
-                            self.asm.mov_imm(SCRATCH, number as u64);
-                            self.asm.store(&to, SCRATCH, 8);
-                        }
-                        continue;
-                    }
-                    bits => {
-                        let reg = if bank == Bank::Gpr { SCRATCH.0 } else { SCRATCH_XMM.0 + XMM0 };
-                        self.load_bits(reg, bits, part)?;
-                        self.store_part(reg, &to, bytes);
-                    }
-                }
-                continue;
+            _ => self.write_home(part, home, value, 0),
+        }
+    }
+
+    /// Writes part `at` of `value` into the slot `home` of the part `part` of a phi.
+    fn write_home(&mut self, part: u32, home: i32, value: ValueId, at: u32) -> Result<()> {
+        let Part { bytes, bank, .. } = self.parts[part as usize];
+        let to = Mem::frame(home);
+        if let Some(from) = self.part_of(value, at) {
+            let from_part = self.parts[from as usize];
+            if from_part.reg != NO_REG {
+                self.store_slot(from_part.reg, home, bytes);
+            } else if from_part.stored {
+                let from = self.slot_mem(from);
+                self.copy_memory(&to, &from, bytes);
+            } else {
+                return Err(Box::new(Unsupported::Instruction("a use of a value that is nowhere")));
             }
+            return Ok(());
+        }
+        if !self.body.is_constant(value) {
             self.load_into(SCRATCH.0, value, at)?;
-            self.asm.store(&to, SCRATCH, bytes);
+            self.store_slot(SCRATCH.0, home, bytes);
+            return Ok(());
+        }
+        if bank == Bank::Gpr
+            && at == 0
+            && let Some(number) = self.number(value)
+        {
+            self.store_number(&to, number, bytes);
+            return Ok(());
+        }
+        let ty = self.ty(value);
+        let part = self.part_type(ty, at)?;
+        match self.constant_bits(value, part)? {
+            Bits::Number(number) if part.bytes <= 8 => self.store_number(&to, number as u64, part.bytes),
+            bits => {
+                let reg = if bank == Bank::Gpr { SCRATCH.0 } else { SCRATCH_XMM.0 + XMM0 };
+                self.load_bits(reg, bits, part)?;
+                self.store_slot(reg, home, bytes);
+            }
         }
         Ok(())
     }

@@ -321,40 +321,33 @@ impl Encoder {
     }
 
     /// Of a register and a displacement, which most places are.
+    #[inline(never)]
     fn based(&mut self, op: Op, reg: u8, base: Gpr, disp: i32) {
-        self.based_now(op, reg, base, disp);
-    }
-
-    /// The same where the opcode is known when this compiler is compiled: most of the work is done then.
-    #[inline(always)]
-    fn based_now(&mut self, op: Op, reg: u8, base: Gpr, disp: i32) {
         let head = op.head(reg, 0, base.0, false);
         let field = u64::from((reg & 7) << 3 | base.0 & 7);
-        let bytes = head.bytes();
-        if i32::from(disp as i8) != disp {
-            let word = head.word | (0x80 | field) << head.bits;
-            self.code.put_two(word, bytes + 1, u64::from(disp as u32), 4);
-        } else if disp == 0 && base.0 & 7 != 5 {
-            self.code.put(head.word | field << head.bits, bytes + 1);
-        } else {
-            self.code.put(head.word | (0x40 | field | u64::from(disp as u8) << 8) << head.bits, bytes + 2);
-        }
+        let (mode, disp_bytes) = match disp {
+            0 if base.0 & 7 != 5 => (0, 0),
+            -128..=127 => (0x40, 1),
+            _ => (0x80, 4),
+        };
+        self.code.put_two(
+            head.word | (mode | field) << head.bits,
+            head.bytes() + 1,
+            u64::from(disp as u32),
+            disp_bytes,
+        );
     }
 
     /// The same for an opcode of one byte without prefix, on 8 bytes if `wide`, else on 4: what loads and stores of slots
-    /// are.
+    /// are. All of it fits a word. How long the displacement is nobody can foresee: so there is no branch for it.
     #[inline(always)]
     fn based_word(&mut self, opcode: u8, wide: bool, reg: u8, base: Gpr, disp: i32) {
         let Based { form, shift } = BASED[usize::from(wide)][usize::from(reg & 15)][usize::from(base.0 & 15)];
-        let word = u64::from(form | u32::from(opcode) << shift);
-        let bytes = usize::from(shift / 8 + 2);
-        if i32::from(disp as i8) != disp {
-            self.code.put_two(word | 0x8000 << shift, bytes, u64::from(disp as u32), 4);
-        } else if disp == 0 && base.0 & 7 != 5 {
-            self.code.put(word, bytes);
-        } else {
-            self.code.put(word | (0x4000 | u64::from(disp as u8) << 16) << shift, bytes + 1);
-        }
+        let is_far = u64::from(i32::from(disp as i8) != disp);
+        let mode = 0x4000 + (is_far << 14);
+        let (mode, disp_bytes) = if disp == 0 && base.0 & 7 != 5 { (0, 0) } else { (mode, 1 + 3 * is_far as usize) };
+        let head = u64::from(form) | (u64::from(opcode) | mode) << shift;
+        self.code.put(head | u64::from(disp as u32) << (shift + 16), usize::from(shift / 8 + 2) + disp_bytes);
     }
 
     /// The same with an immediate.
@@ -494,11 +487,10 @@ impl Encoder {
 
     /// The same from behind a register, not RSP or R12.
     pub(crate) fn load_at(&mut self, to: Gpr, base: Gpr, disp: i32, bytes: u8) {
-        match bytes {
-            1 => self.based_now(Op::two(0xb6), to.0, base, disp),
-            2 => self.based_now(Op::two(0xb7), to.0, base, disp),
-            _ => self.based_word(0x8b, bytes == 8, to.0, base, disp),
+        if bytes < 4 {
+            return self.based(Op::two(0xb5 + bytes), to.0, base, disp);
         }
+        self.based_word(0x8b, bytes == 8, to.0, base, disp);
     }
 
     /// Stores the low `bytes` bytes.
@@ -511,11 +503,10 @@ impl Encoder {
 
     /// The same behind a register, not RSP or R12.
     pub(crate) fn store_at(&mut self, base: Gpr, disp: i32, from: Gpr, bytes: u8) {
-        match bytes {
-            1 => self.based_now(Op::sized(0x88, 1), from.0, base, disp),
-            2 => self.based_now(Op::sized(0x89, 2), from.0, base, disp),
-            _ => self.based_word(0x89, bytes == 8, from.0, base, disp),
+        if bytes < 4 {
+            return self.based(Op::sized(0x89, bytes), from.0, base, disp);
         }
+        self.based_word(0x89, bytes == 8, from.0, base, disp);
     }
 
     /// Stores a number of `bytes` bytes; one of 8 is sign-extended from 32 bits.

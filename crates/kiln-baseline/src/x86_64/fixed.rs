@@ -12,7 +12,7 @@
 //! [`IN_THE_WAY`], and the function is compiled once more without them. They are never used in functions that return
 //! twice; at a landing pad the unwinder has restored those that calls preserve.
 
-use kiln_bitcode::{BlockId, Opcode, ValueId};
+use kiln_bitcode::{BlockId, Opcode, Type, TypeId, ValueId};
 
 use super::generator::Generator;
 use super::part_array::Part;
@@ -78,8 +78,13 @@ impl Generator<'_> {
             let id = ValueId(self.first_value + value);
             let ty = match life.object() {
                 Object::Variable(ty) => ty,
-                _ if self.stays_elsewhere(id, life) => continue,
-                _ => self.ty(id),
+                _ => {
+                    let ty = self.ty(id);
+                    if self.stays_elsewhere(id, life, ty) {
+                        continue;
+                    }
+                    ty
+                }
             };
             let Ok(Parts { count: 1, only: ty, .. }) = self.known.types.of(self.module, ty) else { continue };
             let calls = flow.has_calls(life.first, life.last);
@@ -103,12 +108,15 @@ impl Generator<'_> {
     }
 
     /// Whether the value needs no register, or cannot have one.
-    fn stays_elsewhere(&self, value: ValueId, life: &Life) -> bool {
+    fn stays_elsewhere(&self, value: ValueId, life: &Life, ty: TypeId) -> bool {
         // A phi that an indirect jump writes is written before all jumps.
         if life.is_phi() {
-            return self.flow.indirect[life.block as usize];
+            return self.flow.order[life.block as usize].indirect;
         }
-        let Some(definition) = self.body.definition_in(self.flow.order[life.block as usize], value) else {
+        if !matches!(self.module.ty(ty), Type::Pointer { .. }) {
+            return self.body.is_constant(value);
+        }
+        let Some(definition) = self.body.definition_in(self.flow.order[life.block as usize].block, value) else {
             // An argument, or a constant of the body.
             return self.body.is_constant(value);
         };
@@ -222,8 +230,9 @@ fn sort(from: &mut Vec<Candidate>, to: &mut Vec<Candidate>, starts: &mut Vec<u32
 
 /// Hands out registers in one sweep over the intervals, which are sorted by their starts.
 fn assign(candidates: &mut [Candidate]) {
-    // Which candidate has each register, and how long.
+    // Which candidate has each register, of what weight, and how long.
     let mut active = [0usize; 32];
+    let mut weights = [0u32; 32];
     let mut ends = [0u32; 32];
     let mut taken = 0u32;
     // No register becomes free before.
@@ -246,31 +255,29 @@ fn assign(candidates: &mut [Candidate]) {
             }
         }
         let free = allowed & !taken;
-        // Those that need not be saved come first, then those that are saved already.
-        let wishes = [free & !CALLEE_SAVED, free & ever_used, free];
-        let reg = match wishes.into_iter().find(|mask| *mask != 0) {
-            Some(mask) => mask.trailing_zeros() as u8,
-            None => {
-                let mut cheapest = (weight, NO_REG);
-                let mut left = allowed;
-                while left != 0 {
-                    let reg = left.trailing_zeros() as u8;
-                    left &= left - 1;
-                    let other = candidates[active[usize::from(reg & 31)]].weight;
-                    if other < cheapest.0 {
-                        cheapest = (other, reg);
-                    }
-                }
-                if cheapest.1 == NO_REG {
-                    continue;
-                }
-                candidates[active[usize::from(cheapest.1 & 31)]].reg = NO_REG;
-                cheapest.1
+        let reg = if free != 0 {
+            // Those that need not be saved come first, then those that are saved already.
+            let (unsaved, used) = (free & !CALLEE_SAVED, free & ever_used);
+            let best = if used != 0 { used } else { free };
+            (if unsaved != 0 { unsaved } else { best }).trailing_zeros() as u8
+        } else {
+            let mut cheapest = (weight, NO_REG);
+            let mut left = allowed;
+            while left != 0 {
+                let reg = left.trailing_zeros() as u8;
+                left &= left - 1;
+                let other = weights[usize::from(reg & 31)];
+                cheapest = if other < cheapest.0 { (other, reg) } else { cheapest };
             }
+            if cheapest.1 == NO_REG {
+                continue;
+            }
+            candidates[active[usize::from(cheapest.1 & 31)]].reg = NO_REG;
+            cheapest.1
         };
         candidates[at].reg = reg;
-        active[usize::from(reg & 31)] = at;
-        ends[usize::from(reg & 31)] = last;
+        let place = usize::from(reg & 31);
+        (active[place], weights[place], ends[place]) = (at, weight, last);
         next_end = next_end.min(last);
         taken |= bit(reg);
         ever_used |= bit(reg);

@@ -20,8 +20,8 @@ use super::parts::{Bank, PartType, Parts};
 use super::protector::Guard;
 use super::registers::{NO_REG, Registers};
 use super::symbols::{Pool, Symbols};
-use super::values::{COUNT_MAX, Place, Value};
-use crate::analysis::{Analysis, Object};
+use super::values::{COUNT_MAX, Value};
+use crate::analysis::{Analysis, Node, Object};
 use crate::compiler::Unsupported;
 use crate::lines::{LineTable, Marks};
 
@@ -435,86 +435,140 @@ impl<'a> Generator<'a> {
         for position in 0..self.flow.order.len() as u32 {
             self.position = position;
             self.block(position)?;
-            if self.frame.overflow {
-                return Err(Box::new(Unsupported::Attribute("a very large frame")));
-            }
-            if self.in_the_way {
-                return Err(Box::new(Unsupported::Instruction(super::fixed::IN_THE_WAY)));
+            if self.frame.overflow | self.in_the_way {
+                return self.give_up();
             }
         }
         Ok(())
     }
 
+    #[cold]
+    fn give_up(&self) -> Result<()> {
+        Err(Box::new(match self.frame.overflow {
+            true => Unsupported::Attribute("a very large frame"),
+            false => Unsupported::Instruction(super::fixed::IN_THE_WAY),
+        }))
+    }
+
+    /// What most instructions are is taken apart here: how many operands they have, and whether they can wait or be left
+    /// out, is known then.
     #[inline(never)]
     fn block(&mut self, position: u32) -> Result<()> {
-        let block = self.flow.order[position as usize];
-        self.start_block(position);
-        let range = self.body.block_instructions(block);
-        if self.flow.has_phis[position as usize] {
-            self.define_phis(position, block)?;
+        let flow = self.flow;
+        let node = &flow.order[position as usize];
+        self.start_block(position, node);
+        if node.has_phis {
+            self.define_phis(node.block, node.indirect)?;
         }
         let body = self.body;
+        let range = body.block_instructions(node.block);
         let first = range.start;
         for (index, instruction) in (first..).zip(body.block(range)) {
-            let operands = body.operands(instruction);
-            if DEFERRABLE >> instruction.opcode as u64 & 1 != 0
-                && (instruction.opcode == Opcode::Phi || self.is_deferred(index, instruction))
-            {
-                continue;
-            }
-            if self.marks.wanted {
-                self.marks.note(self.asm.position(), index);
-            }
-            if !(PURE >> instruction.opcode as u64 & 1 != 0 && self.is_useless(instruction)) {
-                self.instruction(index, instruction, operands)?;
-            }
-            if PLAIN >> instruction.opcode as u64 & 1 != 0 {
-                for value in operands {
-                    self.release(ValueId(*value));
+            let start = self.asm.position();
+            match instruction.opcode {
+                Opcode::Phi => continue,
+                Opcode::Load => {
+                    let address = ValueId(body.operands(instruction)[0]);
+                    if !self.is_useless(instruction) || !is_plain_access(instruction) {
+                        self.load(index, instruction, address)?;
+                    }
+                    self.release(address);
                 }
-            } else if instruction.opcode != Opcode::Br && self.release_unusual_operands(instruction, operands) {
-                self.free_temporaries();
-                break;
+                Opcode::Store => {
+                    let operands = body.operands(instruction);
+                    let (address, value) = (ValueId(operands[0]), ValueId(operands[1]));
+                    self.store(instruction, address, value)?;
+                    self.release(address);
+                    self.release(value);
+                }
+                Opcode::Gep => {
+                    if self.is_deferred(index, instruction) {
+                        continue;
+                    }
+                    if !self.is_useless(instruction) {
+                        self.gep(instruction)?;
+                    }
+                    self.release_all(body.operands(instruction));
+                }
+                Opcode::ICmp | Opcode::FCmp => {
+                    if self.is_deferred(index, instruction) {
+                        continue;
+                    }
+                    let operands = body.operands(instruction);
+                    let (left, right) = (ValueId(operands[0]), ValueId(operands[1]));
+                    if !self.is_useless(instruction) {
+                        self.compare(instruction, left, right)?;
+                    }
+                    self.release(left);
+                    self.release(right);
+                }
+                Opcode::Call => {
+                    let operands = body.operands(instruction);
+                    self.call(index, instruction, operands)?;
+                    match std::mem::replace(&mut self.rest, Rest::Operands) {
+                        Rest::Operands => self.release_all(operands),
+                        Rest::Nothing => {}
+                        Rest::Leave => {
+                            self.note(start, index);
+                            self.free_temporaries();
+                            break;
+                        }
+                    }
+                }
+                Opcode::Br => self.go(BlockId(body.operands(instruction)[0]))?,
+                Opcode::CondBr => {
+                    let operands = body.operands(instruction);
+                    let condition = ValueId(operands[0]);
+                    self.branch(condition, BlockId(operands[1]), BlockId(operands[2]))?;
+                    self.release(condition);
+                }
+                _ => self.other_instruction(index, instruction)?,
             }
+            self.note(start, index);
             self.free_temporaries();
         }
-        for at in self.flow.all_moves(position) {
+        for at in flow.moves_of(node) {
             self.release(at.value);
         }
         self.end_lives(position);
         Ok(())
     }
 
-    /// Whether nobody can tell that the instruction, one of [`PURE`], was left out.
+    /// Notes that the code of instruction `index` begins at `start`.
+    #[inline(always)]
+    fn note(&mut self, start: u32, index: u32) {
+        if self.marks.wanted {
+            self.marks.note(start, index);
+        }
+    }
+
+    /// An instruction that is none of those that [`Generator::block`] takes apart.
+    #[inline(never)]
+    fn other_instruction(&mut self, index: u32, instruction: &Instruction) -> Result<()> {
+        let body = self.body;
+        let operands = body.operands(instruction);
+        if !(PURE >> instruction.opcode as u64 & 1 != 0 && self.is_useless(instruction)) {
+            self.instruction(index, instruction, operands)?;
+        }
+        if PLAIN >> instruction.opcode as u64 & 1 != 0 {
+            self.release_all(operands);
+        } else if std::mem::replace(&mut self.rest, Rest::Operands) == Rest::Operands {
+            crate::analysis::for_values(instruction.opcode, operands, |value| self.release(value));
+        }
+        Ok(())
+    }
+
+    /// Whether nobody wants the result of the instruction, one of [`PURE`] or a load.
     #[inline]
     fn is_useless(&self, instruction: &Instruction) -> bool {
         self.values[self.value_index(instruction.result()) as usize].uses() == 0
-            && (instruction.opcode != Opcode::Load
-                || instruction.flags() & Instruction::VOLATILE == 0 && instruction.ordering() == Ordering::NotAtomic)
-    }
-
-    /// Says that the operands of an instruction that is not [`PLAIN`] have been read, if it did not say so itself. Whether
-    /// it has left the function.
-    #[inline(never)]
-    fn release_unusual_operands(&mut self, instruction: &Instruction, operands: &[u32]) -> bool {
-        if instruction.opcode == Opcode::CondBr {
-            self.release(ValueId(operands[0]));
-            return false;
-        }
-        let rest = std::mem::replace(&mut self.rest, Rest::Operands);
-        if rest == Rest::Operands {
-            crate::analysis::for_values(instruction.opcode, operands, |value| self.release(value));
-        }
-        rest == Rest::Leave
     }
 
     #[inline(never)]
-    fn start_block(&mut self, position: u32) {
+    fn start_block(&mut self, position: u32, node: &Node) {
         if position > 0 {
-            let follows = self.flow.predecessors[position as usize] == 1
-                && self.flow.predecessor[position as usize] == position - 1
-                && !self.flow.indirect[position as usize];
-            if follows && !self.is_landing_pad(position) {
+            let follows = node.predecessors == 1 && node.predecessor == position - 1 && !node.indirect;
+            if follows && !self.is_landing_pad(node.block) {
                 self.forget_local_registers();
             } else {
                 self.forget_registers();
@@ -528,16 +582,15 @@ impl<'a> Generator<'a> {
         self.asm.bind(label_at(position));
     }
 
-    /// Whether an exception may arrive at the block at `position`: registers are what the unwinder made them then.
-    fn is_landing_pad(&self, position: u32) -> bool {
-        let block = self.flow.order[position as usize];
+    /// Whether an exception may arrive at `block`: registers are what the unwinder made them then.
+    fn is_landing_pad(&self, block: BlockId) -> bool {
         let instructions = self.body.block(self.body.block_instructions(block));
         let first = instructions.iter().find(|instruction| instruction.opcode != Opcode::Phi);
         first.is_some_and(|first| first.opcode == Opcode::LandingPad)
     }
 
     #[inline(never)]
-    fn define_phis(&mut self, position: u32, block: BlockId) -> Result<()> {
+    fn define_phis(&mut self, block: BlockId, indirect: bool) -> Result<()> {
         for index in self.body.block_instructions(block) {
             let instruction = self.body.instruction(index);
             if instruction.opcode != Opcode::Phi {
@@ -555,7 +608,7 @@ impl<'a> Generator<'a> {
                 let home = self.slot(part);
                 self.parts[part as usize].stored = true;
                 debug_assert_eq!(self.parts[part as usize].reg, NO_REG);
-                if self.flow.indirect[position as usize] {
+                if indirect {
                     let from = self.incoming_slot(part);
                     let bytes = self.parts[part as usize].bytes;
                     self.copy_memory(&Mem::frame(home), &Mem::frame(from), bytes);
@@ -574,49 +627,6 @@ impl<'a> Generator<'a> {
         let slot = self.frame.object(bytes, bytes);
         self.incoming.insert(part, slot);
         slot
-    }
-
-    /// Whether the instruction waits for its one user, which makes it part of itself.
-    #[inline(never)]
-    fn is_deferred(&mut self, index: u32, instruction: &Instruction) -> bool {
-        let result = self.value_index(instruction.result());
-        let at = result as usize;
-        if !self.values[at].is_last_here() {
-            return false;
-        }
-        let Some(user) = self.body.uses(result).1 else { return false };
-        let user = self.body.instruction(user);
-        let takes = match (instruction.opcode, user.opcode) {
-            (Opcode::Gep, Opcode::Load) => true,
-            // It may be what is stored.
-            (Opcode::Gep, Opcode::Store) => self.module.ty(self.body.result_type(instruction)).is_scalar_pointer(),
-            (Opcode::Gep, Opcode::Gep) => {
-                // One in another is enough: chains of any length would be walked by recursion.
-                let base = ValueId(self.body.operands(instruction)[0]);
-                !matches!(self.place_of(base), Place::Deferred(_))
-                    && self.body.operands(user)[0] == instruction.result().0
-                    && self.module.ty(self.body.result_type(user)).is_scalar_pointer()
-                    && self.module.ty(self.body.result_type(instruction)).is_scalar_pointer()
-            }
-            (Opcode::Gep, _) => false,
-            (_, Opcode::CondBr) => true,
-            (_, Opcode::Select) => {
-                self.body.operands(user)[0] == instruction.result().0
-                    && matches!(self.module.ty(self.body.result_type(instruction)), Type::Integer(_))
-            }
-            _ => false,
-        };
-        let takes = takes && !self.needs_call(instruction);
-        if takes {
-            self.values[at].set_deferred(index);
-        }
-        takes
-    }
-
-    /// Whether a comparison is made by a function of the run-time library.
-    fn needs_call(&self, instruction: &Instruction) -> bool {
-        instruction.opcode == Opcode::FCmp
-            && *self.module.ty(self.ty(ValueId(self.body.operands(instruction)[0]))) == Type::Fp128
     }
 
     #[inline(always)]
@@ -655,31 +665,21 @@ impl<'a> Generator<'a> {
             | Opcode::BitCast
             | Opcode::AddrSpaceCast
             | Opcode::Freeze => self.convert(instruction, value(0)),
-            Opcode::Gep => self.gep(instruction),
             Opcode::Select => self.select(instruction, value(0), value(1), value(2)),
             Opcode::ExtractElement => self.extract_element(instruction, value(0), value(1)),
             Opcode::InsertElement => self.insert_element(instruction, value(0), value(1), value(2)),
             Opcode::ShuffleVector => self.shuffle(instruction, value(0), value(1), value(2)),
             Opcode::ExtractValue => self.extract_value(instruction, value(0), &operands[1..]),
             Opcode::InsertValue => self.insert_value(instruction, value(0), value(1), &operands[2..]),
-            Opcode::ICmp | Opcode::FCmp => self.compare(instruction, value(0), value(1)),
             Opcode::VaArg => Err(Box::new(Unsupported::Instruction("va_arg"))),
             Opcode::Alloca => self.alloca(instruction, value(0)),
-            Opcode::Load => self.load(index, instruction, value(0)),
-            Opcode::Store => self.store(instruction, value(0), value(1)),
             Opcode::CmpXchg => self.cmpxchg(instruction, value(0), value(1), value(2)),
             Opcode::AtomicRmw => self.atomic_rmw(instruction, value(0), value(1)),
             Opcode::Fence => self.fence(instruction),
-            Opcode::Call => self.call(index, instruction, operands),
             Opcode::Invoke => self.invoke(index, instruction, operands),
             Opcode::LandingPad => self.landing_pad(instruction),
             Opcode::Resume => self.resume(value(0)),
             Opcode::Ret => self.ret(operands.first().map(|v| ValueId(*v))),
-            Opcode::Br => {
-                let target = BlockId(operands[0]);
-                self.go(target)
-            }
-            Opcode::CondBr => self.branch(value(0), BlockId(operands[1]), BlockId(operands[2])),
             Opcode::Switch => self.switch(value(0), BlockId(operands[1]), &operands[2..]),
             Opcode::IndirectBr => self.indirect_branch(value(0), &operands[1..]),
             Opcode::Unreachable => {
@@ -688,7 +688,15 @@ impl<'a> Generator<'a> {
             }
             Opcode::CallBr => Err(Box::new(Unsupported::Instruction("callbr"))),
             Opcode::Funclet => Err(Box::new(Unsupported::Instruction("an instruction of Windows' exceptions"))),
-            Opcode::Phi => unreachable!("phis are made by the edges"),
+            Opcode::Phi
+            | Opcode::Call
+            | Opcode::Load
+            | Opcode::Store
+            | Opcode::Gep
+            | Opcode::ICmp
+            | Opcode::FCmp
+            | Opcode::Br
+            | Opcode::CondBr => unreachable!("phis are made by the edges, the others were taken apart"),
         }
     }
 
@@ -723,14 +731,10 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// Instructions that may wait for their user, one bit each; phis wait for nobody.
-const DEFERRABLE: u64 =
-    1 << Opcode::Gep as u64 | 1 << Opcode::ICmp as u64 | 1 << Opcode::FCmp as u64 | 1 << Opcode::Phi as u64;
-
 /// Instructions whose operands are all values, and that leave nothing else to do, one bit each.
 const PLAIN: u64 = !(crate::analysis::MIXED | 1 << Opcode::Call as u64);
 
-/// Instructions that do nothing but make their result, some loads excepted, one bit each.
+/// Other instructions that do nothing but make their result, one bit each.
 const PURE: u64 = !(1 << Opcode::Call as u64
     | 1 << Opcode::Invoke as u64
     | 1 << Opcode::AtomicRmw as u64
@@ -740,27 +744,19 @@ const PURE: u64 = !(1 << Opcode::Call as u64
     | 1 << Opcode::VaArg as u64
     | 1 << Opcode::CallBr as u64
     | 1 << Opcode::Funclet as u64
-    | 1 << Opcode::Store as u64
     | 1 << Opcode::Fence as u64
     | 1 << Opcode::Ret as u64
-    | 1 << Opcode::Br as u64
-    | 1 << Opcode::CondBr as u64
     | 1 << Opcode::Switch as u64
     | 1 << Opcode::IndirectBr as u64
     | 1 << Opcode::Resume as u64
     | 1 << Opcode::Unreachable as u64);
 
+/// Whether an access is neither volatile nor atomic.
+fn is_plain_access(access: &Instruction) -> bool {
+    access.flags() & Instruction::VOLATILE == 0 && access.ordering() == Ordering::NotAtomic
+}
+
 /// The label of the block at `position`.
 pub(crate) fn label_at(position: u32) -> Label {
     Label(position)
-}
-
-trait Scalars {
-    fn is_scalar_pointer(&self) -> bool;
-}
-
-impl Scalars for Type {
-    fn is_scalar_pointer(&self) -> bool {
-        matches!(self, Type::Pointer { .. })
-    }
 }

@@ -35,11 +35,14 @@ fn base(name: &[u8]) -> &[u8] {
 }
 
 /// What a call of `function` is.
+#[inline]
 pub(crate) fn known_callee(module: &Module, known: &mut Known, function: FunctionId) -> Callee {
     known.callee(function, || classify(module.str(module.function(function).symbol.name)))
 }
 
 /// What a call of the function called `name` is.
+#[cold]
+#[inline(never)]
 fn classify(name: &[u8]) -> Callee {
     if !name.starts_with(b"llvm.") {
         return Callee::Plain;

@@ -209,7 +209,7 @@ impl Generator<'_> {
     }
 
     /// Stores the low `bytes` bytes of a number.
-    fn store_number(&mut self, mem: &Mem, number: u64, bytes: u8) {
+    pub(crate) fn store_number(&mut self, mem: &Mem, number: u64, bytes: u8) {
         let number = if bytes == 8 { number as i64 } else { i64::from(number as u32 as i32) };
         if let Ok(small) = i32::try_from(number) {
             self.asm.store_imm(mem, small, bytes);

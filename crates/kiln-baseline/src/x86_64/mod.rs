@@ -7,6 +7,7 @@ mod assembly;
 mod atomics;
 mod calls;
 mod control;
+mod deferred;
 pub(crate) mod eh;
 mod encoder;
 mod exceptions;

@@ -1,9 +1,10 @@
 //! Operands: values and constants as registers, memory operands and immediates.
 
+use std::num::NonZeroU64;
+
 use kiln_abi::symbol::Id;
 use kiln_bitcode::{
-    AliasKind, Constant, ConstantId, GlobalRef, Instruction, Linkage, Opcode, ThreadLocal, Type, TypeId, ValueId,
-    Visibility,
+    AliasKind, Constant, ConstantId, GlobalRef, Instruction, Linkage, ThreadLocal, Type, TypeId, ValueId, Visibility,
 };
 use kiln_link::RelocationKind;
 
@@ -355,19 +356,6 @@ impl Generator<'_> {
         }
     }
 
-    fn load_deferred(&mut self, to: Gpr, index: u32) -> Result<()> {
-        let body = self.body;
-        let instruction = body.instruction(index);
-        if instruction.opcode == Opcode::Gep {
-            let mem = self.gep_address(instruction)?;
-            self.asm.lea(to, &mem);
-            return Ok(());
-        }
-        let operands = body.operands(instruction);
-        let test = self.compare_flags(instruction, ValueId(operands[0]), ValueId(operands[1]))?;
-        self.materialize(test, to)
-    }
-
     fn bank_of(&mut self, value: ValueId, at: u32) -> Result<Bank> {
         let ty = self.ty(value);
         if self.known.types.word(ty) != 0 {
@@ -546,8 +534,42 @@ impl Generator<'_> {
                 // RSP and R12 would need more bytes.
                 (reg & 7 != 4).then_some((Gpr(reg), 0))
             }
-            Place::Deferred(_) | Place::Nowhere | Place::Variable(_) => None,
+            Place::Deferred(index) => self.deferred_address(index),
+            Place::Nowhere | Place::Variable(_) => None,
         }
+    }
+
+    /// The same of what an instruction that waits computes: if it adds a number.
+    #[inline(always)]
+    fn deferred_address(&mut self, index: u32) -> Option<(Gpr, i32)> {
+        let at = self.deferred_raw(index)?.get();
+        Some((Gpr((at >> 32) as u8), at as i32))
+    }
+
+    /// The displacement below the register and a bit that says that there is something: all in a machine word.
+    #[inline(never)]
+    fn deferred_raw(&mut self, index: u32) -> Option<NonZeroU64> {
+        let (base, offset) = self.constant_gep(self.body.instruction(index))?;
+        let (reg, disp) = match self.place_of(base) {
+            Place::Frame(disp) => (RBP.0, disp.checked_add(offset)?),
+            Place::Parts(part) => (self.part_register(part).ok()?, offset),
+            Place::Deferred(_) | Place::Nowhere | Place::Variable(_) => return None,
+        };
+        // As above.
+        let is_plain = reg & 7 != 4 && disp != i32::MIN;
+        NonZeroU64::new(1 << 40 | u64::from(reg) << 32 | u64::from(disp as u32)).filter(|_| is_plain)
+    }
+
+    /// The pointer and the distance, if the instruction is a `getelementptr` with one index, which is a number: what nearly
+    /// all are after optimisation.
+    #[inline]
+    fn constant_gep(&self, instruction: &Instruction) -> Option<(ValueId, i32)> {
+        let &[base, index] = self.body.operands(instruction) else { return None };
+        let number = self.body.index(self.module, ValueId(index))?;
+        let stride = self.module.layout_of(TypeId(instruction.aux()))?.size;
+        let Type::Integer(bits @ 1..=64) = self.module.ty(self.ty(ValueId(index))) else { return None };
+        let offset = sign_extend(number, *bits).checked_mul(i64::try_from(stride).ok()?)?;
+        Some((ValueId(base), i32::try_from(offset).ok().filter(|offset| *offset != i32::MIN)?))
     }
 
     /// The place that pointer `value` leads to.
@@ -582,6 +604,15 @@ impl Generator<'_> {
 
     /// The place that a `getelementptr` computes (language reference, "getelementptr").
     pub(crate) fn gep_address(&mut self, instruction: &Instruction) -> Result<Mem> {
+        if let Some((base, offset)) = self.constant_gep(instruction) {
+            let mem = self.address(base)?;
+            return if offset == 0 { Ok(mem) } else { self.add_offset(mem, i64::from(offset)) };
+        }
+        self.other_gep_address(instruction)
+    }
+
+    #[inline(never)]
+    fn other_gep_address(&mut self, instruction: &Instruction) -> Result<Mem> {
         let body = self.body;
         let operands = body.operands(instruction);
         let mut mem = self.address(ValueId(operands[0]))?;

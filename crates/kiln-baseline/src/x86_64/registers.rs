@@ -81,11 +81,17 @@ impl Generator<'_> {
     // ---- slots --------------------------------------------------------------------------------------------------
 
     /// The slot of a part, made now if it has none.
+    #[inline]
     pub(crate) fn slot(&mut self, part: u32) -> i32 {
-        let Part { slot, bytes, value, .. } = self.parts[part as usize];
-        if slot != 0 {
-            return slot;
+        match self.parts[part as usize].slot {
+            0 => self.make_slot(part),
+            slot => slot,
         }
+    }
+
+    #[inline(never)]
+    fn make_slot(&mut self, part: u32) -> i32 {
+        let Part { bytes, value, .. } = self.parts[part as usize];
         let slot = self.frame.take(if bytes == 16 { 16 } else { 8 });
         self.parts[part as usize].slot = slot;
         if let Some(life) = self.flow.life(value).filter(|life| life.crosses()) {
@@ -109,9 +115,18 @@ impl Generator<'_> {
     }
 
     /// Gives back the slots and registers of values that end with the block at `position`.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn end_lives(&mut self, position: u32) {
-        let mut at = std::mem::replace(&mut self.ending[position as usize], u32::MAX);
+        let first = std::mem::replace(&mut self.ending[position as usize], u32::MAX);
+        if first != u32::MAX {
+            self.give_back_slots(first);
+        }
+    }
+
+    /// The same of a list of [`super::frame::Frame::held`].
+    #[inline(never)]
+    fn give_back_slots(&mut self, first: u32) {
+        let mut at = first;
         while at != u32::MAX {
             let (part, next) = self.frame.held[at as usize];
             self.drop_register(part);
@@ -155,7 +170,7 @@ impl Generator<'_> {
         }
     }
 
-    fn store_slot(&mut self, reg: u8, slot: i32, bytes: u8) {
+    pub(crate) fn store_slot(&mut self, reg: u8, slot: i32, bytes: u8) {
         if reg < XMM0 {
             self.asm.store_at(RBP, slot, Gpr(reg), bytes);
         } else {
@@ -623,14 +638,14 @@ impl Generator<'_> {
         if let Some(known) = self.values.get_mut(index as usize)
             && known.release()
         {
-            self.free_places(index);
+            let known = *known;
+            self.free_places(known);
         }
     }
 
-    /// Nobody will read the value at `index` again. What is rare is a call at the end: so no registers are saved here.
+    /// Nobody will read this value again. What is rare is a call at the end: so no registers are saved here.
     #[inline(never)]
-    fn free_places(&mut self, index: u32) {
-        let Some(known) = self.values.get(index as usize).copied() else { return };
+    fn free_places(&mut self, known: Value) {
         match known.part() {
             Some(part) if !known.has_several_parts() => self.free_part(part, known.crosses()),
             Some(_) => self.free_several(known),
@@ -664,17 +679,6 @@ impl Generator<'_> {
     fn free_several(&mut self, value: Value) {
         for part in self.all_parts(value) {
             self.free_part(part, value.crosses());
-        }
-    }
-
-    /// What was put off has been made part of its user: now its own operands have been read too. One of them may have
-    /// been put off as well, none of that one's.
-    #[inline(never)]
-    fn read_deferred(&mut self, deferred: u32) {
-        let body = self.body;
-        let instruction = body.instruction(deferred);
-        for value in body.operands(instruction) {
-            self.release(ValueId(*value));
         }
     }
 
