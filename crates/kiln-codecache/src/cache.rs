@@ -1,6 +1,6 @@
 //! The code cache: three regions, and what is in flight.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use crate::in_process::InProcess;
 use crate::lifecycle::{Published, Records, Reservation};
 use crate::mapper::{Mapper, RegionViews};
 use crate::observe::Log;
+use crate::pieces::Pieces;
 use crate::region::{Piece, Region};
 use crate::unwind::Registry;
 
@@ -115,6 +116,8 @@ pub struct CodeCache {
 pub(crate) struct Inner {
     pub(crate) mapper: Box<dyn Mapper>,
     pub(crate) views: [RegionViews; 3],
+    /// What 32-bit displacements reach from everywhere.
+    reach: RangeInclusive<u64>,
     pub(crate) state: Mutex<State>,
     pub(crate) unwind: Registry,
     pub(crate) fork: fork::Slot,
@@ -131,7 +134,7 @@ unsafe impl Sync for Inner {}
 pub(crate) struct State {
     regions: [Region; 3],
     /// Pieces of reservations that are not published yet, by slot: a forked child frees them, their owners are gone.
-    in_flight: Vec<Option<Arc<[Piece]>>>,
+    in_flight: Vec<Option<Pieces>>,
     free_slots: Vec<usize>,
     /// How many forks lie between the first process and this one.
     pub(crate) generation: u64,
@@ -152,6 +155,9 @@ impl CodeCache {
         fork::FORK_WORD.create();
         let views = Permission::ALL.map(|permission| mapper.region(permission));
         let regions = Permission::ALL.map(|permission| Region::new(permission, &*mapper, options.quarantine));
+        let first = views.iter().map(|view| view.executor.get()).min().expect("three regions");
+        let last = views.iter().map(|view| view.executor.get() + view.bytes).max().expect("three regions");
+        let reach = last.saturating_sub(1 << 31)..=first.saturating_add((1 << 31) - 1);
         let code = views[Permission::Code as usize];
         let unwind = Registry::new(code.executor.get()..code.executor.get() + code.bytes)?;
         let state = State { regions, in_flight: Vec::new(), free_slots: Vec::new(), generation: 0 };
@@ -159,6 +165,7 @@ impl CodeCache {
             inner: Arc::new(Inner {
                 mapper,
                 views,
+                reach,
                 state: Mutex::new(state),
                 unwind,
                 fork: fork::Slot::default(),
@@ -172,8 +179,20 @@ impl CodeCache {
     /// Working memory of [`Permission::ReadOnly`] and [`Permission::ReadWrite`] segments reads as zero; what unwritten
     /// code bytes hold is unspecified. A segment of size 0 gets an address of its own too.
     pub fn reserve(&self, segments: &[(Segment, Place)]) -> Result<Reservation, Error> {
+        self.reserve_each(segments.iter().map(|(segment, place)| (segment, place)))
+    }
+
+    /// The same for segments that may lie wherever there is room.
+    pub fn reserve_anywhere(&self, segments: &[Segment]) -> Result<Reservation, Error> {
+        self.reserve_each(segments.iter().map(|segment| (segment, &Place::Anywhere)))
+    }
+
+    fn reserve_each<'s>(
+        &self,
+        segments: impl ExactSizeIterator<Item = (&'s Segment, &'s Place)>,
+    ) -> Result<Reservation, Error> {
+        let mut pieces = Pieces::with_capacity(segments.len());
         let mut state = self.inner.lock();
-        let mut pieces: Vec<Piece> = Vec::with_capacity(segments.len());
         for (segment, place) in segments {
             match state.regions[segment.permission as usize].allocate(segment, place, &*self.inner.mapper) {
                 Ok(piece) => pieces.push(piece),
@@ -184,7 +203,6 @@ impl CodeCache {
                 }
             }
         }
-        let pieces: Arc<[Piece]> = pieces.into();
         let slot = state.enter_flight(pieces.clone());
         let generation = state.generation;
         drop(state);
@@ -273,9 +291,7 @@ impl CodeCache {
     /// Whether 32-bit displacements reach from everywhere in the reservation to `address`.
     #[must_use]
     pub fn reaches(&self, address: ExecutorAddr) -> bool {
-        let ends = Permission::ALL.map(|permission| self.region(permission));
-        let distances = ends.iter().flat_map(|range| [range.start, range.end]).map(|end| address.offset_from(end));
-        distances.into_iter().all(|distance| i32::try_from(distance).is_ok())
+        self.inner.reach.contains(&address.get())
     }
 
     /// Bytes allocated in a region.
@@ -311,7 +327,7 @@ impl Inner {
 }
 
 impl State {
-    fn enter_flight(&mut self, pieces: Arc<[Piece]>) -> usize {
+    fn enter_flight(&mut self, pieces: Pieces) -> usize {
         let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.in_flight.push(None);
             self.in_flight.len() - 1

@@ -26,6 +26,7 @@ mod in_process;
 mod lifecycle;
 mod mapper;
 mod observe;
+mod pieces;
 mod quarantine;
 mod region;
 mod sync;

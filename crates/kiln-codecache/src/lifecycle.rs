@@ -9,6 +9,7 @@
 //! None can be cloned. Dropping a reservation rolls it back; dropping one of the others is a bug (a panic in debug
 //! builds, a leak otherwise), since nobody could ever free them. `leak` says that it is meant.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,6 +18,7 @@ use kiln_abi::{ExecutorAddr, FdeEntry, Permission};
 
 use crate::cache::Inner;
 use crate::error::Error;
+use crate::pieces::Pieces;
 use crate::region::Piece;
 use crate::{observe, unwind};
 
@@ -24,7 +26,7 @@ use crate::{observe, unwind};
 #[derive(Debug, Default)]
 pub struct Records<'a> {
     /// Unwind entries of the published code, best in ascending order.
-    pub unwind: Vec<FdeEntry>,
+    pub unwind: Cow<'a, [FdeEntry]>,
     /// An ELF object with executor addresses in its section headers, for debuggers. It is copied.
     pub debug_object: Option<&'a [u8]>,
     /// Names of functions, for profilers.
@@ -64,8 +66,8 @@ impl<'a> Records<'a> {
 
     /// Adds unwind entries.
     #[must_use]
-    pub fn unwind(mut self, entries: Vec<FdeEntry>) -> Self {
-        self.unwind = entries;
+    pub fn unwind(mut self, entries: impl Into<Cow<'a, [FdeEntry]>>) -> Self {
+        self.unwind = entries.into();
         self
     }
 
@@ -88,13 +90,13 @@ impl<'a> Records<'a> {
 #[must_use = "dropping a reservation gives the memory back"]
 pub struct Reservation {
     inner: Arc<Inner>,
-    pieces: Arc<[Piece]>,
+    pieces: Pieces,
     slot: usize,
     generation: u64,
 }
 
 impl Reservation {
-    pub(crate) fn new(inner: Arc<Inner>, pieces: Arc<[Piece]>, slot: usize, generation: u64) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, pieces: Pieces, slot: usize, generation: u64) -> Self {
         Self { inner, pieces, slot, generation }
     }
 
@@ -108,6 +110,13 @@ impl Reservation {
     #[must_use]
     pub fn segment(&self, index: usize) -> ExecutorAddr {
         self.pieces[index].at
+    }
+
+    /// The addresses of segment `index`.
+    #[must_use]
+    pub fn range(&self, index: usize) -> Range<ExecutorAddr> {
+        let piece = &self.pieces[index];
+        piece.at..piece.at + piece.size
     }
 
     /// The bytes of segment `index`, to be written.
@@ -124,6 +133,17 @@ impl Reservation {
         self.pieces.iter().map(|piece| unsafe { self.inner.bytes(piece) }).collect()
     }
 
+    /// Addresses and bytes of the first `N` segments; those that there are not have none.
+    #[must_use]
+    pub fn first_working<const N: usize>(&mut self) -> [(ExecutorAddr, &mut [u8]); N] {
+        let (inner, pieces) = (&self.inner, &self.pieces);
+        std::array::from_fn(|index| match pieces.get(index) {
+            // SAFETY: as in `working_all`; each piece comes once.
+            Some(piece) => (piece.at, unsafe { inner.bytes(piece) }),
+            None => (ExecutorAddr::default(), &mut [][..]),
+        })
+    }
+
     /// Makes the code executable: when this returns, any thread may enter it, unwind through it and be shown it by a
     /// debugger.
     ///
@@ -132,9 +152,8 @@ impl Reservation {
     ///
     /// On an error everything is rolled back.
     pub fn publish(self, records: Records<'_>) -> Result<Published, Error> {
-        let inner = self.inner.clone();
         let published = self.install(records)?;
-        inner.mapper.synchronize_cores();
+        published.owned().inner.mapper.synchronize_cores();
         Ok(published)
     }
 
@@ -142,7 +161,7 @@ impl Reservation {
     fn install(self, records: Records<'_>) -> Result<Published, Error> {
         let code = self.pieces.iter().filter(|piece| piece.permission == Permission::Code);
         let code = code.map(|piece| piece.at..piece.at + piece.size);
-        let entries = unwind::Checked::new(code, records.unwind)?;
+        let entries = unwind::Checked::new(code, &records.unwind)?;
         let debug = records.debug_object.map(observe::register_object);
         if let Some(log) = &self.inner.log {
             log.add(records.symbols, |symbol| self.code_of(symbol));
@@ -152,8 +171,7 @@ impl Reservation {
         let unwind = self.inner.unwind.register(entries);
         state.leave_flight(self.slot);
         drop(state);
-        let (inner, pieces) = (self.inner.clone(), self.pieces.clone());
-        self.forget();
+        let (inner, pieces) = self.into_parts();
         Ok(Published { owned: Some(Owned { inner, pieces, unwind, debug }) })
     }
 
@@ -168,14 +186,11 @@ impl Reservation {
         Some(&bytes[start..start + symbol.bytes as usize])
     }
 
-    /// Drops everything but the memory.
-    fn forget(self) {
+    /// Gives the memory to the caller, who will give it back.
+    fn into_parts(self) -> (Arc<Inner>, Pieces) {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: both fields are read once, and `this` is neither used nor dropped afterwards.
-        unsafe {
-            drop(std::ptr::read(&raw const this.inner));
-            drop(std::ptr::read(&raw const this.pieces));
-        }
+        unsafe { (std::ptr::read(&raw const this.inner), std::ptr::read(&raw const this.pieces)) }
     }
 }
 
@@ -216,7 +231,7 @@ pub(crate) fn publish_all<'a>(
 /// What published and retired code owns.
 struct Owned {
     inner: Arc<Inner>,
-    pieces: Arc<[Piece]>,
+    pieces: Pieces,
     unwind: unwind::Registration,
     debug: Option<observe::Registration>,
 }

@@ -80,11 +80,13 @@ impl Region {
         if !align.is_power_of_two() || align > self.views.bytes {
             return Err(ErrorKind::BadAlignment { size, align }.into());
         }
-        let largest_free = self.heap.largest_free();
-        let no_space = ErrorKind::OutOfSpace { permission, size, align, largest_free };
-        let Some(taken) = Heap::rounded(size) else { return Err(no_space.into()) };
+        let no_space = |heap: &Heap| {
+            let largest_free = heap.largest_free();
+            ErrorKind::OutOfSpace { permission, size, align, largest_free }
+        };
+        let Some(taken) = Heap::rounded(size) else { return Err(no_space(&self.heap).into()) };
         let at = match place {
-            Place::Anywhere => self.heap.allocate(taken, align).ok_or(no_space)?,
+            Place::Anywhere => self.heap.allocate(taken, align).ok_or_else(|| no_space(&self.heap))?,
             Place::At(at) if !at.get().is_multiple_of(align) => {
                 return Err(ErrorKind::BadAlignment { size, align }.into());
             }

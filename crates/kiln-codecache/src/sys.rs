@@ -208,6 +208,12 @@ pub(crate) fn populate(at: usize, bytes: usize) -> io::Result<()> {
     }
 }
 
+/// Backs pages of a private mapping. Only saves faults, so failing does not matter.
+#[cfg(not(loom))]
+pub(crate) fn back(at: usize, bytes: usize) {
+    let _ = advise(at, bytes, Advice::LinuxPopulateWrite);
+}
+
 /// [`populate`] for kernels before 5.14.
 pub(crate) fn populate_by_system_call(at: usize, bytes: usize) -> io::Result<()> {
     for page in (at..at + bytes).step_by(PAGE) {

@@ -196,7 +196,7 @@ fn an_entry_outside_its_code_is_refused_and_rolled_back() {
     ];
     for make in cases {
         let reservation = cache.reserve(&[(code, Place::Anywhere)]).unwrap();
-        let entries = make(reservation.segment(0)).into_iter().map(|(at, bytes)| entry(at, bytes)).collect();
+        let entries: Vec<_> = make(reservation.segment(0)).into_iter().map(|(at, bytes)| entry(at, bytes)).collect();
         let error = reservation.publish(Records::new().unwind(entries)).err().unwrap();
         assert!(matches!(error.kind(), ErrorKind::BadUnwindEntry { .. }), "{error}");
         assert_eq!((cache.stats().unwind_entries, cache.stats().regions[0].used_bytes), (0, 0));

@@ -68,7 +68,21 @@ struct Writer {
     /// Unlinked records that a reader might still hold.
     unlinked: Vec<u32>,
     entries: usize,
+    ready: Ready,
 }
+
+/// Which slots have memory, as far as that was not left to faults: pages from the first slot's on.
+#[derive(Default)]
+struct Ready {
+    /// The first page without.
+    end: usize,
+    /// How many have it.
+    pages: usize,
+}
+
+/// Memory for slots comes in steps of at most so many pages.
+#[cfg(not(loom))]
+const READY_MAX: usize = 8;
 
 /// What is known about a registered piece. Written while unlinked, immutable while linked.
 ///
@@ -132,10 +146,11 @@ impl Index {
     }
 
     /// Makes `entries`, sorted and all inside one piece that begins at `begin`, findable.
-    pub(crate) fn link(&self, begin: u64, entries: Vec<FdeEntry>, readers: &AtomicU64) -> Piece {
+    pub(crate) fn link(&self, begin: u64, entries: &[FdeEntry], readers: &AtomicU64) -> Piece {
         let granule = ((begin - self.code.start) / GRANULE) as u32;
         let mut writer = self.lock();
         self.reuse_unlinked(&mut writer, readers);
+        self.memory.make_ready(granule as usize, &mut writer.ready);
         let index = self.take_record(&mut writer);
         writer.entries += entries.len();
         self.record(index).expect("just taken").fill(entries);
@@ -307,7 +322,7 @@ impl Record {
     }
 
     /// Relaxed throughout: nobody sees the record before it is linked with Release, or after readers were seen at zero.
-    fn fill(&self, entries: Vec<FdeEntry>) {
+    fn fill(&self, entries: &[FdeEntry]) {
         let set = |field: &AtomicU64, value| field.store(value, Ordering::Relaxed);
         let (first, last) = (entries[0], entries[entries.len() - 1]);
         set(&self.begin, first.pc_begin.get());
@@ -358,8 +373,8 @@ impl Record {
     }
 }
 
-fn leak_table(entries: Vec<FdeEntry>) -> u64 {
-    Box::into_raw(entries.into_boxed_slice()).cast::<FdeEntry>().expose_provenance() as u64
+fn leak_table(entries: &[FdeEntry]) -> u64 {
+    Box::into_raw(Box::<[FdeEntry]>::from(entries)).cast::<FdeEntry>().expose_provenance() as u64
 }
 
 /// # Safety
@@ -413,6 +428,18 @@ impl Memory {
         unsafe { &*self.base.as_ptr().cast::<AtomicU64>().add(index) }
     }
 
+    /// Backs the page of a slot, and as many behind it as there are already: each would be a fault.
+    fn make_ready(&self, slot: usize, ready: &mut Ready) {
+        let page = (self.words * 8 + slot * 4) / crate::sys::PAGE;
+        if page < ready.end {
+            return;
+        }
+        let last = Self::bytes(self.words, self.slots) / crate::sys::PAGE;
+        let count = ready.pages.clamp(1, READY_MAX).min(last - page);
+        crate::sys::back(self.base.as_ptr().addr() + page * crate::sys::PAGE, count * crate::sys::PAGE);
+        *ready = Ready { end: page + count, pages: ready.pages + count };
+    }
+
     fn slot(&self, index: usize) -> &AtomicU32 {
         assert!(index < self.slots);
         // SAFETY: as above; slots follow the words.
@@ -445,6 +472,8 @@ impl Memory {
         &self.words[index]
     }
 
+    fn make_ready(&self, _: usize, _: &mut Ready) {}
+
     fn slot(&self, index: usize) -> &AtomicU32 {
         &self.slots[index]
     }
@@ -465,7 +494,7 @@ mod tests {
             let pc_bytes = 2 * GRANULE + boundary / 2;
             let fde = ExecutorAddr::new(u64::from(level));
             let entry = FdeEntry { pc_begin: ExecutorAddr::new(begin), pc_bytes, fde };
-            let piece = index.link(begin, vec![entry], &readers);
+            let piece = index.link(begin, &[entry], &readers);
             for pc in [begin, boundary, begin + pc_bytes - 1] {
                 assert_eq!(index.find(pc, &Reader::enter(&readers)), Some(entry), "level {level}");
             }
@@ -490,7 +519,7 @@ mod loom_tests {
     /// An index over 128 granules at address 0, with a live piece whose word of bits others share.
     fn index() -> Index {
         let index = Index::new(0..128 * GRANULE).unwrap();
-        index.link(70 * GRANULE, vec![entry(70 * GRANULE, 1)], &AtomicU64::new(0));
+        index.link(70 * GRANULE, &[entry(70 * GRANULE, 1)], &AtomicU64::new(0));
         index
     }
 
@@ -509,7 +538,7 @@ mod loom_tests {
                 }
             });
             let (index, readers) = &*shared;
-            let below = index.link(65 * GRANULE, vec![entry(65 * GRANULE, 2)], readers);
+            let below = index.link(65 * GRANULE, &[entry(65 * GRANULE, 2)], readers);
             index.unlink(below, readers);
             reader.join().unwrap();
         });
@@ -520,7 +549,7 @@ mod loom_tests {
     fn loom_records_are_not_reused_under_a_reader() {
         loom::model(|| {
             let shared = Arc::new((index(), AtomicU64::new(0)));
-            let going = shared.0.link(80 * GRANULE, vec![entry(80 * GRANULE, 2)], &shared.1);
+            let going = shared.0.link(80 * GRANULE, &[entry(80 * GRANULE, 2)], &shared.1);
             let reader = thread::spawn({
                 let shared = shared.clone();
                 move || {
@@ -531,7 +560,7 @@ mod loom_tests {
             });
             let (index, readers) = &*shared;
             index.unlink(going, readers);
-            index.link(90 * GRANULE, vec![entry(80 * GRANULE, 3)], readers);
+            index.link(90 * GRANULE, &[entry(80 * GRANULE, 3)], readers);
             reader.join().unwrap();
         });
     }

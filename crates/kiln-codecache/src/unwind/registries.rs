@@ -1,5 +1,6 @@
 //! The code regions of this process, each with its index.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -35,7 +36,7 @@ pub(crate) struct Registry {
 }
 
 /// What a publish registered: mostly one piece, which needs no list.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Registration {
     first: Option<Piece>,
     others: Box<[Piece]>,
@@ -78,10 +79,22 @@ impl Registry {
     }
 
     /// Makes entries findable.
-    pub(crate) fn register(&self, entries: Checked) -> Registration {
-        let mut pieces =
-            entries.pieces.into_iter().map(|(begin, entries)| self.entry.index.link(begin, entries, &READERS));
-        Registration { first: pieces.next(), others: pieces.collect() }
+    pub(crate) fn register(&self, entries: Checked<'_>) -> Registration {
+        let link = |begin: u64, entries: &[FdeEntry]| self.entry.index.link(begin, entries, &READERS);
+        match entries {
+            Checked::None => Registration::default(),
+            Checked::One(begin, entry) => Registration { first: Some(link(begin, &[entry])), others: Box::default() },
+            Checked::Sorted { segments, entries } => {
+                let mut rest = &entries[..];
+                let mut pieces = segments.iter().filter_map(|segment| {
+                    let count = rest.partition_point(|entry| entry.pc_begin < segment.end);
+                    let (inside, behind) = rest.split_at(count);
+                    rest = behind;
+                    (!inside.is_empty()).then(|| link(segment.start.get(), inside))
+                });
+                Registration { first: pieces.next(), others: pieces.collect() }
+            }
+        }
     }
 
     /// Forgets what [`Registry::register`] made findable.
@@ -117,39 +130,60 @@ impl Drop for Registry {
     }
 }
 
-/// Unwind entries by the piece of code they lie in.
-pub(crate) struct Checked {
-    /// First address of a piece, and its sorted entries.
-    pieces: Vec<(u64, Vec<FdeEntry>)>,
+/// Unwind entries that lie in code.
+pub(crate) enum Checked<'a> {
+    None,
+    /// One, as nearly every function has, and the first address of the piece it lies in.
+    One(u64, FdeEntry),
+    /// Any number, and the pieces, both sorted.
+    Sorted {
+        segments: Vec<Range<ExecutorAddr>>,
+        entries: Cow<'a, [FdeEntry]>,
+    },
 }
 
-impl Checked {
+impl<'a> Checked<'a> {
     /// `entries` must be disjoint, and each must lie in one of the `segments` of code.
     pub(crate) fn new(
-        segments: impl Iterator<Item = Range<ExecutorAddr>>,
-        mut entries: Vec<FdeEntry>,
+        mut segments: impl Iterator<Item = Range<ExecutorAddr>>,
+        entries: &'a [FdeEntry],
     ) -> Result<Self, Error> {
-        let mut pieces = Vec::new();
-        if entries.is_empty() {
-            return Ok(Self { pieces });
+        match entries {
+            [] => Ok(Self::None),
+            [entry] => {
+                check_disjoint(entries)?;
+                let end = entry.pc_begin + entry.pc_bytes;
+                let segment = segments.find(|segment| segment.start <= entry.pc_begin && end <= segment.end);
+                segment.map(|segment| Self::One(segment.start.get(), *entry)).ok_or_else(|| bad(entry))
+            }
+            _ => Self::sorted(segments, Cow::Borrowed(entries)),
         }
+    }
+
+    fn sorted(
+        segments: impl Iterator<Item = Range<ExecutorAddr>>,
+        mut entries: Cow<'a, [FdeEntry]>,
+    ) -> Result<Self, Error> {
         if !entries.is_sorted_by_key(|entry| entry.pc_begin) {
-            entries.sort_unstable_by_key(|entry| entry.pc_begin);
+            entries.to_mut().sort_unstable_by_key(|entry| entry.pc_begin);
         }
         check_disjoint(&entries)?;
         let mut segments: Vec<_> = segments.filter(|segment| segment.start < segment.end).collect();
         segments.sort_unstable_by_key(|segment| segment.start);
-        // From the last segment to the first, so that a segment's entries are the end of what is left.
-        for segment in segments.into_iter().rev() {
-            let first = entries.partition_point(|entry| entry.pc_begin < segment.start);
-            let inside = if first == 0 { std::mem::take(&mut entries) } else { entries.split_off(first) };
-            let Some(last) = inside.last() else { continue };
-            if last.pc_begin + last.pc_bytes > segment.end {
-                return Err(bad(last));
+        let mut rest = &entries[..];
+        for segment in &segments {
+            let (inside, behind) = rest.split_at(rest.partition_point(|entry| entry.pc_begin < segment.end));
+            let outside = |entry: &&FdeEntry| entry.pc_begin < segment.start;
+            let longer = |entry: &&FdeEntry| entry.pc_begin + entry.pc_bytes > segment.end;
+            if let Some(stray) = inside.first().filter(outside).or(inside.last().filter(longer)) {
+                return Err(bad(stray));
             }
-            pieces.push((segment.start.get(), inside));
+            rest = behind;
         }
-        entries.first().map_or(Ok(Self { pieces }), |stray| Err(bad(stray)))
+        match rest.first() {
+            Some(stray) => Err(bad(stray)),
+            None => Ok(Self::Sorted { segments, entries }),
+        }
     }
 }
 
