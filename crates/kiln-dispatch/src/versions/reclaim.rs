@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Instant;
 
-use kiln_abi::ExecutorAddr;
+use kiln_abi::{ExecutorAddr, Permission};
 
 use crate::index::FunctionIndex;
-use crate::versions::store::Code;
+use crate::versions::store::{Code, Version};
 use crate::versions::table_versions::{RetiredVersion, Versions};
 
 /// Retired units that are about to be freed, if nobody is in them. Give it back with [`Versions::finish_reclaim`].
@@ -94,10 +94,14 @@ impl Versions {
         }
         state.scanning = true;
         let store = &state.store;
+        let region = self.cache.region(Permission::Code);
         let mut ranges: Vec<(Range<u64>, u32, u64)> = Vec::with_capacity(store.retired.len());
         for number in &store.retired {
             let unit = store.units.get(*number);
-            ranges.extend(unit.ranges.iter().map(|range| (range.clone(), *number, unit.retirement)));
+            let Code::Retired(retired) = &unit.code else { continue };
+            let segments = (0..retired.segments()).map(|segment| retired.range(segment));
+            let code = segments.filter(|range| region.contains(&range.start));
+            ranges.extend(code.map(|range| (range.start.get()..range.end.get(), *number, unit.retirement)));
         }
         drop(state);
         ranges.sort_unstable_by_key(|(range, ..)| range.start);
@@ -121,11 +125,8 @@ impl Versions {
         let mut result = Reclaimed { obstacles, ..Reclaimed::default() };
         for (thread, range) in holders {
             let (_, unit, _) = &ranges[range];
-            let versions = &state.store.units.get(*unit).versions;
-            result.holders.extend(versions.iter().map(|version| {
-                let version = state.store.versions.get(*version);
-                Holder { thread, function: version.function, number: version.number }
-            }));
+            let holds = |version: &Version| Holder { thread, function: version.function, number: version.number };
+            result.holders.extend(state.store.versions_of(*unit).map(holds));
         }
         result.holders.sort_unstable();
         result.holders.dedup();
@@ -148,8 +149,7 @@ impl Versions {
             }
             result.units += 1;
             result.bytes += unit.bytes;
-            let unit = store.units.get(number);
-            unit.versions.iter().for_each(|v| forget(ExecutorAddr::new(store.versions.get(*v).start)));
+            store.versions_of(number).for_each(|version| forget(ExecutorAddr::new(version.start)));
             freed.push(store.remove_unit(number));
         }
         result.held_units = held_units.len() as u64;

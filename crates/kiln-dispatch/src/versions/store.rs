@@ -1,10 +1,10 @@
 //! What is known about live code: functions, their versions, the units they came in, and the call sites between them.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
+use std::num::NonZeroU64;
 
 use kiln_abi::ExecutorAddr;
-use kiln_abi::x86_64::{displacement_word, patch_displacement};
+use kiln_abi::x86_64::is_patchable;
 use kiln_codecache::{Published, Retired};
 
 use crate::index::FunctionIndex;
@@ -17,18 +17,26 @@ pub(crate) struct Version {
     /// Counts up per function, from 1.
     pub(crate) number: u32,
     pub(crate) unit: u32,
+    /// The next one of the unit, or [`NONE`].
+    next: u32,
     pub(crate) start: u64,
     pub(crate) bytes: u64,
 }
 
-/// A call site in live code.
+/// Where a list of versions or sites ends.
+const NONE: u32 = u32::MAX;
+
+/// A call site in live code. It is in two lists, which take no memory of their own: of its function, and of its unit.
 #[derive(Clone, Copy, Debug)]
 struct Site {
     /// Address of its displacement.
-    place: u64,
+    place: NonZeroU64,
     function: FunctionIndex,
-    /// Its place in its function's list.
-    position: u32,
+    /// Its neighbours in its function's list.
+    before: u32,
+    next: u32,
+    /// The next one of its unit.
+    next_of_unit: u32,
 }
 
 /// Code, by what may happen to it.
@@ -44,34 +52,38 @@ pub(crate) struct Unit {
     pub(crate) code: Code,
     /// Versions of the unit that are current.
     pub(crate) current: u32,
-    /// All its versions.
-    pub(crate) versions: Vec<u32>,
-    sites: Vec<u32>,
+    /// The first of its versions, and of its sites.
+    first_version: u32,
+    first_site: u32,
     /// Its branches that always go through stubs.
     pub(crate) unpatchable: u32,
     /// Functions whose bodies its compile could see.
     pub(crate) visible: Box<[FunctionIndex]>,
     /// Who needs it beside its entries: holders of its data.
     pub(crate) pins: u32,
-    /// Addresses of its code.
-    pub(crate) ranges: Vec<Range<u64>>,
     pub(crate) bytes: u64,
     /// When it retired, in the order of retirements; tells a reused number from the one a scan was made for.
     pub(crate) retirement: u64,
 }
 
 /// What is known about a function, once there is anything.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Record {
     current: Option<u32>,
     /// Whether the current version waits for a call that shows it is needed: no entry leads to it.
     cold: bool,
     /// The last version number given.
     number: u32,
-    /// Sites that name it.
-    sites: Vec<u32>,
+    /// The first of the sites that name it.
+    first_site: u32,
     /// When it was redefined last, in redefinitions.
     redefined: u64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { current: None, cold: false, number: 0, first_site: NONE, redefined: 0 }
+    }
 }
 
 #[derive(Default)]
@@ -115,7 +127,8 @@ impl Store {
 
     /// The version that the entries of `function` lead to.
     pub(crate) fn entered(&self, function: FunctionIndex) -> Option<&Version> {
-        if self.is_cold(function) { None } else { self.current(function) }
+        let record = self.record(function).filter(|record| !record.cold)?;
+        Some(self.versions.get(record.current?))
     }
 
     pub(crate) fn is_cold(&self, function: FunctionIndex) -> bool {
@@ -140,8 +153,22 @@ impl Store {
 
     /// Addresses of the displacements of sites that name `function`.
     pub(crate) fn sites_of(&self, function: FunctionIndex) -> impl Iterator<Item = u64> {
-        let sites = self.record(function).map_or(&[][..], |record| &record.sites);
-        sites.iter().map(|site| self.sites.get(*site).place)
+        let mut next = self.record(function).map_or(NONE, |record| record.first_site);
+        std::iter::from_fn(move || {
+            let site = (next != NONE).then(|| self.sites.get(next))?;
+            next = site.next;
+            Some(site.place.get())
+        })
+    }
+
+    /// The versions of a unit.
+    pub(crate) fn versions_of(&self, unit: u32) -> impl Iterator<Item = &Version> {
+        let mut next = self.units.get(unit).first_version;
+        std::iter::from_fn(move || {
+            let version = (next != NONE).then(|| self.versions.get(next))?;
+            next = version.next;
+            Some(version)
+        })
     }
 
     pub(crate) fn sites_len(&self) -> usize {
@@ -162,9 +189,10 @@ impl Store {
         let mut found = Vec::new();
         for function in functions {
             for unit in self.dependents.get(function).into_iter().flatten() {
-                for version in &self.units.get(*unit).versions {
-                    let dependent = self.versions.get(*version).function;
-                    let is_current = self.record(dependent).and_then(|record| record.current) == Some(*version);
+                for version in self.versions_of(*unit) {
+                    let dependent = version.function;
+                    let current = self.current(dependent);
+                    let is_current = current.is_some_and(|current| current.number == version.number);
                     if is_current && !functions.contains(&dependent) {
                         found.push(dependent);
                     }
@@ -177,12 +205,7 @@ impl Store {
     }
 
     /// Adds a unit whose versions are current for nobody yet.
-    pub(crate) fn add_unit(
-        &mut self,
-        published: Published,
-        ranges: Vec<Range<u64>>,
-        visible: Box<[FunctionIndex]>,
-    ) -> u32 {
+    pub(crate) fn add_unit(&mut self, published: Published, visible: Box<[FunctionIndex]>) -> u32 {
         let bytes = (0..published.segments()).map(|segment| {
             let range = published.range(segment);
             range.end.get() - range.start.get()
@@ -191,12 +214,11 @@ impl Store {
         let unit = self.units.insert(Unit {
             code: Code::Live(published),
             current: 0,
-            versions: Vec::new(),
-            sites: Vec::new(),
+            first_version: NONE,
+            first_site: NONE,
             unpatchable: 0,
             visible,
             pins: 0,
-            ranges,
             bytes,
             retirement: 0,
         });
@@ -219,10 +241,11 @@ impl Store {
         let record = self.record_mut(function);
         record.number += 1;
         let number = record.number;
-        let version = self.versions.insert(Version { function, number, unit, start, bytes });
-        let unit = self.units.get_mut(unit);
-        unit.versions.push(version);
-        unit.current += 1;
+        let of = self.units.get_mut(unit);
+        of.current += 1;
+        let version = Version { function, number, unit, next: of.first_version, start, bytes };
+        let version = self.versions.insert(version);
+        of.first_version = version;
         (number, self.record_mut(function).current.replace(version))
     }
 
@@ -234,11 +257,17 @@ impl Store {
         taken
     }
 
-    pub(crate) fn add_site(&mut self, unit: u32, place: u64, function: FunctionIndex) {
-        let position = self.record_mut(function).sites.len() as u32;
-        let site = self.sites.insert(Site { place, function, position });
-        self.record_mut(function).sites.push(site);
-        self.units.get_mut(unit).sites.push(site);
+    /// Adds a site of `unit` that names `function`.
+    pub(crate) fn add_site(&mut self, unit: u32, place: NonZeroU64, function: FunctionIndex) {
+        self.record_mut(function);
+        let unit = &mut self.units.get_mut(unit).first_site;
+        let first = &mut self.functions[function.0 as usize].first_site;
+        let next = *first;
+        let site = self.sites.insert(Site { place, function, before: NONE, next, next_of_unit: *unit });
+        (*first, *unit) = (site, site);
+        if next != NONE {
+            self.sites.get_mut(next).before = site;
+        }
     }
 
     /// Says that a version is nobody's current one any more; retires its unit if it was the last.
@@ -271,21 +300,21 @@ impl Store {
     /// Forgets a retired unit and gives its code to the caller, to be freed.
     pub(crate) fn remove_unit(&mut self, number: u32) -> Retired {
         let unit = self.units.remove(number);
-        for version in unit.versions {
-            self.versions.remove(version);
+        let mut version = unit.first_version;
+        while version != NONE {
+            version = self.versions.remove(version).next;
         }
-        for site in unit.sites {
-            let Site { function, position, .. } = self.sites.remove(site);
-            let list = &mut self.record_mut(function).sites;
-            list.swap_remove(position as usize);
-            if let Some(moved) = list.get(position as usize).copied() {
-                self.sites.get_mut(moved).position = position;
+        let mut site = unit.first_site;
+        while site != NONE {
+            let Site { function, before, next, next_of_unit, .. } = self.sites.remove(site);
+            match before {
+                NONE => self.record_mut(function).first_site = next,
+                before => self.sites.get_mut(before).next = next,
             }
-            // A list that was long once does not stay so.
-            let list = &mut self.record_mut(function).sites;
-            if list.capacity() > 64 && list.len() * 4 < list.capacity() {
-                list.shrink_to(list.len() * 2);
+            if next != NONE {
+                self.sites.get_mut(next).before = before;
             }
+            site = next_of_unit;
         }
         for function in &unit.visible {
             if let Some(units) = self.dependents.get_mut(function) {
@@ -304,16 +333,12 @@ impl Store {
     }
 }
 
-/// Leads the branch with its displacement at `place` to `target` in bytes that nobody executes yet. `at` is where the
-/// bytes of the segment at `start` are written.
+/// Leads the branch with its displacement at `place` to `target` in bytes that nobody executes yet; `None` if it does not
+/// reach. `bytes` are those of the segment at `start`.
 pub(crate) fn bind(bytes: &mut [u8], start: ExecutorAddr, place: ExecutorAddr, target: ExecutorAddr) -> Option<()> {
-    let word = displacement_word(place);
-    let at = usize::try_from(word.offset_from(start)).ok()?;
-    // The last word of a segment may be cut short.
-    let end = bytes.len().min(at + 8);
-    let mut buffer = [0; 8];
-    buffer[..end - at].copy_from_slice(&bytes[at..end]);
-    let patched = patch_displacement(u64::from_le_bytes(buffer), place, target)?.to_le_bytes();
-    bytes[at..end].copy_from_slice(&patched[..end - at]);
+    debug_assert!(is_patchable(place), "the site at {place}");
+    let at = usize::try_from(place.offset_from(start)).ok()?;
+    let displacement = i32::try_from(target.offset_from(place + 4)).ok()?;
+    bytes.get_mut(at..at.checked_add(4)?)?.copy_from_slice(&displacement.to_le_bytes());
     Some(())
 }

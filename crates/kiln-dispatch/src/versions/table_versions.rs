@@ -1,10 +1,10 @@
 //! The versions of a table's functions.
 
-use std::ops::Range;
+use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kiln_abi::ExecutorAddr;
 use kiln_abi::x86_64::{displacement_word, patch_displacement};
-use kiln_abi::{ExecutorAddr, Permission};
 use kiln_codecache::{CodeCache, Records, Reservation};
 
 use crate::error::Error;
@@ -165,6 +165,8 @@ pub struct Versions {
 pub(super) struct State {
     pub(super) store: Store,
     pub(super) plan: Plan,
+    /// The bodies that an install is about. Empty between installs, for its memory.
+    chosen: Vec<Body>,
     /// Where the search for functions to cool goes on.
     pub(super) hand: u32,
     pub(super) stats: VersionsStats,
@@ -181,6 +183,7 @@ impl Versions {
         let state = State {
             store: Store::default(),
             plan: Plan::default(),
+            chosen: Vec::new(),
             hand: 0,
             stats: VersionsStats::default(),
             scanning: false,
@@ -224,7 +227,7 @@ impl Versions {
     /// Nothing has changed then, and the unit's memory is given back.
     pub fn install(&self, unit: Unit<'_>, mode: Mode) -> Result<Installed, InstallError> {
         let mut state = self.lock();
-        let State { store, plan, stats, .. } = &mut *state;
+        let State { store, plan, chosen, stats, .. } = &mut *state;
         let own = |function: &&Body| mode != Mode::Redefine && store.redefined_since(function.function, unit.epoch);
         if let Some(stale) = unit.bodies.iter().find(own).map(|body| body.function) {
             return Err(InstallError::Stale(stale));
@@ -233,7 +236,8 @@ impl Versions {
             return Err(InstallError::Stale(*stale));
         }
         let is_chosen = |body: &&Body| mode != Mode::Offer || self.table.body(body.function).is_none();
-        let chosen: Vec<Body> = unit.bodies.iter().filter(is_chosen).copied().collect();
+        chosen.clear();
+        chosen.extend(unit.bodies.iter().filter(is_chosen));
         if chosen.is_empty() {
             return Ok(Installed::default());
         }
@@ -246,25 +250,23 @@ impl Versions {
         };
 
         let mut reservation = unit.reservation;
-        self.bind_sites(store, &mut reservation, unit.sites, &chosen)?;
-        self.plan(store, plan, &chosen, &invalidated)?;
+        self.bind_sites(store, &mut reservation, unit.sites, chosen)?;
+        self.plan(store, plan, chosen, &invalidated)?;
         let published = reservation.publish(unit.records)?;
         // From here on nothing fails.
-        let code = (0..published.segments()).map(|segment| published.range(segment));
-        let region = self.cache.region(Permission::Code);
-        let ranges = code.filter(|range| region.contains(&range.start)).map(|range| range.start.get()..range.end.get());
-        let ranges: Vec<Range<u64>> = ranges.collect();
-        let number = store.add_unit(published, ranges, unit.visible.into());
-        let mut installed = Installed { unit: Some(number), invalidated, ..Installed::default() };
+        let number = store.add_unit(published, unit.visible.into());
+        let versions = Vec::with_capacity(chosen.len());
+        let mut installed = Installed { versions, retired: Vec::new(), invalidated, unit: Some(number) };
         let mut replaced = Vec::new();
-        for body in &chosen {
+        for body in chosen.iter() {
             let (version, old) = store.make_current(number, body.function, body.address.get(), body.bytes);
             installed.versions.push((body.function, version));
             replaced.extend(old);
         }
         replaced.extend(installed.invalidated.iter().filter_map(|function| store.take_current(*function)));
         for site in unit.sites {
-            store.add_site(number, site.place.get(), site.function);
+            let place = NonZeroU64::new(site.place.get()).expect("code does not lie at address 0");
+            store.add_site(number, place, site.function);
         }
         store.sites_on_stubs += u64::from(unit.unpatchable);
         store.units.get_mut(number).unpatchable = unit.unpatchable;
@@ -375,21 +377,18 @@ impl Versions {
         sites: &[CallSite],
         chosen: &[Body],
     ) -> Result<(), InstallError> {
-        for site in sites {
-            let own = chosen.iter().find(|body| body.function == site.function).map(|body| body.address);
-            let current = || store.entered(site.function).map(|version| ExecutorAddr::new(version.start));
-            let stub = self.table.stub(site.function);
-            let target = own.or_else(current).unwrap_or(stub);
-            let segment = (0..reservation.segments())
-                .find(|segment| {
-                    let start = reservation.segment(*segment);
-                    let offset = site.place.offset_from(start);
-                    usize::try_from(offset).is_ok_and(|offset| offset + 4 <= reservation.working(*segment).len())
-                })
-                .unwrap_or_else(|| panic!("the site at {} is not in its unit", site.place));
-            let start = reservation.segment(segment);
-            store::bind(reservation.working(segment), start, site.place, target)
-                .ok_or_else(|| self.out_of_reach(site.function, site.place))?;
+        let mut rest = sites.iter().peekable();
+        while let Some(first) = rest.peek() {
+            let (start, bytes) = segment_with(reservation, first.place)
+                .unwrap_or_else(|| panic!("the site at {} is not in its unit", first.place));
+            let inside = start..start + bytes.len() as u64;
+            while let Some(site) = rest.next_if(|site| inside.contains(&site.place)) {
+                let own = chosen.iter().find(|body| body.function == site.function).map(|body| body.address);
+                let current = || store.entered(site.function).map(|version| ExecutorAddr::new(version.start));
+                let target = own.or_else(current).unwrap_or_else(|| self.table.stub(site.function));
+                store::bind(bytes, start, site.place, target)
+                    .ok_or_else(|| self.out_of_reach(site.function, site.place))?;
+            }
         }
         Ok(())
     }
@@ -462,6 +461,16 @@ impl Versions {
         store.retire(version);
         retired
     }
+}
+
+/// The segment that `place` lies in: its address, and its bytes.
+fn segment_with(reservation: &mut Reservation, place: ExecutorAddr) -> Option<(ExecutorAddr, &mut [u8])> {
+    let contains = |segment: &usize| {
+        let range = reservation.range(*segment);
+        range.start <= place && place < range.end
+    };
+    let segment = (0..reservation.segments()).find(contains)?;
+    Some((reservation.segment(segment), reservation.working(segment)))
 }
 
 /// The real code. Only [`Versions::execute`] uses it, whose caller vouches for the plan.
