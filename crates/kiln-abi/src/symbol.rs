@@ -24,6 +24,30 @@ pub fn name(id: Id) -> String {
     bytes[..length].iter().map(|byte| char::from(*byte)).collect()
 }
 
+impl Id {
+    /// Its number among its kind.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Id::Function(FunctionId(number)) | Id::Global(GlobalId(number)) | Id::Alias(number) => number,
+        }
+    }
+}
+
+/// Which byte of a name says what kind of id it is.
+pub const KIND: usize = 5;
+
+/// The id of a kind, which is the byte at [`KIND`] of its name.
+#[must_use]
+pub const fn id(kind: u8, number: u32) -> Option<Id> {
+    match kind {
+        b'f' => Some(Id::Function(FunctionId(number))),
+        b'g' => Some(Id::Global(GlobalId(number))),
+        b'a' => Some(Id::Alias(number)),
+        _ => None,
+    }
+}
+
 /// Bytes that the longest name has.
 pub const NAME_MAX: usize = 16;
 
@@ -56,12 +80,7 @@ pub fn parse(name: &[u8]) -> Option<Id> {
         let digit = digit.checked_sub(b'0').filter(|d| *d < 10)?;
         value = value.checked_mul(10)?.checked_add(u32::from(digit))?;
     }
-    match kind {
-        b'f' => Some(Id::Function(FunctionId(value))),
-        b'g' => Some(Id::Global(GlobalId(value))),
-        b'a' => Some(Id::Alias(value)),
-        _ => None,
-    }
+    id(*kind, value)
 }
 
 #[cfg(test)]

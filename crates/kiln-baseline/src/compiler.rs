@@ -13,6 +13,8 @@ pub struct Compiler {
     body: Body,
     analysis: Analysis,
     memory: x86_64::Memory,
+    /// The last function's graph, for its memory.
+    spare: Graph<'static>,
 }
 
 /// A compiled function.
@@ -74,6 +76,12 @@ impl Compiler {
         Self::default()
     }
 
+    /// Takes code back that nobody needs any more: the next function is compiled into its memory.
+    pub fn reuse(&mut self, code: Code) {
+        self.spare = code.graph;
+        self.spare.clear();
+    }
+
     /// Bytes that are in use for the function compiled last: as the body's arrays, those of the analysis, those of the
     /// generator, and as the code that was made.
     #[must_use]
@@ -104,10 +112,10 @@ impl Compiler {
         module
             .read_body(bytes, function, &mut self.body)
             .map_err(|error| CompileError::Body { message: error.to_string() })?;
-        let Self { body, analysis, memory } = self;
+        let Self { body, analysis, memory, .. } = self;
         x86_64::enter(module, memory);
         analysis.run(module, body, |body, call, operands| x86_64::call_kind(module, body, memory, call, operands));
-        let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory)
+        let graph = x86_64::compile(module, &self.body, &self.analysis, &mut self.memory, &mut self.spare)
             .map_err(|what| CompileError::Unsupported { what: *what })?;
         let lines = self.memory.lines();
         Ok(Code { graph, instructions: self.body.instructions().len() as u32, lines })

@@ -17,12 +17,16 @@ pub(crate) struct Marks {
     first: u32,
     /// Place and instruction of the last mark, or [`FAR_AWAY`].
     last: (u32, u32),
+    /// The numbers, behind [`FRONT`] bytes for the one that comes first.
     bytes: Vec<u8>,
 }
 
+/// The longest number of 32 bits.
+const FRONT: usize = 5;
+
 impl Default for Marks {
     fn default() -> Self {
-        Self { wanted: false, first: 0, last: FAR_AWAY, bytes: Vec::new() }
+        Self { wanted: false, first: 0, last: FAR_AWAY, bytes: vec![0; FRONT] }
     }
 }
 
@@ -30,7 +34,7 @@ impl Marks {
     pub(crate) fn restart(&mut self, body: &Body) {
         self.wanted = body.has_locations();
         self.last = FAR_AWAY;
-        self.bytes.clear();
+        self.bytes.truncate(FRONT);
     }
 
     /// Instruction `index` begins at `place`, which is not before the last one.
@@ -50,7 +54,7 @@ impl Marks {
     #[inline(never)]
     fn note_any(&mut self, place: u32, index: u32) {
         let (before, instruction) = match self.last {
-            _ if self.bytes.is_empty() => {
+            _ if self.bytes.len() == FRONT => {
                 self.first = place;
                 (place, -1)
             }
@@ -69,14 +73,17 @@ impl Marks {
     }
 
     /// The table for code that begins at `start`.
-    pub(crate) fn table(&self, start: u32) -> Option<LineTable> {
-        if self.bytes.is_empty() {
+    pub(crate) fn table(&mut self, start: u32) -> Option<LineTable> {
+        if self.bytes.len() == FRONT {
             return None;
         }
-        let mut bytes = Vec::with_capacity(self.bytes.len() + 2);
-        put(&mut bytes, u64::from(self.first - start));
-        bytes.extend_from_slice(&self.bytes);
-        Some(LineTable(bytes.into()))
+        let mut number = self.first - start;
+        let length = (number.checked_ilog2().unwrap_or(0) / 7 + 1) as usize;
+        for (at, byte) in self.bytes[FRONT - length..FRONT].iter_mut().enumerate() {
+            *byte = number as u8 & 0x7f | if at + 1 < length { 0x80 } else { 0 };
+            number >>= 7;
+        }
+        Some(LineTable(Arc::from(&self.bytes[FRONT - length..])))
     }
 }
 

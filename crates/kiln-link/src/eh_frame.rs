@@ -48,8 +48,9 @@ pub(crate) fn visit(
     relocations: &[Relocation],
     mut f: impl FnMut(Record, &[Relocation]),
 ) -> Result<(), Fault> {
-    // (offset, bytes of an address) of the common information entries so far: seldom more than three.
-    let mut cies: Vec<(u32, u32)> = Vec::new();
+    // (offset, bytes of an address) of the common information entries so far: seldom more than three, mostly one.
+    let mut last: Option<(u32, u32)> = None;
+    let mut earlier: Vec<(u32, u32)> = Vec::new();
     let mut at = 0u32;
     let mut rest = relocations;
     while (at as usize) < bytes.len() {
@@ -78,11 +79,11 @@ pub(crate) fn visit(
         rest = later;
         let id = u32_at(record, 4);
         let fde = if id == 0 {
-            cies.push((at, address_bytes(record).map_err(fault)?));
+            earlier.extend(last.replace((at, address_bytes(record).map_err(fault)?)));
             None
         } else {
             let cie = (at + 4).checked_sub(id).ok_or(fault("entry before its common information"))?;
-            let Some(&(_, width)) = cies.iter().rev().find(|(offset, _)| *offset == cie) else {
+            let Some(&(_, width)) = last.iter().chain(earlier.iter().rev()).find(|(offset, _)| *offset == cie) else {
                 return Err(fault("entry without common information"));
             };
             Some(Fde { pc_bytes: range(record, width).ok_or(fault("record ends early"))? })

@@ -235,19 +235,31 @@ impl<'a> Symbol<'a> {
     }
 }
 
-/// The name of a section, symbol or group: bytes, borrowed or owned; short ones lie in the name itself.
+/// The name of a section, symbol or group: bytes, borrowed or owned; those of ids lie in the name itself.
 #[derive(Clone)]
 pub struct Name<'a>(Spelling<'a>);
 
-/// Bytes of a name that need no memory of their own.
-const SHORT_MAX: usize = 22;
-const _: () = assert!(symbol::NAME_MAX <= SHORT_MAX);
+const _: () = assert!(size_of::<Name<'_>>() == 24);
 
 #[derive(Clone)]
 enum Spelling<'a> {
     Borrowed(&'a [u8]),
     Owned(Box<[u8]>),
-    Short(u8, [u8; SHORT_MAX]),
+    /// The spelling that an id has, and its number.
+    Id {
+        length: u8,
+        bytes: [u8; symbol::NAME_MAX],
+        number: u32,
+    },
+}
+
+impl Name<'_> {
+    /// What the name stands for, if it was made of an id.
+    #[must_use]
+    pub fn id(&self) -> Option<Id> {
+        let Spelling::Id { bytes, number, .. } = &self.0 else { return None };
+        symbol::id(bytes[symbol::KIND], *number)
+    }
 }
 
 impl Deref for Name<'_> {
@@ -257,7 +269,7 @@ impl Deref for Name<'_> {
         match &self.0 {
             Spelling::Borrowed(bytes) => bytes,
             Spelling::Owned(bytes) => bytes,
-            Spelling::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Spelling::Id { length, bytes, .. } => &bytes[..usize::from(*length)],
         }
     }
 }
@@ -303,10 +315,8 @@ impl<'a> IntoName<'a> for Name<'a> {
 /// The name that [`symbol::name`] gives it.
 impl<'a> IntoName<'a> for Id {
     fn into_name(self) -> Name<'a> {
-        let (spelled, length) = symbol::spell(self);
-        let mut bytes = [0; SHORT_MAX];
-        bytes[..symbol::NAME_MAX].copy_from_slice(&spelled);
-        Name(Spelling::Short(length as u8, bytes))
+        let (bytes, length) = symbol::spell(self);
+        Name(Spelling::Id { length: length as u8, bytes, number: self.number() })
     }
 }
 
@@ -390,12 +400,34 @@ pub struct Graph<'a> {
     pub(crate) symbols: Vec<Symbol<'a>>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) groups: Vec<Name<'a>>,
+    /// Memory of blocks that were cleared away, the first block's last.
+    spare: Vec<Vec<u8>>,
 }
 
 impl<'a> Graph<'a> {
     /// An empty graph; `name` appears in errors.
     pub fn new(name: impl Into<Cow<'a, str>>) -> Self {
         Graph { name: name.into(), ..Graph::default() }
+    }
+
+    /// Empties the graph and keeps its memory, that of its blocks' own bytes included.
+    pub fn clear(&mut self) {
+        self.sections.clear();
+        self.symbols.clear();
+        self.edges.clear();
+        self.groups.clear();
+        for block in self.blocks.drain(..).rev() {
+            if let Content::Bytes(Cow::Owned(mut bytes)) = block.content {
+                bytes.clear();
+                self.spare.push(bytes);
+            }
+        }
+    }
+
+    /// No bytes, with the memory of a block that was cleared away if there is one left.
+    #[must_use]
+    pub fn take_spare(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
     }
 
     /// Makes room for so many more sections, blocks, symbols and relocations.

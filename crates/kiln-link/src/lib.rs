@@ -86,7 +86,7 @@ mod symbols;
 mod unit;
 mod x86_64;
 
-pub use alone::{Alone, Branch, PlacedAlone, Unfit};
+pub use alone::{Alone, AloneMemory, Branch, PlacedAlone, Unfit};
 pub use debug::{DebugError, DebugObject};
 pub use error::{Advice, Error, ErrorKind, Errors, Site};
 pub use graph::{

@@ -1,6 +1,7 @@
 //! What lies outside a link: the process, earlier loads, shared libraries, and where members come from.
 
 use kiln_abi::ExecutorAddr;
+use kiln_abi::symbol::Id;
 
 use crate::graph::Graph;
 
@@ -57,6 +58,18 @@ pub trait Scope {
         let _ = name;
         None
     }
+
+    /// [`Scope::lookup`] of a name that stands for `id`, for who would have to read that out of it.
+    fn lookup_id(&mut self, id: Id, name: &[u8]) -> Option<External> {
+        let _ = id;
+        self.lookup(name)
+    }
+
+    /// [`Scope::stub`] of a name that stands for `id`.
+    fn stub_of_id(&mut self, id: Id, name: &[u8]) -> Option<ExecutorAddr> {
+        let _ = id;
+        self.stub(name)
+    }
 }
 
 impl<S: Scope + ?Sized> Scope for &mut S {
@@ -66,6 +79,14 @@ impl<S: Scope + ?Sized> Scope for &mut S {
 
     fn stub(&mut self, name: &[u8]) -> Option<ExecutorAddr> {
         (**self).stub(name)
+    }
+
+    fn lookup_id(&mut self, id: Id, name: &[u8]) -> Option<External> {
+        (**self).lookup_id(id, name)
+    }
+
+    fn stub_of_id(&mut self, id: Id, name: &[u8]) -> Option<ExecutorAddr> {
+        (**self).stub_of_id(id, name)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use kiln_abi::{ExecutorAddr, FdeEntry, Permission};
 use kiln_link::{
-    Binding, Content, External, Graph, PlacedAlone, Placement, RelocationKind, Scope, SectionKind, Symbol, SymbolId,
-    SymbolKind, SymbolPlace, Unfit,
+    AloneMemory, Binding, Branch, Content, External, Graph, Placement, RelocationKind, Scope, SectionKind, Symbol,
+    SymbolId, SymbolKind, SymbolPlace, Unfit,
 };
 
 const CODE: u64 = 0x40_0000;
@@ -23,6 +23,7 @@ impl Scope for World {
             b"far_function" => External::Function(ExecutorAddr::new(FAR_FUNCTION)),
             b"far_data" => External::Data(ExecutorAddr::new(FAR_DATA)),
             b"tls" => External::StaticTls { tp_offset: -16 },
+            b"tls_of_a_library" => External::DynamicTls { module: 2, offset: 8 },
             _ => return None,
         })
     }
@@ -56,13 +57,25 @@ fn function(code: &[u8]) -> Function {
 }
 
 struct Image {
-    placed: PlacedAlone,
+    addresses: Vec<Option<ExecutorAddr>>,
+    unwind: Vec<FdeEntry>,
+    branches: Vec<Branch>,
     memory: Vec<(u64, Vec<u8>)>,
 }
 
 impl Image {
     fn of(graph: &Graph<'static>) -> Image {
-        let alone = graph.lay_out_alone(&mut World).unwrap();
+        let mut kept = AloneMemory::default();
+        let first = Image::with(&mut kept, graph);
+        let again = Image::with(&mut kept, graph);
+        assert_eq!(again.memory, first.memory, "what was linked before leaves nothing");
+        assert_eq!(again.addresses, first.addresses);
+        assert_eq!((&again.unwind, &again.branches), (&first.unwind, &first.branches));
+        again
+    }
+
+    fn with(kept: &mut AloneMemory, graph: &Graph<'static>) -> Image {
+        let alone = graph.lay_out_alone(kept, &mut World).unwrap();
         let address = |permission| match permission {
             Permission::Code => CODE,
             Permission::ReadOnly => CONSTANTS,
@@ -75,7 +88,13 @@ impl Image {
             .map(|(address, working)| Placement { address: ExecutorAddr::new(*address), working, zeroed: false })
             .collect();
         let placed = alone.place(&mut placements, true).unwrap();
-        Image { placed, memory }
+        let addresses = graph.symbols_with_ids().map(|(id, _)| placed.address(id)).collect();
+        let (unwind, branches) = (placed.unwind().to_vec(), placed.branches().to_vec());
+        Image { addresses, unwind, branches, memory }
+    }
+
+    fn address(&self, symbol: SymbolId) -> Option<ExecutorAddr> {
+        self.addresses[symbol.index()]
     }
 
     fn bytes(&self, address: u64, count: usize) -> &[u8] {
@@ -104,8 +123,8 @@ fn what_is_near_is_referred_to_directly() {
     f.graph.add_edge(f.code, 32, RelocationKind::ABS64, f.constant, 1);
     f.graph.add_edge(f.code, 40, RelocationKind::PC64, near, 2);
     let image = Image::of(&f.graph);
-    let body = image.placed.address(&f.graph, f.own).unwrap().get();
-    let constant = image.placed.address(&f.graph, f.constant).unwrap().get();
+    let body = image.address(f.own).unwrap().get();
+    let constant = image.address(f.constant).unwrap().get();
     assert_eq!(body, CODE, "no stub stands before it");
     assert_eq!(constant, CONSTANTS + 4, "no slot stands before it");
     assert_eq!(image.target(body + 1), NEAR);
@@ -128,7 +147,7 @@ fn what_is_far_has_a_stub_or_a_slot() {
     f.graph.add_edge(f.code, 20, RelocationKind::GOTPCREL, call, -4);
     f.graph.add_edge(f.code, 40, RelocationKind::ABS64, data, 8);
     let image = Image::of(&f.graph);
-    let body = image.placed.address(&f.graph, f.own).unwrap().get();
+    let body = image.address(f.own).unwrap().get();
     assert_eq!(body % 16, 0);
     let stub = image.target(body + 1);
     assert_eq!(stub, image.target(body + 13), "one stub for all calls");
@@ -151,8 +170,27 @@ fn a_function_with_a_stub_is_known_by_it_except_to_branches_that_can_be_led_else
     assert_eq!(image.target(CODE + 6), STUB);
     assert_eq!(image.target(CODE + 13), STUB);
     let branches: Vec<_> =
-        image.placed.branches.iter().map(|b| (b.place.get(), b.symbol, b.target.get(), b.patchable)).collect();
+        image.branches.iter().map(|b| (b.place.get(), b.symbol, b.target.get(), b.patchable)).collect();
     assert_eq!(branches, [(CODE + 1, f.own, CODE, true), (CODE + 6, f.own, STUB, false)]);
+}
+
+/// data16 lea x@tlsgd(%rip), %rdi; data16 data16 rex.W call __tls_get_addr
+const GENERAL_DYNAMIC: [u8; 16] = [0x66, 0x48, 0x8d, 0x3d, 0, 0, 0, 0, 0x66, 0x66, 0x48, 0xe8, 0, 0, 0, 0];
+
+#[test]
+fn a_thread_local_variable_with_a_fixed_place_needs_no_call() {
+    let mut f = function(&GENERAL_DYNAMIC);
+    let variable = f.graph.add_symbol(Symbol::undefined("tls"));
+    let helper = f.graph.add_symbol(Symbol::undefined("__tls_get_addr"));
+    f.graph.add_edge(f.code, 4, RelocationKind::TLSGD, variable, -4);
+    f.graph.add_edge(f.code, 12, RelocationKind::PLT32, helper, -4);
+    f.graph.add_edge(f.code, 40, RelocationKind::ABS64, f.constant, 0);
+    let image = Image::of(&f.graph);
+    // mov %fs:0, %rax; lea -16(%rax), %rax
+    let expected = [0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0, 0x48, 0x8d, 0x80, 0xf0, 0xff, 0xff, 0xff];
+    assert_eq!(image.bytes(CODE, 16), expected);
+    assert_eq!(image.word(CODE + 40), CONSTANTS + 4, "edges behind the call are applied");
+    assert!(image.branches.is_empty());
 }
 
 #[test]
@@ -162,7 +200,7 @@ fn zeros_are_written_where_memory_is_not_known_to_hold_them() {
     let block = f.graph.add_block(section, Content::Zero(24), 8);
     let variable = f.graph.add_symbol(Symbol::data("variable", block, 0, 24));
     let image = Image::of(&f.graph);
-    assert_eq!(image.placed.address(&f.graph, variable), Some(ExecutorAddr::new(VARIABLES)));
+    assert_eq!(image.address(variable), Some(ExecutorAddr::new(VARIABLES)));
     assert_eq!(image.bytes(VARIABLES, 24), [0; 24]);
 }
 
@@ -176,7 +214,7 @@ fn unwind_entries_describe_the_code() {
     f.graph.add_edge(block, 32, RelocationKind::PC32, f.begin, 0);
     let image = Image::of(&f.graph);
     let fde = ExecutorAddr::new(CONSTANTS + 16 + 24);
-    assert_eq!(image.placed.unwind, [FdeEntry { pc_begin: ExecutorAddr::new(CODE), pc_bytes: 64, fde }]);
+    assert_eq!(image.unwind, [FdeEntry { pc_begin: ExecutorAddr::new(CODE), pc_bytes: 64, fde }]);
 }
 
 #[test]
@@ -184,7 +222,7 @@ fn what_asks_for_more_is_left_to_the_general_link() {
     let unfit = |change: &dyn Fn(&mut Function)| {
         let mut f = function(&[]);
         change(&mut f);
-        let laid_out = f.graph.lay_out_alone(&mut World).map(drop);
+        let laid_out = f.graph.lay_out_alone(&mut AloneMemory::default(), &mut World).map(drop);
         assert_eq!(laid_out, Err(Unfit));
     };
     let refer = |f: &mut Function, symbol: Symbol<'static>, kind| {
@@ -196,6 +234,10 @@ fn what_asks_for_more_is_left_to_the_general_link() {
     unfit(&|f| refer(f, Symbol::undefined("near").with_binding(Binding::Weak), RelocationKind::PLT32));
     unfit(&|f| refer(f, Symbol::undefined("far_data"), RelocationKind::PC32));
     unfit(&|f| refer(f, Symbol::undefined("near"), RelocationKind::TLSGD));
+    unfit(&|f| refer(f, Symbol::undefined("tls"), RelocationKind::TLSGD));
+    unfit(&|f| refer(f, Symbol::undefined("tls"), RelocationKind::PC32));
+    unfit(&|f| refer(f, Symbol::undefined("tls_of_a_library"), RelocationKind::TLSGD));
+    unfit(&|f| refer(f, Symbol::undefined("__tls_get_addr"), RelocationKind::PLT32));
     unfit(&|f| refer(f, Symbol::new("common", SymbolPlace::Common { align: 8 }), RelocationKind::PC32));
     unfit(&|f| _ = f.graph.add_symbol(Symbol::undefined("near").with_kind(SymbolKind::Tls)));
     unfit(&|f| {
@@ -209,14 +251,30 @@ fn what_asks_for_more_is_left_to_the_general_link() {
 }
 
 #[test]
+fn what_is_no_sequence_for_thread_local_variables_is_unfit() {
+    let mut f = function(&[0x48, 0x8d, 0x3d, 0x90]);
+    let variable = f.graph.add_symbol(Symbol::undefined("tls"));
+    let helper = f.graph.add_symbol(Symbol::undefined("__tls_get_addr"));
+    f.graph.add_edge(f.code, 4, RelocationKind::TLSGD, variable, -4);
+    f.graph.add_edge(f.code, 12, RelocationKind::PLT32, helper, -4);
+    assert_eq!(place(&f.graph), Err(Unfit));
+}
+
+#[test]
 fn a_field_outside_its_block_is_unfit() {
     let mut f = function(&[]);
     f.graph.add_edge(f.code, 62, RelocationKind::PC32, f.constant, -4);
-    let alone = f.graph.lay_out_alone(&mut World).unwrap();
+    assert_eq!(place(&f.graph), Err(Unfit));
+}
+
+/// Places a graph that can be laid out.
+fn place(graph: &Graph<'static>) -> Result<(), Unfit> {
+    let mut kept = AloneMemory::default();
+    let alone = graph.lay_out_alone(&mut kept, &mut World).unwrap();
     let mut memory: Vec<Vec<u8>> = alone.segments().iter().map(|s| vec![0; s.size as usize]).collect();
     let mut placements: Vec<Placement<'_>> = memory
         .iter_mut()
         .map(|working| Placement { address: ExecutorAddr::new(CODE), working, zeroed: true })
         .collect();
-    assert_eq!(alone.place(&mut placements, false).map(drop), Err(Unfit));
+    alone.place(&mut placements, false).map(drop)
 }

@@ -1,19 +1,18 @@
 //! First calls without LLVM: the calling thread compiles the function itself.
 //!
-//! Compilers keep their memory between functions, so they wait on a stack for whoever needs one next; there are as many
-//! as threads have ever compiled at once. The lock of the stack is held for a push or a pop, never while anything is
+//! Compilers keep their memory between functions, and so does who links and installs what they make; so they wait on a stack
+//! for whoever needs one next, and there are as many as threads have ever compiled at once. The lock of the stack is held for a push or a pop, never while anything is
 //! compiled, and always with signals blocked: whoever holds it cannot be interrupted by a first call of its own thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kiln_abi::symbol::{self, Id};
-use kiln_abi::{ExecutorAddr, FunctionId, Tier};
+use kiln_abi::symbol::Id;
+use kiln_abi::{ExecutorAddr, FunctionId, Permission, Tier};
 use kiln_baseline::{Code, CompileError};
-use kiln_codecache::Place;
 use kiln_dispatch::{FunctionIndex, Mode};
-use kiln_link::{Binding, Placement, SymbolId, SymbolPlace};
+use kiln_link::{AloneMemory, Binding, Placement, SymbolId, SymbolPlace};
 use kiln_remote::ModuleId;
 
 use crate::compiler::{Begun, Failure, Sink};
@@ -25,7 +24,7 @@ use crate::place::{self, Observed};
 use crate::process::lease;
 use crate::replace::Redefined;
 use crate::resolve::{MadeBodies, ObjectScope, Ready};
-use crate::versions::{self, Branch};
+use crate::versions::{self, Branch, Entries};
 
 /// The compilers of the first tier, and what they did.
 #[derive(Debug, Default)]
@@ -36,8 +35,18 @@ pub(crate) struct Baseline {
 /// Everything behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    idle: Vec<kiln_baseline::Compiler>,
+    #[expect(clippy::vec_box, reason = "a worker is large, and taken and put back for every function")]
+    idle: Vec<Box<Worker>>,
     statistics: BaselineStatistics,
+}
+
+/// What a thread compiles and installs a function with.
+#[derive(Debug, Default)]
+struct Worker {
+    compiler: kiln_baseline::Compiler,
+    alone: AloneMemory,
+    made: MadeBodies,
+    entries: Entries,
 }
 
 /// What the first tier did so far.
@@ -65,16 +74,18 @@ impl Baseline {
         self.lock().statistics.clone()
     }
 
-    fn compile(&self, module: &LoadedModule, function: FunctionId) -> Result<Code, CompileError> {
-        let mut compiler = self.lock().idle.pop().unwrap_or_default();
+    fn worker(&self) -> Box<Worker> {
+        self.lock().idle.pop().unwrap_or_default()
+    }
+
+    fn compile(&self, worker: &mut Worker, module: &LoadedModule, function: FunctionId) -> Result<Code, CompileError> {
         let begin = Instant::now();
-        let code = compiler.compile(&module.bitcode, &module.bytes, function);
+        let code = worker.compiler.compile(&module.bitcode, &module.bytes, function);
         let time = begin.elapsed();
         if let Some(body) = module.bitcode.body_range(&module.bytes, function) {
             lease::was_read(&module.bytes[body]);
         }
         let mut state = self.lock();
-        state.idle.push(compiler);
         let statistics = &mut state.statistics;
         match &code {
             Ok(code) => {
@@ -137,15 +148,30 @@ impl Inner {
             mode: Mode::Offer,
             installed: None,
         };
-        let code = self.baseline.compile(module, function).map_err(Failure::Baseline)?;
+        let mut worker = self.baseline.worker();
+        let code = match self.baseline.compile(&mut worker, module, function) {
+            Ok(code) => code,
+            Err(refused) => {
+                self.baseline.lock().idle.push(worker);
+                return Err(Failure::Baseline(refused));
+            }
+        };
         let begin = Instant::now();
         let result = loop {
-            match self.install_baseline(module, function, &code, &begun) {
-                Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, depth)?,
+            match self.install_baseline(module, function, &code, &mut worker, &begun) {
+                // By a worker of its own.
+                Err(Failure::NeedsOwner(owner)) => {
+                    if let Err(failure) = self.compile_owner(module, owner, depth) {
+                        break Err(failure);
+                    }
+                }
                 result => break result,
             }
         };
-        self.baseline.lock().statistics.installing += begin.elapsed();
+        worker.compiler.reuse(code);
+        let mut state = self.baseline.lock();
+        state.statistics.installing += begin.elapsed();
+        state.idle.push(worker);
         result
     }
 
@@ -154,9 +180,10 @@ impl Inner {
         module: &LoadedModule,
         function: FunctionId,
         code: &Code,
+        worker: &mut Worker,
         begun: &Begun,
     ) -> Result<(), Failure> {
-        match self.install_alone(module, function, code, begun) {
+        match self.install_alone(module, function, code, worker, begun) {
             Some(result) => result,
             None => self.install_together(module, &[function], std::slice::from_ref(code), begun),
         }
@@ -184,8 +211,11 @@ impl Inner {
             mode: Mode::Redefine,
             installed: Some(sink.clone()),
         };
-        let codes = functions.iter().map(|function| self.baseline.compile(module, *function));
-        let Ok(codes) = codes.collect::<Result<Vec<_>, _>>() else { return Ok(None) };
+        let mut worker = self.baseline.worker();
+        let codes = functions.iter().map(|function| self.baseline.compile(&mut worker, module, *function));
+        let codes = codes.collect::<Result<Vec<_>, _>>();
+        self.baseline.lock().idle.push(worker);
+        let Ok(codes) = codes else { return Ok(None) };
         loop {
             match self.install_together(module, functions, &codes, &begun) {
                 Err(Failure::NeedsOwner(owner)) => self.compile_owner(module, owner, 0)?,
@@ -220,10 +250,7 @@ impl Inner {
             .map_err(|error| Failure::Link(self.in_names_of(module, &error.to_string())))?;
         let mut all = MadeBodies::default();
         for ((code, input), function) in codes.iter().zip(inputs).zip(functions) {
-            let one = made(code, *function, |id| filled.linked.graph_symbol(input, id)?.location.address());
-            all.functions.extend(one.functions);
-            all.globals.extend(one.globals);
-            all.tables.extend(one.tables);
+            add_made(&mut all, code, *function, |id| filled.linked.graph_symbol(input, id)?.location.address());
         }
         filled.shown = self.show_baseline(module, &all);
         self.install_filled(module, &all, None, filled, begun)
@@ -235,54 +262,56 @@ impl Inner {
         module: &LoadedModule,
         function: FunctionId,
         code: &Code,
+        worker: &mut Worker,
         begun: &Begun,
     ) -> Option<Result<(), Failure>> {
+        let Worker { alone, made, entries, .. } = worker;
         let mut scope = ObjectScope::new(self, module);
-        let alone = code.graph.lay_out_alone(&mut scope);
+        let alone = code.graph.lay_out_alone(alone, &mut scope);
         if let Some(owner) = scope.needs_owner() {
             return Some(Err(Failure::NeedsOwner(owner)));
         }
         let alone = alone.ok()?;
-        let wanted: Vec<_> = alone.segments().iter().map(|segment| (*segment, Place::Anywhere)).collect();
-        let failed = |error: kiln_codecache::Error| Some(Err(Failure::Link(error.to_string())));
-        let mut reservation = match self.cache.reserve(&wanted) {
+        let count = alone.segments().len();
+        let mut reservation = match self.cache.reserve_anywhere(alone.segments()) {
             Ok(reservation) => reservation,
-            Err(error) => return failed(error),
+            Err(error) => return Some(Err(Failure::Link(error.to_string()))),
         };
-        let addresses: Vec<_> = (0..wanted.len()).map(|index| reservation.segment(index)).collect();
-        let working = addresses.into_iter().zip(reservation.working_all());
-        let mut placements: Vec<_> =
-            working.map(|(address, working)| Placement { address, working, zeroed: false }).collect();
-        let mut placed = alone.place(&mut placements, true).ok()?;
-        drop(placements);
-        let made = made(code, function, |id| placed.address(&code.graph, id));
-        let branches =
-            placed.branches.iter().map(|b| Branch { place: b.place, target: b.target, patchable: b.patchable });
-        let branches = branches.collect();
-        let shown = self.show_baseline(module, &made);
-        Some(shown.with_records(std::mem::take(&mut placed.unwind), |records| {
-            self.install_bodies(module, &made, None, Ready { reservation, records, branches }, begun)
+        let mut placements = reservation
+            .first_working::<{ Permission::ALL.len() }>()
+            .map(|(address, working)| Placement { address, working, zeroed: false });
+        let placed = alone.place(&mut placements[..count], true).ok()?;
+        made.clear();
+        add_made(made, code, function, |id| placed.address(id));
+        let branches = placed.branches().iter();
+        let branches = branches.map(|b| Branch { place: b.place, target: b.target, patchable: b.patchable });
+        entries.fill(self.table(), module, made, branches);
+        let shown = self.show_baseline(module, made);
+        Some(shown.with_records(placed.unwind(), |records| {
+            self.install_bodies(module, made, None, Ready { reservation, records, entries }, begun)
         }))
     }
 }
 
-/// What compiled code defines of its module: the function, and globals that belong to it.
-fn made(code: &Code, function: FunctionId, address: impl Fn(SymbolId) -> Option<ExecutorAddr>) -> MadeBodies {
-    let mut made = MadeBodies::default();
+/// Adds what compiled code defines of its module: the function, and globals that belong to it.
+fn add_made(
+    made: &mut MadeBodies,
+    code: &Code,
+    function: FunctionId,
+    address: impl Fn(SymbolId) -> Option<ExecutorAddr>,
+) {
     made.tables.extend(code.lines.clone().map(|table| (function, table)));
-    let defined = code
-        .graph
-        .symbols_with_ids()
-        .filter(|(_, symbol)| matches!(symbol.place, SymbolPlace::Defined { .. }) && symbol.binding != Binding::Local);
-    for (id, symbol) in defined {
+    for (id, symbol) in code.graph.symbols_with_ids() {
+        if !matches!(symbol.place, SymbolPlace::Defined { .. }) || symbol.binding == Binding::Local {
+            continue;
+        }
         let Some(address) = address(id) else { continue };
-        match symbol::parse(&symbol.name) {
+        match symbol.name.id() {
             Some(Id::Function(id)) if id == function => made.functions.push((function, address, symbol.size)),
             Some(Id::Global(global)) => made.globals.push((global, address)),
             _ => {}
         }
     }
-    made
 }
 
 #[cfg(test)]

@@ -470,7 +470,7 @@ fn publish(
         reservation.publish(records)?.leak();
         return Ok(());
     }
-    let (sites, unpatchable) = versions::sites(inner.table(), &versions::branches(linked), &bodies);
+    let (sites, unpatchable) = versions::sites(inner.table(), versions::branches(linked), &bodies);
     let (bodies, sites, epoch) = (&bodies[..], &sites[..], inner.versions().epoch());
     let unit = Unit { reservation, records, bodies, sites, unpatchable, visible: &[], epoch };
     let installed = inner.versions().install(unit, Mode::Offer)?;

@@ -31,7 +31,7 @@ pub(crate) struct ShownFunction {
 
 impl Shown {
     /// Calls `with` with all that is to be made known of code that has these unwind entries.
-    pub(crate) fn with_records<T>(&self, unwind: Vec<FdeEntry>, with: impl FnOnce(Records<'_>) -> T) -> T {
+    pub(crate) fn with_records<T>(&self, unwind: &[FdeEntry], with: impl FnOnce(Records<'_>) -> T) -> T {
         let lines: Vec<Vec<Line<'_>>> = self.functions.iter().map(ShownFunction::lines).collect();
         let functions = self.functions.iter().zip(&lines);
         let symbols: Vec<_> =

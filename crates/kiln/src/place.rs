@@ -69,7 +69,8 @@ impl<'a> Filled<'a> {
     /// Calls `with` with the memory and what is to be made known about it when it is published.
     pub(crate) fn publish_with<T>(self, with: impl FnOnce(&Linked<'a>, Reservation, Records<'_>) -> T) -> T {
         let Filled { mut linked, reservation, shown, .. } = self;
-        shown.with_records(linked.take_unwind(), |records| with(&linked, reservation, records))
+        let unwind = linked.take_unwind();
+        shown.with_records(&unwind, |records| with(&linked, reservation, records))
     }
 }
 

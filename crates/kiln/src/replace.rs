@@ -343,7 +343,7 @@ impl Inner {
             bodies.push(Body { function, address, bytes: definition.size });
         }
         let installed = filled.publish_with(|linked, reservation, records| {
-            let (sites, unpatchable) = versions::sites(self.table(), &versions::branches(linked), &bodies);
+            let (sites, unpatchable) = versions::sites(self.table(), versions::branches(linked), &bodies);
             let (bodies, sites) = (&bodies[..], &sites[..]);
             let unit = Unit { reservation, records, bodies, sites, unpatchable, visible: &[], epoch: 0 };
             self.versions().install(unit, Mode::Redefine)

@@ -10,7 +10,7 @@ use kiln_abi::symbol::{self, Id};
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Pipeline, Tier};
 use kiln_baseline::LineTable;
 use kiln_codecache::{Records, Reservation};
-use kiln_dispatch::{Body, Claim, FunctionIndex, InstallError, Resolve, Unit};
+use kiln_dispatch::{Claim, FunctionIndex, InstallError, Resolve, Unit};
 use kiln_link::{External, Scope};
 use kiln_remote::{Compiled, ModuleId};
 
@@ -22,7 +22,7 @@ use crate::history::CompiledBy;
 use crate::module::LoadedModule;
 use crate::place::{self, Filled, Observed};
 use crate::process::fork;
-use crate::versions::{self, Branch};
+use crate::versions::{self, Entries};
 
 /// Longest chain of functions that hold each the next one's label addresses.
 const OWNERS_MAX: u32 = 4;
@@ -202,8 +202,9 @@ impl Inner {
         begun: &Begun,
     ) -> Result<(), Failure> {
         filled.publish_with(|linked, reservation, records| {
-            let branches = versions::branches(linked);
-            self.install_bodies(module, made, object, Ready { reservation, records, branches }, begun)
+            let mut entries = Entries::default();
+            entries.fill(self.table(), module, made, versions::branches(linked));
+            self.install_bodies(module, made, object, Ready { reservation, records, entries: &entries }, begun)
         })
     }
 
@@ -216,21 +217,10 @@ impl Inner {
         ready: Ready<'_>,
         begun: &Begun,
     ) -> Result<(), Failure> {
-        let body = |&(function, address, bytes): &(FunctionId, ExecutorAddr, u64)| {
-            Some(Body { function: module.index_of(function)?, address, bytes })
-        };
-        let bodies: Vec<_> = made.functions.iter().filter_map(body).collect();
-        let visible: Vec<_> = made.visible.iter().filter_map(|function| module.index_of(*function)).collect();
-        let (sites, unpatchable) = versions::sites(self.table(), &ready.branches, &bodies);
-        let unit = Unit {
-            reservation: ready.reservation,
-            records: ready.records,
-            bodies: &bodies,
-            sites: &sites,
-            unpatchable,
-            visible: &visible,
-            epoch: begun.epoch,
-        };
+        let Ready { reservation, records, entries } = ready;
+        let Entries { bodies, sites, unpatchable, visible } = entries;
+        let unpatchable = *unpatchable;
+        let unit = Unit { reservation, records, bodies, sites, unpatchable, visible, epoch: begun.epoch };
         let installed = self.versions().install(unit, begun.mode);
         let installed = match installed {
             Ok(installed) => installed,
@@ -250,7 +240,7 @@ impl Inner {
             code.add(*body, *bytes, module.id, *function, object.clone().map(Lines::Object).or_else(table));
         }
         drop(code);
-        self.note_installed(module, &installed, &bodies, begun);
+        self.note_installed(module, &installed, bodies, begun);
         if let Some(sink) = &begun.installed {
             *sink.lock().unwrap_or_else(PoisonError::into_inner) = installed;
         }
@@ -262,7 +252,7 @@ impl Inner {
 pub(crate) struct Ready<'r> {
     pub(crate) reservation: Reservation,
     pub(crate) records: Records<'r>,
-    pub(crate) branches: Vec<Branch>,
+    pub(crate) entries: &'r Entries,
 }
 
 /// What a link of compiled functions defines.
@@ -279,6 +269,15 @@ pub(crate) struct MadeBodies {
 }
 
 impl MadeBodies {
+    /// Forgets everything and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        let Self { functions, tables, globals, visible } = self;
+        functions.clear();
+        tables.clear();
+        globals.clear();
+        visible.clear();
+    }
+
     /// The first tier's line table of `function`.
     pub(crate) fn table(&self, function: FunctionId) -> Option<&LineTable> {
         self.tables.iter().find(|(of, _)| *of == function).map(|(_, table)| table)
@@ -313,7 +312,13 @@ impl<'e> ObjectScope<'e> {
     }
 
     fn find(&mut self, name: &[u8]) -> Option<External> {
-        let Some(id) = symbol::parse(name) else { return self.engine.session().find(name) };
+        match symbol::parse(name) {
+            Some(id) => self.find_id(id),
+            None => self.engine.session().find(name),
+        }
+    }
+
+    fn find_id(&mut self, id: Id) -> Option<External> {
         let module = self.module;
         match id {
             Id::Function(function) => {
@@ -343,7 +348,15 @@ impl Scope for ObjectScope<'_> {
     }
 
     fn stub(&mut self, name: &[u8]) -> Option<ExecutorAddr> {
-        let Id::Function(function) = symbol::parse(name)? else { return None };
+        self.stub_of_id(symbol::parse(name)?, name)
+    }
+
+    fn lookup_id(&mut self, id: Id, _: &[u8]) -> Option<External> {
+        self.find_id(id).map(|found| self.engine.near(found))
+    }
+
+    fn stub_of_id(&mut self, id: Id, _: &[u8]) -> Option<ExecutorAddr> {
+        let Id::Function(function) = id else { return None };
         Some(self.engine.table().stub(self.module.index_of(function)?))
     }
 }

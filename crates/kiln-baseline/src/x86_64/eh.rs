@@ -61,7 +61,7 @@ struct CallSite {
     start: u32,
     end: u32,
     /// Offset of the landing pad, not 0, and its action.
-    pad: Option<(u32, u32)>,
+    pad: (u32, u32),
 }
 
 /// What `.gcc_except_table` says about one function. Made to be used again: memory stays.
@@ -73,6 +73,11 @@ pub(crate) struct Exceptions {
     actions: Vec<u8>,
     types: Vec<Option<u32>>,
     filters: Vec<u8>,
+    /// Memory for actions by their landing pads' labels, while sites are filled in.
+    pub(crate) by_label: Vec<u32>,
+    /// Memory for the encoded table of call sites, and for the cells that are known.
+    encoded: Vec<u8>,
+    cells: Vec<(SymbolId, SymbolId)>,
 }
 
 impl Exceptions {
@@ -85,7 +90,7 @@ impl Exceptions {
 
     /// Whether the function needs no area: it has no landing pads.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sites.iter().all(|site| site.pad.is_none())
+        self.sites.is_empty()
     }
 
     /// How many types there are.
@@ -130,9 +135,9 @@ impl Exceptions {
         first
     }
 
-    /// Says where exceptions go that come out of the calls between two offsets: to a landing pad's offset with its action,
-    /// or on to the caller. Sites come in the order of the code.
-    pub(crate) fn site(&mut self, start: u32, end: u32, pad: Option<(u32, u32)>) {
+    /// Says where exceptions go that come out of the calls between two offsets: to a landing pad's offset with its action.
+    /// All others go on to the caller. Sites come in the order of the code.
+    pub(crate) fn site(&mut self, start: u32, end: u32, pad: (u32, u32)) {
         debug_assert!(self.sites.last().is_none_or(|last| last.end <= start) && start < end, "sites in order");
         match self.sites.last_mut() {
             Some(last) if last.pad == pad && last.end == start => last.end = end,
@@ -140,40 +145,59 @@ impl Exceptions {
         }
     }
 
-    /// The area's bytes, and the place of each type's distance in them.
-    fn area(&self, code_bytes: u32, bytes: &mut Vec<u8>, places: &mut Vec<(u32, u32)>) {
-        let mut sites = Vec::with_capacity(self.sites.len() * 8 + 8);
-        let mut at = 0;
-        let mut push = |start: u32, end: u32, pad: Option<(u32, u32)>| {
-            let (pad, action) = pad.unwrap_or((0, 0));
-            for value in [start, end - start, pad, action] {
-                uleb128(&mut sites, u64::from(value));
+    /// Encodes the table of call sites; how many bytes of `encoded` it takes.
+    fn encode_sites(&mut self, code_bytes: u32) -> usize {
+        let Self { sites, encoded, .. } = self;
+        let mut length = 0;
+        let mut push = |start: u32, end: u32, (pad, action): (u32, u32)| {
+            if encoded.len() < length + ENTRY_MAX {
+                encoded.resize(2 * length + 16 * ENTRY_MAX, 0);
             }
+            let entry = &mut encoded[length..length + ENTRY_MAX];
+            let mut at = 0;
+            for mut value in [start, end - start, pad, action] {
+                while value >= 0x80 {
+                    entry[at % ENTRY_MAX] = value as u8 | 0x80;
+                    value >>= 7;
+                    at += 1;
+                }
+                entry[at % ENTRY_MAX] = value as u8;
+                at += 1;
+            }
+            length += at;
         };
-        for site in &self.sites {
+        let mut at = 0;
+        for site in &*sites {
             if site.start > at {
-                push(at, site.start, None);
+                push(at, site.start, ONWARD);
             }
             push(site.start, site.end, site.pad);
             at = site.end;
         }
         if at < code_bytes {
-            push(at, code_bytes, None);
+            push(at, code_bytes, ONWARD);
         }
+        length
+    }
 
+    /// Writes the area; where in it the types begin, four bytes each, the last one first.
+    fn area(&mut self, code_bytes: u32, bytes: &mut Vec<u8>) -> u32 {
+        let length = self.encode_sites(code_bytes);
+        let sites = &self.encoded[..length];
+        // Two formats, three lengths of at most five bytes, and three bytes at most before the types.
+        let rest = self.actions.len() + 4 * self.types.len() + self.filters.len() + 24;
+        bytes.reserve_exact(length + rest);
         bytes.push(OMIT);
         if self.types.is_empty() && self.filters.is_empty() {
             bytes.push(OMIT);
             bytes.push(ULEB);
-            uleb128(bytes, sites.len() as u64);
-            bytes.extend_from_slice(&sites);
+            uleb128(bytes, length as u64);
+            bytes.extend_from_slice(sites);
             bytes.extend_from_slice(&self.actions);
-            return;
+            return bytes.len() as u32;
         }
         bytes.push(CELL);
-        let mut head = vec![ULEB];
-        uleb128(&mut head, sites.len() as u64);
-        let body = head.len() + sites.len() + self.actions.len();
+        let body = 1 + uleb128_bytes(length as u64) + length + self.actions.len();
         // Types are aligned, and how long the distance over them is depends on itself.
         let (mut width, mut padding, mut distance) = (1, 0, 0);
         while width <= 5 {
@@ -185,25 +209,27 @@ impl Exceptions {
             width += 1;
         }
         uleb128_wide(bytes, distance as u64, width);
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(&sites);
+        bytes.push(ULEB);
+        uleb128(bytes, length as u64);
+        bytes.extend_from_slice(sites);
         bytes.extend_from_slice(&self.actions);
-        bytes.resize(bytes.len() + padding, 0);
-        for ty in self.types.iter().rev() {
-            if let Some(ty) = ty {
-                places.push((bytes.len() as u32, *ty));
-            }
-            bytes.extend_from_slice(&[0; 4]);
-        }
+        let types = bytes.len() + padding;
+        bytes.resize(types + 4 * self.types.len(), 0);
         bytes.extend_from_slice(&self.filters);
+        types as u32
     }
 }
+
+/// Room for an entry of the table of call sites: four numbers of up to five bytes.
+const ENTRY_MAX: usize = 32;
+/// No landing pad and no action: on to the caller.
+const ONWARD: (u32, u32) = (0, 0);
 
 /// Cells that hold addresses, for who can only say a distance of 4 bytes.
 struct Cells<'g> {
     graph: &'g mut Graph<'static>,
     block: Option<BlockId>,
-    known: Vec<(SymbolId, SymbolId)>,
+    known: &'g mut Vec<(SymbolId, SymbolId)>,
 }
 
 impl Cells<'_> {
@@ -214,7 +240,8 @@ impl Cells<'_> {
         }
         let block = *self.block.get_or_insert_with(|| {
             let section = self.graph.add_section(".data.rel.ro", SectionKind::ReadOnly);
-            self.graph.add_block(section, Content::from(Vec::new()), 8)
+            let bytes = self.graph.take_spare();
+            self.graph.add_block(section, Content::from(bytes), 8)
         });
         let bytes = self.graph.block_bytes_mut(block).expect("made of bytes above");
         let offset = bytes.len() as u64;
@@ -232,32 +259,37 @@ pub(crate) fn attach(
     graph: &mut Graph<'static>,
     code: SymbolId,
     frame: &FrameRows<'_>,
-    exceptions: Option<(&Exceptions, SymbolId)>,
+    exceptions: Option<(&mut Exceptions, SymbolId)>,
     symbol: &dyn Fn(u32) -> SymbolId,
 ) {
-    let mut cells = Cells { graph, block: None, known: Vec::new() };
-    let mut table = Vec::with_capacity(96);
-    let personality = exceptions.map(|(_, personality)| cells.of(personality));
-    let area = exceptions.map(|(exceptions, _)| {
-        let (mut bytes, mut places) = (Vec::new(), Vec::new());
-        exceptions.area(frame.code_bytes, &mut bytes, &mut places);
+    let tables = exceptions.map(|(exceptions, personality)| {
+        let mut known = std::mem::take(&mut exceptions.cells);
+        known.clear();
+        let mut cells = Cells { graph: &mut *graph, block: None, known: &mut known };
+        let personality = cells.of(personality);
+        let mut bytes = cells.graph.take_spare();
+        let types = exceptions.area(frame.code_bytes, &mut bytes);
         let section = cells.graph.add_section(".gcc_except_table", SectionKind::ReadOnly);
         let block = cells.graph.add_block(section, Content::from(bytes), 4);
-        for (place, ty) in places {
-            let cell = cells.of(symbol(ty));
-            cells.graph.add_edge(block, u64::from(place), RelocationKind::PC32, cell, 0);
+        for (place, ty) in (types..).step_by(4).zip(exceptions.types.iter().rev()) {
+            if let Some(ty) = ty {
+                let cell = cells.of(symbol(*ty));
+                cells.graph.add_edge(block, u64::from(place), RelocationKind::PC32, cell, 0);
+            }
         }
-        cells.graph.add_symbol(Symbol::local(block, 0))
+        exceptions.cells = known;
+        (personality, graph.add_symbol(Symbol::local(block, 0)))
     });
-    let places = write_frame(&mut table, frame, exceptions.is_some());
-    let graph = cells.graph;
+    let mut table = graph.take_spare();
+    table.reserve(96);
+    let places = write_frame(&mut table, frame, tables.is_some());
     let section = graph.add_section(".eh_frame", SectionKind::ReadOnly);
     let block = graph.add_block(section, Content::from(table), 8);
-    if let (Some(place), Some(cell)) = (places.personality, personality) {
+    if let (Some(place), Some((cell, _))) = (places.personality, tables) {
         graph.add_edge(block, u64::from(place), RelocationKind::PC32, cell, 0);
     }
     graph.add_edge(block, u64::from(places.code), RelocationKind::PC32, code, 0);
-    if let (Some(place), Some(area)) = (places.area, area) {
+    if let (Some(place), Some((_, area))) = (places.area, tables) {
         graph.add_edge(block, u64::from(place), RelocationKind::PC32, area, 0);
     }
 }
@@ -382,6 +414,11 @@ fn uleb128(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+/// How many bytes a number takes.
+fn uleb128_bytes(value: u64) -> usize {
+    value.checked_ilog2().unwrap_or(0) as usize / 7 + 1
 }
 
 /// The same in exactly `width` bytes.

@@ -59,29 +59,26 @@ impl Generator<'_> {
         }
         let body = self.body;
         let sites = std::mem::take(&mut self.sites);
-        // Each landing pad's action is made once.
-        let mut actions: Vec<(u32, u32)> = Vec::new();
+        // Each landing pad's action is made once: by its label, one more than the action, or 0.
+        let mut actions = std::mem::take(&mut self.exceptions.by_label);
+        actions.clear();
         for site in &sites {
-            let pad = match site.pad {
-                None => None,
-                Some((label, index)) => {
-                    let known = actions.iter().find(|(at, _)| *at == index).map(|(_, action)| *action);
-                    let action = match known {
-                        Some(action) => action,
-                        None => {
-                            let pad = body.instruction(index);
-                            debug_assert_eq!(pad.opcode, Opcode::LandingPad);
-                            let action = self.action(pad)?;
-                            actions.push((index, action));
-                            action
-                        }
-                    };
-                    Some((self.asm.offset_of(label) - start, action))
-                }
-            };
+            // What has none is covered by the gaps between those that have.
+            let Some((label, index)) = site.pad else { continue };
+            let at = label.0 as usize;
+            if actions.len() <= at {
+                actions.resize(at + 1, 0);
+            }
+            if actions[at] == 0 {
+                let pad = body.instruction(index);
+                debug_assert_eq!(pad.opcode, Opcode::LandingPad);
+                actions[at] = self.action(pad)? + 1;
+            }
+            let pad = (self.asm.offset_of(label) - start, actions[at] - 1);
             self.exceptions.site(site.start - start, site.end - start, pad);
         }
         self.sites = sites;
+        self.exceptions.by_label = actions;
         Ok(())
     }
 }

@@ -105,9 +105,8 @@ enum OwnedLeaf {
 }
 
 impl Generator<'_> {
-    /// Emits what comes behind the body and before it; where the function starts in the encoder, and how its frame is
-    /// made.
-    pub(crate) fn finish(&mut self) -> Result<Graph<'static>> {
+    /// Emits what comes behind the body and before it, and makes the graph, in the memory of `spare`.
+    pub(crate) fn finish(&mut self, spare: &mut Graph<'static>) -> Result<Graph<'static>> {
         let used = self.registers.used;
         self.ends.clear();
         let epilogue = self.epilogue;
@@ -157,7 +156,7 @@ impl Generator<'_> {
         }
         let code_bytes = code_end - start;
         let rows = FrameRows { code_bytes, pushed, framed, saved_from, saved: &kept[..count], epilogues: &ends };
-        let graph = self.graph(start, &rows);
+        let graph = self.graph(start, &rows, spare);
         *self.ends = ends;
         graph
     }
@@ -292,35 +291,40 @@ impl Generator<'_> {
         }
     }
 
-    fn graph(&mut self, start: u32, rows: &FrameRows<'_>) -> Result<Graph<'static>> {
+    fn graph(&mut self, start: u32, rows: &FrameRows<'_>, spare: &mut Graph<'static>) -> Result<Graph<'static>> {
         let pool = self.asm.code.len().next_multiple_of(16);
         if !self.pool.bytes.is_empty() {
             self.asm.code.fill_to(pool, 0xcc);
             self.asm.code.extend_from_slice(&self.pool.bytes);
         }
         let owned = self.owned_globals()?;
+        let personality = self.personality()?;
         let references = std::mem::take(&mut self.asm.references);
+        let mut outside = 0;
         for Reference { offset, target, addend, .. } in &references {
             let place = match target {
                 Target::Pool(at) => pool as u32 + at,
                 Target::Label(label) => self.asm.offset_of(*label),
-                Target::Symbol(_) => continue,
+                Target::Symbol(_) => {
+                    outside += 1;
+                    continue;
+                }
             };
             let distance = (i64::from(place) - i64::from(*offset) + i64::from(*addend)) as i32;
             self.asm.code[*offset as usize..*offset as usize + 4].copy_from_slice(&distance.to_le_bytes());
         }
-        let personality = self.personality()?;
-        let mut graph = Graph::new("");
-        let references_out = references.iter().filter(|reference| matches!(reference.target, Target::Symbol(_)));
+        let mut graph = std::mem::take(spare);
         // The function, a local name of it, and what it refers to, which may be itself; one edge is the unwind table's. With
         // landing pads two more blocks, a symbol for one of them and each cell, and edges from and to cells.
         let (blocks, more, edges) = match personality {
             Some(_) => (4, 2 + self.exceptions.type_count(), 3 + 2 * self.exceptions.type_count()),
             None => (2, 0, 0),
         };
-        graph.reserve(blocks, blocks, self.symbols.names.len() + 2 + more, references_out.clone().count() + 1 + edges);
+        graph.reserve(blocks, blocks, self.symbols.names.len() + 2 + more, outside + 1 + edges);
         let text = graph.add_section(".text", SectionKind::Code);
-        let block = graph.add_block(text, Content::from(self.asm.code[start as usize..].to_vec()), 16);
+        let mut bytes = graph.take_spare();
+        bytes.extend_from_slice(&self.asm.code[start as usize..]);
+        let block = graph.add_block(text, Content::from(bytes), 16);
         let mut own = Symbol::function(Id::Function(self.function), block, 0);
         own.size = u64::from(rows.code_bytes);
         let own = graph.add_symbol(own);
@@ -332,7 +336,7 @@ impl Generator<'_> {
             Name::Weak(id) => graph.add_symbol(Symbol::undefined(*id).with_binding(Binding::Weak)),
             Name::Library(name) => graph.add_symbol(Symbol::undefined(*name)),
         }));
-        for Reference { offset, target, kind, addend } in references_out {
+        for Reference { offset, target, kind, addend } in &references {
             if let Target::Symbol(index) = target {
                 graph.add_edge(block, u64::from(offset - start), *kind, ids[*index as usize], i64::from(*addend));
             }
@@ -365,7 +369,7 @@ impl Generator<'_> {
                 }
             }
         }
-        let exceptions = personality.map(|index| (&*self.exceptions, ids[index as usize]));
+        let exceptions = personality.map(|index| (&mut *self.exceptions, ids[index as usize]));
         eh::attach(&mut graph, code, rows, exceptions, &|ty| ids[ty as usize]);
         *self.ids = ids;
         Ok(graph)

@@ -105,7 +105,7 @@ pub(crate) struct Owned {
 
 impl Memory {
     /// The line table of the function that was just compiled.
-    pub(crate) fn lines(&self) -> Option<LineTable> {
+    pub(crate) fn lines(&mut self) -> Option<LineTable> {
         self.marks.table(self.start)
     }
 

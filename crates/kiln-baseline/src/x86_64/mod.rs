@@ -56,17 +56,18 @@ pub(crate) fn enter(module: &Module, memory: &mut Memory) {
     memory.known.enter(module);
 }
 
-/// Compiles one function.
+/// Compiles one function into `spare`, an empty graph.
 pub(crate) fn compile(
     module: &Module,
     body: &Body,
     flow: &Analysis,
     memory: &mut Memory,
+    spare: &mut Graph<'static>,
 ) -> generator::Result<Graph<'static>> {
     finish::check_function(module, body.function())?;
     let mut manner = Manner { keep_slots: false, may_fix: true, thread_locals: Vec::new(), wanted: None };
     loop {
-        match attempt(module, body, flow, memory, &mut manner) {
+        match attempt(module, body, flow, memory, spare, &mut manner) {
             Err(what) if *what == Unsupported::Instruction(generator::RETURNS_TWICE) && !manner.keep_slots => {
                 manner.keep_slots = true;
             }
@@ -120,12 +121,13 @@ fn attempt(
     body: &Body,
     flow: &Analysis,
     memory: &mut Memory,
+    spare: &mut Graph<'static>,
     manner: &mut Manner,
 ) -> generator::Result<Graph<'static>> {
     let mut generator = generator::Generator::new(module, body, flow, memory)?;
     generator.frame.keep_slots = manner.keep_slots;
     generator.may_fix = manner.may_fix;
-    let result = generator.run(&manner.thread_locals).and_then(|()| generator.finish());
+    let result = generator.run(&manner.thread_locals).and_then(|()| generator.finish(spare));
     manner.wanted = generator.wanted_thread_local;
     let owned = generator.give_back();
     memory.keep(owned);

@@ -6,3 +6,4 @@ pub(crate) mod relocations;
 mod tls;
 
 pub use relocations::RelocationKind;
+pub(crate) use tls::general_dynamic_to_local_exec;

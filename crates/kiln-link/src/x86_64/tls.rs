@@ -83,9 +83,10 @@ impl Context<'_, '_> {
         let with_addend = |offset: i64| offset.wrapping_add(relocation.addend);
         match row.formula {
             Formula::TlsGd => match offset {
-                Some(offset) if is_gd_sequence(site, at) => {
+                Some(offset) if site.around(at, 4, 12).is_some_and(|code| is_gd_sequence(code)) => {
                     check_call(&next, relocation.offset + 8)?;
-                    general_dynamic_to_local_exec(site, at, offset)?;
+                    let value = narrow(offset)?;
+                    write_local_exec(site.around(at, 4, 12).ok_or(Problem::Outside)?, value);
                     return Ok(2);
                 }
                 _ => self.pair(site, relocation, target, at, SlotKind::Pair)?,
@@ -224,11 +225,9 @@ impl Context<'_, '_> {
 
 /// `66 48 8d 3d rel32` data16 lea x(%rip), %rdi, and one of the two calls: `66 66 48 e8` data16 data16 rex.W call, or
 /// `66 48 ff 15` data16 rex.W call *slot(%rip).
-fn is_gd_sequence(site: &mut Site<'_, '_>, at: usize) -> bool {
-    site.around(at, 4, 12).is_some_and(|code| {
-        code[..4] == [0x66, 0x48, 0x8d, 0x3d]
-            && (code[8..12] == [0x66, 0x66, 0x48, 0xe8] || code[8..12] == [0x66, 0x48, 0xff, 0x15])
-    })
+fn is_gd_sequence(code: &[u8]) -> bool {
+    code[..4] == [0x66, 0x48, 0x8d, 0x3d]
+        && (code[8..12] == [0x66, 0x66, 0x48, 0xe8] || code[8..12] == [0x66, 0x48, 0xff, 0x15])
 }
 
 /// The relocation of the call that ends a sequence: consumed with the sequence.
@@ -246,12 +245,17 @@ fn check_call(next: &Option<Relocation>, offset: u64) -> Result<(), Problem> {
     }
 }
 
-fn general_dynamic_to_local_exec(site: &mut Site<'_, '_>, at: usize, offset: i64) -> Result<(), Problem> {
-    let value = narrow(offset)?;
-    let Some(code) = site.around(at, 4, 12) else { return Err(Problem::Outside) };
+fn write_local_exec(code: &mut [u8], offset: i32) {
     code[..12].copy_from_slice(&GD_TO_LE);
-    code[12..].copy_from_slice(&value.to_le_bytes());
-    Ok(())
+    code[12..].copy_from_slice(&offset.to_le_bytes());
+}
+
+/// Makes the sequence with its first field at `at` of `bytes` that of a variable at `offset` from the thread pointer; `None`
+/// if it is none, or does not reach.
+pub(crate) fn general_dynamic_to_local_exec(bytes: &mut [u8], at: usize, offset: i64) -> Option<()> {
+    let code = bytes.get_mut(at.checked_sub(4)?..at.checked_add(12)?).filter(|code| is_gd_sequence(code))?;
+    write_local_exec(code, i32::try_from(offset).ok()?);
+    Some(())
 }
 
 /// `lea x@tlsdesc(%rip), %reg` → `mov $tpoff, %reg`

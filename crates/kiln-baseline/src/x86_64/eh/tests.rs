@@ -61,8 +61,17 @@ fn bytes_as_assembly(bytes: &[u8], words: &[(u32, String)]) -> String {
     text
 }
 
+/// The area's bytes, and place and number of each type in it.
+fn area_of(exceptions: &mut Exceptions, code_bytes: u32) -> (Vec<u8>, Vec<(u32, u32)>) {
+    let mut area = Vec::new();
+    let types = exceptions.area(code_bytes, &mut area);
+    let numbered = (types..).step_by(4).zip(exceptions.types.iter().rev());
+    let places = numbered.filter_map(|(place, ty)| Some((place, (*ty)?))).collect();
+    (area, places)
+}
+
 /// Assembly of a function `name` with its tables.
-fn assembly(name: &str, exceptions: Option<&Exceptions>) -> String {
+fn assembly(name: &str, exceptions: Option<&mut Exceptions>) -> String {
     let mut text = format!("  .text\n  .globl {name}\n{name}:\n");
     text += &bytes_as_assembly(CODE, &[(CALL + 1, "thrower@PLT - . - 4".to_owned())]);
     let mut frame = Vec::new();
@@ -73,8 +82,7 @@ fn assembly(name: &str, exceptions: Option<&Exceptions>) -> String {
     text += "  .section .eh_frame,\"a\",@progbits\n  .p2align 3\n";
     text += &bytes_as_assembly(&frame, &words);
     if let Some(exceptions) = exceptions {
-        let (mut area, mut places) = (Vec::new(), Vec::new());
-        exceptions.area(FRAME.code_bytes, &mut area, &mut places);
+        let (area, places) = area_of(exceptions, FRAME.code_bytes);
         let words: Vec<_> =
             places.iter().map(|(place, ty)| (*place, format!("cell.{} - .", TYPES[*ty as usize]))).collect();
         text += &format!("  .section .gcc_except_table,\"a\",@progbits\n  .p2align 2\n{name}.area:\n");
@@ -160,9 +168,9 @@ fn the_unwinder_of_cxx_goes_where_the_tables_say() {
         exceptions.clear();
         let clauses = clauses(&mut exceptions);
         let action = exceptions.action(&clauses, cleanup);
-        exceptions.site(CALL, CALL_END, Some((PAD, action)));
+        exceptions.site(CALL, CALL_END, (PAD, action));
         assert!(!exceptions.is_empty());
-        text += &assembly(name, Some(&exceptions));
+        text += &assembly(name, Some(&mut exceptions));
     };
     add("catches", &|e| vec![e.type_number(INT), e.type_number(B), e.type_number(A)], true);
     add("everything", &|e| vec![e.type_number(INT), e.type_number(None)], false);
@@ -214,10 +222,9 @@ fn long_areas_and_long_functions_keep_their_form() {
     for number in 0..200 {
         let action = exceptions.type_number(Some(number));
         let action = exceptions.action(&[action], false);
-        exceptions.site(0x1_0000 + number * 16, 0x1_0000 + number * 16 + 5, Some((0x2_0000 + number, action)));
+        exceptions.site(0x1_0000 + number * 16, 0x1_0000 + number * 16 + 5, (0x2_0000 + number, action));
     }
-    let (mut bytes, mut places) = (Vec::new(), Vec::new());
-    exceptions.area(0x10_0000, &mut bytes, &mut places);
+    let (bytes, places) = area_of(&mut exceptions, 0x10_0000);
     assert_eq!(places.len(), 200);
     assert!(places.iter().all(|(place, _)| place % 4 == 0), "types are aligned");
     // The distance to the base ends behind the last type, which is number 1.
@@ -249,8 +256,8 @@ fn a_linked_function_has_its_entry() {
     let mut exceptions = Exceptions::default();
     let numbers = [exceptions.type_number(Some(7)), exceptions.type_number(None)];
     let action = exceptions.action(&numbers, false);
-    exceptions.site(CALL, CALL_END, Some((PAD, action)));
-    attach(&mut graph, code, &FRAME, Some((&exceptions, personality)), &|number| {
+    exceptions.site(CALL, CALL_END, (PAD, action));
+    attach(&mut graph, code, &FRAME, Some((&mut exceptions, personality)), &|number| {
         assert_eq!(number, 7);
         ty
     });
