@@ -22,7 +22,7 @@ mod walk;
 use kiln_bitcode::{BlockId, Body, Instruction, Module, Opcode, TypeId, ValueId};
 pub(crate) use kiln_bitcode::{MIXED, for_values};
 
-use self::walk::{Here, USUAL, Walk};
+use self::walk::{Here, USUAL, Walk, leading_values};
 
 /// No block, no instruction.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -137,11 +137,23 @@ pub(crate) struct Analysis {
     regions: Vec<Region>,
     /// Innermost region of each position, or [`NONE`].
     region_of: Vec<u32>,
-    /// The first two successors of each block, the further one first; by block.
-    targets: Vec<Targets>,
+    /// What leads to each block; by block.
+    edges: Vec<Edges>,
+    /// Edges to blocks that were not done with yet: from where, and where they lead.
+    back: Vec<(BlockId, BlockId)>,
     stack: Vec<(BlockId, Targets)>,
     /// Blocks in the order in which they are done with, the last one first.
     done: Vec<BlockId>,
+}
+
+/// The edges to a block.
+#[derive(Clone, Copy, Debug)]
+struct Edges {
+    count: u32,
+    /// The block that one of them comes from.
+    from: BlockId,
+    /// Whether one of them is an indirect jump.
+    indirect: bool,
 }
 
 /// A reachable block.
@@ -150,8 +162,8 @@ pub(crate) struct Node {
     pub(crate) block: BlockId,
     /// Number of edges into it.
     pub(crate) predecessors: u32,
-    /// Position of one predecessor.
-    pub(crate) predecessor: u32,
+    /// One that leads to it, if there are any.
+    pub(crate) predecessor: BlockId,
     /// Whether it has an indirect jump among its predecessors.
     pub(crate) indirect: bool,
     /// Whether it has phis.
@@ -199,30 +211,11 @@ impl Targets {
     }
 }
 
-/// Calls `visit` for every successor in the order of the operands, repeated ones repeatedly.
-pub(crate) fn for_successors(instruction: &Instruction, operands: &[u32], mut visit: impl FnMut(BlockId)) {
-    match instruction.opcode {
-        Opcode::Br => visit(BlockId(operands[0])),
-        Opcode::CondBr => {
-            visit(BlockId(operands[1]));
-            visit(BlockId(operands[2]));
-        }
-        Opcode::Switch => {
-            visit(BlockId(operands[1]));
-            operands[2..].chunks_exact(2).for_each(|case| visit(BlockId(case[1])));
-        }
-        Opcode::IndirectBr => operands[1..].iter().for_each(|block| visit(BlockId(*block))),
-        Opcode::Invoke => {
-            visit(BlockId(operands[1]));
-            visit(BlockId(operands[2]));
-        }
-        Opcode::CallBr => {
-            visit(BlockId(operands[1]));
-            let count = operands[2] as usize;
-            operands[3..3 + count].iter().for_each(|block| visit(BlockId(*block)));
-        }
-        _ => {}
-    }
+/// Where `block` leads.
+#[inline(always)]
+fn targets(body: &Body, block: BlockId) -> Targets {
+    let terminator = body.terminator(block);
+    Targets::of(terminator, body.operands(terminator))
 }
 
 impl Analysis {
@@ -240,7 +233,7 @@ impl Analysis {
             // What is never reached uses nothing.
             body.count_uses_in(|block| self.position[block.0 as usize] != NONE);
         }
-        self.find_regions(body);
+        self.find_regions();
         self.collect_moves(body);
         self.measure(module, body, calls);
     }
@@ -253,7 +246,7 @@ impl Analysis {
             + size_of_val(&*self.moves)
             + size_of_val(&*self.unsorted)
             + size_of_val(&*self.regions)
-            + size_of_val(&*self.targets)
+            + size_of_val(&*self.edges)
             + size_of_val(&*self.order)
     }
 
@@ -306,22 +299,27 @@ impl Analysis {
         &self.moves[node.moves.0 as usize..node.moves.1 as usize]
     }
 
-    /// Depth first; a block is numbered when all its successors are, so the reverse of the numbers is the order.
+    /// Depth first; a block is numbered when all its successors are, so the reverse of the numbers is the order. An edge leads
+    /// back in it if it leads to a block that is not numbered yet.
     #[inline(never)]
     fn find_order(&mut self, body: &Body) {
         const OPEN: u32 = NONE - 1;
+        const DONE: u32 = NONE - 2;
         let count = body.block_count() as usize;
         self.done.clear();
         self.position.clear();
         self.position.resize(count, NONE);
-        self.targets.clear();
-        self.targets.resize(count, Targets::NONE);
+        self.edges.clear();
+        self.edges.resize(count, Edges { count: 0, from: BlockId(NONE), indirect: false });
+        self.back.clear();
         self.stack.clear();
-        let (mut block, mut left) = (BlockId(0), self.open(body, BlockId(0)));
-        self.position[0] = OPEN;
+        let (positions, all_edges) = (&mut self.position[..], &mut self.edges[..]);
+        let (mut block, mut left) = (BlockId(0), targets(body, BlockId(0)));
+        positions[0] = OPEN;
         loop {
             let successor = match left {
                 Targets(NONE, _) => {
+                    positions[block.0 as usize] = DONE;
                     self.done.push(block);
                     match self.stack.pop() {
                         Some(outer) => (block, left) = outer,
@@ -335,6 +333,7 @@ impl Analysis {
                         left = Targets::NONE;
                         continue;
                     };
+                    all_edges[successor as usize].indirect |= terminator.opcode == Opcode::IndirectBr;
                     left.0 = at + 1;
                     successor
                 }
@@ -343,74 +342,48 @@ impl Analysis {
                     successor
                 }
             };
-            if self.position[successor as usize] == NONE {
-                self.position[successor as usize] = OPEN;
+            let edges = &mut all_edges[successor as usize];
+            edges.count += 1;
+            edges.from = block;
+            let position = &mut positions[successor as usize];
+            if *position == NONE {
+                *position = OPEN;
                 self.stack.push((block, left));
                 block = BlockId(successor);
-                left = self.open(body, block);
+                left = targets(body, block);
+            } else if *position == OPEN {
+                self.back.push((block, BlockId(successor)));
             }
         }
-        let node = |block: &BlockId| Node {
-            block: *block,
-            predecessors: 0,
-            predecessor: NONE,
-            indirect: false,
-            has_phis: false,
-            moves: (0, 0),
-            calls: (0, 0),
-        };
         self.order.clear();
-        self.order.extend(self.done.iter().rev().map(node));
-        for (position, node) in (0u32..).zip(&self.order) {
-            self.position[node.block.0 as usize] = position;
+        for (position, block) in (0u32..).zip(self.done.iter().rev()) {
+            positions[block.0 as usize] = position;
+            let Edges { count, from, indirect } = all_edges[block.0 as usize];
+            self.order.push(Node {
+                block: *block,
+                predecessors: count,
+                predecessor: from,
+                indirect,
+                has_phis: false,
+                moves: (0, 0),
+                calls: (0, 0),
+            });
         }
-    }
-
-    /// Notes where `block` leads.
-    #[inline(always)]
-    fn open(&mut self, body: &Body, block: BlockId) -> Targets {
-        let terminator = body.terminator(block);
-        let targets = Targets::of(terminator, body.operands(terminator));
-        self.targets[block.0 as usize] = targets;
-        targets
     }
 
     #[inline(never)]
-    fn find_regions(&mut self, body: &Body) {
+    fn find_regions(&mut self) {
         let count = self.order.len();
         self.region_of.clear();
         self.region_of.resize(count, NONE);
         self.regions.clear();
         // `region_of` holds the end of the region that starts there, for now.
-        let mut has_cycles = false;
-        for at in 0..count {
-            let block = self.order[at].block;
-            let mut lead_to = |successor: u32, indirect: bool| {
-                let to = self.position[successor as usize] as usize;
-                let node = &mut self.order[to];
-                node.predecessors += 1;
-                node.predecessor = at as u32;
-                node.indirect |= indirect;
-                if to <= at {
-                    self.region_of[to] = at as u32;
-                    has_cycles = true;
-                }
-            };
-            match self.targets[block.0 as usize] {
-                Targets(NONE, _) => {}
-                Targets(_, Targets::MANY) => {
-                    let terminator = body.terminator(block);
-                    let indirect = terminator.opcode == Opcode::IndirectBr;
-                    for_successors(terminator, body.operands(terminator), |to| lead_to(to.0, indirect));
-                }
-                Targets(one, NONE) => lead_to(one, false),
-                Targets(one, other) => {
-                    lead_to(one, false);
-                    lead_to(other, false);
-                }
-            }
+        for (from, to) in &self.back {
+            let from = self.position[from.0 as usize];
+            let end = &mut self.region_of[self.position[to.0 as usize] as usize];
+            *end = if *end == NONE { from } else { from.max(*end) };
         }
-        if !has_cycles {
+        if self.back.is_empty() {
             return;
         }
         // From the back, so that regions that start within one are known; overlapping ones become nested.
@@ -467,11 +440,11 @@ impl Analysis {
         }
         self.unsorted.clear();
         for (block, position) in (0u32..).map(BlockId).zip(&self.position) {
-            if *position == NONE {
+            if *position == NONE || body.instruction(body.block_instructions(block).start).opcode != Opcode::Phi {
                 continue;
             }
+            self.order[*position as usize].has_phis = true;
             for phi in phis(body, block) {
-                self.order[*position as usize].has_phis = true;
                 for pair in body.operands(phi).as_chunks::<2>().0 {
                     let from = self.position[pair[1] as usize];
                     if from != NONE {
@@ -546,9 +519,11 @@ impl Analysis {
                         continue;
                     }
                     None if is_usual => body.operands(instruction),
-                    _ if instruction.opcode == Opcode::Br => continue,
-                    _ if instruction.opcode == Opcode::CondBr => &body.operands(instruction)[..1],
-                    _ => walk.unusual(instruction, &mut calls, &mut call_count),
+                    _ => match leading_values(instruction.opcode) {
+                        Some(0) => continue,
+                        Some(count) => &body.operands(instruction)[..count],
+                        None => walk.unusual(instruction, &mut calls, &mut call_count),
+                    },
                 };
                 for value in operands {
                     walk.operand(*value, instruction, 1);

@@ -8,6 +8,17 @@ use super::{CallKind, LOCAL, Life, NONE, Region};
 pub(super) const USUAL: u64 =
     !(MIXED | 1 << Opcode::Call as u64 | 1 << Opcode::Alloca as u64 | 1 << Opcode::FRem as u64);
 
+/// Of instructions that are not [`USUAL`]: how many of their first operands are values, if these are all that are.
+#[inline(always)]
+pub(super) fn leading_values(opcode: Opcode) -> Option<usize> {
+    match opcode {
+        Opcode::Br | Opcode::LandingPad => Some(0),
+        Opcode::CondBr | Opcode::ExtractValue | Opcode::Switch | Opcode::IndirectBr => Some(1),
+        Opcode::InsertValue => Some(2),
+        _ => None,
+    }
+}
+
 /// The walk over all instructions in order. What is used where it is defined costs it one comparison.
 pub(super) struct Walk<'r> {
     pub(super) module: &'r Module,
@@ -122,6 +133,7 @@ impl<'r> Walk<'r> {
     }
 
     /// A phi of the block at `block` begins here, or is written.
+    #[inline(always)]
     pub(super) fn phi(&mut self, phi: u32, block: u32) {
         let index = phi - self.first_value;
         let place = match self.places[index as usize] {
@@ -157,14 +169,16 @@ impl<'r> Walk<'r> {
     #[inline(always)]
     pub(super) fn operand(&mut self, value: u32, instruction: &Instruction, at: usize) {
         if let Some(place) = self.life(value) {
-            if self.lives[place].kind >= Life::UNUSED {
+            let life = &mut self.lives[place];
+            self.here.count(life, self.here.weight);
+            if life.kind >= Life::UNUSED {
                 self.use_object(place, instruction, at);
             }
-            self.here.count(&mut self.lives[place], self.here.weight);
         }
     }
 
     /// `value` flows into a phi.
+    #[inline(always)]
     pub(super) fn flow(&mut self, value: u32) {
         if let Some(place) = self.life(value) {
             let life = &mut self.lives[place];
@@ -202,6 +216,7 @@ impl<'r> Walk<'r> {
     }
 
     /// Adds what uses in the block that defines a value count.
+    #[inline]
     pub(super) fn weigh_local_uses(&mut self) {
         for at in 0..self.lives.len() {
             let Life { block, local, .. } = self.lives[at];

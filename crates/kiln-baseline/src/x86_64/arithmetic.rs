@@ -247,7 +247,12 @@ impl Generator<'_> {
         let cond = integer_condition(instruction.sub)?;
         let signed = instruction.sub >= 38;
         let ty = self.ty(left);
-        let bits = self.integer_bits(ty).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?;
+        let word = self.known.types.word(ty);
+        // What most are is known by its bytes.
+        let bits = match word {
+            0 => self.integer_bits(ty).ok_or_else(|| Box::new(Unsupported::Type("an unusual type")))?,
+            bytes => u32::from(bytes) * 8,
+        };
         if bits > 64 {
             return self.wide_compare(cond, signed, left, right, bits);
         }
@@ -257,25 +262,10 @@ impl Generator<'_> {
         } else {
             (left, right, cond)
         };
-        let bytes = match bits {
-            8 => 1,
-            16 => 2,
-            32 => 4,
-            64 => 8,
-            _ => {
-                let wide = bits > 32;
-                let bytes = if wide { 8 } else { 4 };
-                let (a, b);
-                if signed {
-                    a = self.take_sign_extended(left, 0, wide)?;
-                    b = self.take_sign_extended(right, 0, wide)?;
-                } else {
-                    a = self.take_zero_extended(left, 0)?;
-                    b = self.take_zero_extended(right, 0)?;
-                }
-                self.asm.alu_rr(Alu::Cmp, a, b, bytes);
-                return Ok(Test::plain(cond));
-            }
+        let bytes = match (word, bits) {
+            (0, 8 | 16 | 32 | 64) => (bits / 8) as u8,
+            (0, _) => return self.compare_extended(signed, left, right, bits, cond),
+            _ => word,
         };
         // One of them may be in its slot.
         let operand = self.right(right, 0, bytes)?;
@@ -292,6 +282,23 @@ impl Generator<'_> {
             Right::Imm(0) => self.asm.test(reg, reg, bytes),
             _ => self.alu(Alu::Cmp, reg, operand, bytes),
         }
+        Ok(Test::plain(cond))
+    }
+
+    /// Compares integers with bits above their width.
+    #[inline(never)]
+    fn compare_extended(&mut self, signed: bool, left: ValueId, right: ValueId, bits: u32, cond: Cond) -> Result<Test> {
+        let wide = bits > 32;
+        let bytes = if wide { 8 } else { 4 };
+        let (a, b);
+        if signed {
+            a = self.take_sign_extended(left, 0, wide)?;
+            b = self.take_sign_extended(right, 0, wide)?;
+        } else {
+            a = self.take_zero_extended(left, 0)?;
+            b = self.take_zero_extended(right, 0)?;
+        }
+        self.asm.alu_rr(Alu::Cmp, a, b, bytes);
         Ok(Test::plain(cond))
     }
 

@@ -11,6 +11,7 @@ use super::operands::{Bits, sign_extend};
 use super::part_array::Part;
 use super::parts::{Bank, PartType};
 use super::registers::{NO_REG, SCRATCH, SCRATCH_XMM, XMM0};
+use super::values::{Place, Value};
 use crate::analysis::{Move, NONE};
 use crate::compiler::Unsupported;
 
@@ -73,11 +74,17 @@ impl<'a> Generator<'a> {
         let phis = first..=moves[moves.len() - 1].phi;
         let target = self.flow.position[block.0 as usize];
         let indirect = self.flow.order[target as usize].indirect;
+        if let [only] = moves {
+            self.meet(only.phi)?;
+            return if self.is_wanted_move(only) {
+                self.write_phi(only.phi, only.value, indirect, &[])
+            } else {
+                Ok(())
+            };
+        }
         let mut entangled = false;
         for m in moves {
-            if self.values[self.value_index(m.phi) as usize].is_nowhere() && self.body.is_used(m.phi) {
-                self.make_parts(m.phi)?;
-            }
+            self.meet(m.phi)?;
             entangled |= m.value != m.phi && phis.contains(&m.value);
         }
         if entangled && !indirect {
@@ -93,8 +100,18 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
+    /// Gives `phi` parts if it has none yet and somebody wants it.
+    #[inline]
+    fn meet(&mut self, phi: ValueId) -> Result<()> {
+        match self.values[self.value_index(phi) as usize].is_nowhere() && self.body.is_used(phi) {
+            true => self.make_parts(phi),
+            false => Ok(()),
+        }
+    }
+
     /// Moves that read what others write: each waits until nobody reads its target any more; of a cycle, one value is
     /// kept aside.
+    #[inline(never)]
     fn flow_entangled(&mut self, moves: &[Move]) -> Result<()> {
         let mut pending = 0usize;
         let mut last = ValueId::NONE;
@@ -184,15 +201,26 @@ impl<'a> Generator<'a> {
     }
 
     /// Writes `value` into the home of `phi`.
+    #[inline]
     fn write_phi(&mut self, phi: ValueId, value: ValueId, indirect: bool, aside: &[(ValueId, i32, u32)]) -> Result<()> {
         let known = self.values[self.value_index(phi) as usize];
-        if let Some(part) = known.part()
-            && !known.has_several_parts()
-            && !indirect
-            && aside.is_empty()
-        {
-            return self.write_phi_part(part, value);
+        match known.part() {
+            Some(part) if !known.has_several_parts() && !indirect && aside.is_empty() => {
+                self.write_phi_part(part, value)
+            }
+            _ => self.write_phi_parts(known, value, indirect, aside),
         }
+    }
+
+    /// The same of a phi that has several, or that is not written where it lives.
+    #[inline(never)]
+    fn write_phi_parts(
+        &mut self,
+        known: Value,
+        value: ValueId,
+        indirect: bool,
+        aside: &[(ValueId, i32, u32)],
+    ) -> Result<()> {
         for (at, part) in (0..).zip(self.all_parts(known)) {
             let Part { reg, bytes, fixed, .. } = self.parts[part as usize];
             let put_aside = aside.iter().find(|(p, _, part)| *p == value && *part == at);
@@ -213,6 +241,7 @@ impl<'a> Generator<'a> {
     }
 
     /// Writes `value` into the home of a phi that has only this part: what nearly all are.
+    #[inline(never)]
     fn write_phi_part(&mut self, part: u32, value: ValueId) -> Result<()> {
         let Part { reg, bytes, fixed, .. } = self.parts[part as usize];
         if fixed {
@@ -276,7 +305,9 @@ impl<'a> Generator<'a> {
         if yes == no {
             return self.go(yes);
         }
-        if let Some(number) = self.number(condition) {
+        if self.place_of(condition) == Place::Nowhere
+            && let Some(number) = self.number(condition)
+        {
             return self.go(if number & 1 != 0 { yes } else { no });
         }
         let test = self.truth(condition)?;

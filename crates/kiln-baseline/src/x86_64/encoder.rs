@@ -15,7 +15,7 @@ use kiln_link::RelocationKind;
 
 use self::buffer::Buffer;
 pub(crate) use self::opcode::Op;
-use self::opcode::{BASED, Based, Head};
+use self::opcode::{Based, Head, LOADS, STORES};
 
 /// A general-purpose register by its number in ModRM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,16 +338,21 @@ impl Encoder {
         );
     }
 
-    /// The same for an opcode of one byte without prefix, on 8 bytes if `wide`, else on 4: what loads and stores of slots
-    /// are. All of it fits a word. How long the displacement is nobody can foresee: so there is no branch for it.
+    /// The same of a table of opcodes, on 8 bytes if `wide`, else on 4: what loads and stores of slots are. All of it fits a
+    /// word. How long the displacement is nobody can foresee: so there is no branch for it.
     #[inline(always)]
-    fn based_word(&mut self, opcode: u8, wide: bool, reg: u8, base: Gpr, disp: i32) {
-        let Based { form, shift } = BASED[usize::from(wide)][usize::from(reg & 15)][usize::from(base.0 & 15)];
+    fn based_word(&mut self, forms: &Based, wide: bool, reg: u8, base: Gpr, disp: i32) {
+        let at = usize::from(wide) << 8 | usize::from(base.0) << 4 | usize::from(reg);
+        let form = forms[at & (forms.len() - 1)];
+        let (word, end) = (u64::from(form as u32), (form >> 32) as u32);
+        // The mode's lower bit.
+        let mode = end - 2;
+        if disp == 0 && base.0 & 7 != 5 {
+            return self.code.put(word ^ 1 << mode, end as usize / 8);
+        }
         let is_far = u64::from(i32::from(disp as i8) != disp);
-        let mode = 0x4000 + (is_far << 14);
-        let (mode, disp_bytes) = if disp == 0 && base.0 & 7 != 5 { (0, 0) } else { (mode, 1 + 3 * is_far as usize) };
-        let head = u64::from(form) | (u64::from(opcode) | mode) << shift;
-        self.code.put(head | u64::from(disp as u32) << (shift + 16), usize::from(shift / 8 + 2) + disp_bytes);
+        let head = word + (is_far << mode);
+        self.code.put(head | u64::from(disp as u32) << end, end as usize / 8 + 1 + 3 * is_far as usize);
     }
 
     /// The same with an immediate.
@@ -490,7 +495,7 @@ impl Encoder {
         if bytes < 4 {
             return self.based(Op::two(0xb5 + bytes), to.0, base, disp);
         }
-        self.based_word(0x8b, bytes == 8, to.0, base, disp);
+        self.based_word(&LOADS, bytes == 8, to.0, base, disp);
     }
 
     /// Stores the low `bytes` bytes.
@@ -506,7 +511,7 @@ impl Encoder {
         if bytes < 4 {
             return self.based(Op::sized(0x89, bytes), from.0, base, disp);
         }
-        self.based_word(0x89, bytes == 8, from.0, base, disp);
+        self.based_word(&STORES, bytes == 8, from.0, base, disp);
     }
 
     /// Stores a number of `bytes` bytes; one of 8 is sign-extended from 32 bits.

@@ -86,7 +86,13 @@ impl Generator<'_> {
                     ty
                 }
             };
-            let Ok(Parts { count: 1, only: ty, .. }) = self.known.types.of(self.module, ty) else { continue };
+            let ty = match self.known.types.word(ty) {
+                0 => match self.known.types.of(self.module, ty) {
+                    Ok(Parts { count: 1, only, .. }) => only,
+                    _ => continue,
+                },
+                bytes => PartType::word(bytes),
+            };
             let calls = flow.has_calls(life.first, life.last);
             let allowed = match (ty.bank, calls) {
                 (Bank::Gpr, true) => CALLEE_SAVED,

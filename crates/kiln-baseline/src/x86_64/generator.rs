@@ -567,7 +567,8 @@ impl<'a> Generator<'a> {
     #[inline(never)]
     fn start_block(&mut self, position: u32, node: &Node) {
         if position > 0 {
-            let follows = node.predecessors == 1 && node.predecessor == position - 1 && !node.indirect;
+            let before = self.flow.order[position as usize - 1].block;
+            let follows = node.predecessors == 1 && node.predecessor == before && !node.indirect;
             if follows && !self.is_landing_pad(node.block) {
                 self.forget_local_registers();
             } else {

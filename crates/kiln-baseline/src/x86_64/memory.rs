@@ -106,8 +106,7 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn load(&mut self, index: u32, instruction: &Instruction, address: ValueId) -> Result<()> {
-        let place = self.place_of(address);
-        if let Place::Variable(variable) = place {
+        if let Place::Variable(variable) = self.place_of(address) {
             return self.load_variable(index, instruction, address, variable);
         }
         let bytes = self.known.types.word(self.body.result_type(instruction));
@@ -115,7 +114,7 @@ impl Generator<'_> {
             return self.load_unusual(instruction, address);
         }
         // What most loads are.
-        if let Some((base, disp)) = self.plain_address(place) {
+        if let Some((base, disp)) = self.plain_address(address) {
             return self.make(instruction.result(), bytes, |asm, to| asm.load_at(to, base, disp, bytes));
         }
         let mem = self.address(address)?;
@@ -182,8 +181,7 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(crate) fn store(&mut self, instruction: &Instruction, address: ValueId, value: ValueId) -> Result<()> {
-        let place = self.place_of(address);
-        if let Place::Variable(variable) = place {
+        if let Place::Variable(variable) = self.place_of(address) {
             return self.load_into(self.parts[variable as usize].reg, value, 0);
         }
         let ty = self.ty(value);
@@ -192,7 +190,7 @@ impl Generator<'_> {
             return self.store_unusual(instruction, address, value, ty);
         }
         // What most stores are.
-        let mem = match self.plain_address(place) {
+        let mem = match self.plain_address(address) {
             Some((base, disp)) => Mem::reg(base, disp),
             None => self.address(address)?,
         };

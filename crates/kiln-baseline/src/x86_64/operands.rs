@@ -414,7 +414,27 @@ impl Generator<'_> {
     }
 
     /// The right operand of integer arithmetic on `bytes` bytes: an immediate if it is one, its slot if it is there only.
+    #[inline]
     pub(crate) fn right(&mut self, value: ValueId, at: u32, bytes: u8) -> Result<Right> {
+        match self.immediate(value, bytes) {
+            Some(small) if at == 0 => Ok(Right::Imm(small)),
+            _ => self.other_right(value, at, bytes),
+        }
+    }
+
+    /// The number that `value` is, as an immediate of an operation on `bytes` bytes, if its type is one that a byte describes.
+    #[inline(never)]
+    fn immediate(&self, value: ValueId, bytes: u8) -> Option<i32> {
+        let number = self.number(value)?;
+        let width = self.known.types.word(self.ty(value)).min(bytes);
+        if width == 0 {
+            return None;
+        }
+        i32::try_from(sign_extend(number, u32::from(width) * 8)).ok()
+    }
+
+    #[inline(never)]
+    fn other_right(&mut self, value: ValueId, at: u32, bytes: u8) -> Result<Right> {
         match self.place_of(value) {
             Place::Parts(first) => {
                 let part = first + at;
@@ -523,19 +543,19 @@ impl Generator<'_> {
 
     // ---- addresses ----------------------------------------------------------------------------------------------
 
-    /// The place that a pointer which is had so leads to, if that is a register and a displacement. What else it is, and
-    /// what is wrong with it, [`Generator::address`] says.
+    /// The place that pointer `value` leads to, if that is a register and a displacement. What else it is, and what is wrong
+    /// with it, [`Generator::address`] says.
     #[inline(always)]
-    pub(crate) fn plain_address(&mut self, place: Place) -> Option<(Gpr, i32)> {
-        match place {
+    pub(crate) fn plain_address(&mut self, value: ValueId) -> Option<(Gpr, i32)> {
+        if let Some(part) = self.part_of(value, 0) {
+            let reg = self.part_register(part).ok()?;
+            // RSP and R12 would need more bytes.
+            return (reg & 7 != 4).then_some((Gpr(reg), 0));
+        }
+        match self.place_of(value) {
             Place::Frame(disp) => Some((RBP, disp)),
-            Place::Parts(part) => {
-                let reg = self.part_register(part).ok()?;
-                // RSP and R12 would need more bytes.
-                (reg & 7 != 4).then_some((Gpr(reg), 0))
-            }
             Place::Deferred(index) => self.deferred_address(index),
-            Place::Nowhere | Place::Variable(_) => None,
+            _ => None,
         }
     }
 

@@ -113,30 +113,32 @@ impl Op {
     }
 }
 
-/// An instruction of one opcode byte up to ModRM, which has the register behind a base and no mode yet; the opcode belongs
-/// at bit `shift`, behind the REX prefix if there is one.
-#[derive(Clone, Copy)]
-pub(super) struct Based {
-    pub(super) form: u32,
-    pub(super) shift: u8,
-}
+/// Instructions of one opcode byte with a register and a place behind another one, as far as the displacement, which is one
+/// byte: by REX.W, register and base, in four, four and one bits from the lowest on. Bits 32-39 say where the displacement
+/// begins.
+pub(super) type Based = [u64; 2 * 16 * 16];
 
-/// By REX.W, register and base.
-pub(super) static BASED: [[[Based; 16]; 16]; 2] = {
-    let mut forms = [[[Based { form: 0, shift: 0 }; 16]; 16]; 2];
+/// Loads: `mov reg, [base + disp]`.
+pub(super) static LOADS: Based = based(0x8b);
+/// Stores: `mov [base + disp], reg`.
+pub(super) static STORES: Based = based(0x89);
+
+const fn based(opcode: u64) -> Based {
+    let mut forms = [0; 2 * 16 * 16];
     let mut at = 0;
-    while at < 2 * 16 * 16 {
-        let (wide, reg, base) = (at >> 8, at >> 4 & 15, at & 15);
-        let rex = (wide << 3 | reg >> 1 & 4 | base >> 3) as u32;
-        let field = ((reg & 7) << 3 | base & 7) as u32;
-        forms[wide][reg][base] = match rex {
-            0 => Based { form: field << 8, shift: 0 },
-            rex => Based { form: 0x40 | rex | field << 16, shift: 8 },
+    while at < forms.len() {
+        let (wide, reg, base) = (at >> 8, at & 15, at >> 4 & 15);
+        let rex = (wide << 3 | reg >> 1 & 4 | base >> 3) as u64;
+        let field = (0x40 | (reg & 7) << 3 | base & 7) as u64;
+        let rest = opcode | field << 8;
+        forms[at] = match rex {
+            0 => rest | 16 << 32,
+            rex => 0x40 | rex | rest << 8 | 24 << 32,
         };
         at += 1;
     }
     forms
-};
+}
 
 /// The first bytes of an instruction, lowest first.
 #[derive(Clone, Copy)]
