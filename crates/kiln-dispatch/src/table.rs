@@ -76,6 +76,9 @@ pub struct FunctionTable {
     chunks: [AtomicPtr<Chunk>; MAX_CHUNKS],
     /// Functions allocated: chunks and stubs below are complete.
     len: AtomicU32,
+    /// The lowest address of a stub, and the end of the highest one. Written before `len` says that they count.
+    lowest: AtomicU64,
+    end: AtomicU64,
     growth: Growth,
     /// The table made before this one.
     pub(crate) next: AtomicPtr<FunctionTable>,
@@ -99,6 +102,8 @@ impl FunctionTable {
             trampoline,
             chunks: [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CHUNKS],
             len: AtomicU32::new(0),
+            lowest: AtomicU64::new(u64::MAX),
+            end: AtomicU64::new(0),
             growth: Growth::new(),
             next: AtomicPtr::new(ptr::null_mut()),
         }));
@@ -154,6 +159,11 @@ impl FunctionTable {
     #[must_use]
     pub fn index_of(&self, address: ExecutorAddr) -> Option<FunctionIndex> {
         let len = self.len();
+        // Relaxed: written before the length was, which was just read with Acquire. Most addresses are of something else.
+        let (lowest, end) = (self.lowest.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
+        if !(lowest..end).contains(&address.get()) {
+            return None;
+        }
         let index = self.guess(address).or_else(|| self.chunks().find_map(|chunk| chunk.index_of(address)))?;
         (index < len).then_some(FunctionIndex(index))
     }
@@ -307,6 +317,10 @@ impl FunctionTable {
             .reserve(bytes, STUB_BYTES)
             .map_err(|source| Error::new(ErrorKind::StubMemory { stubs: place.len, bytes, source }))?;
         let chunk = Chunk::new(self, place, block, self.trampoline);
+        // Relaxed: see `index_of`.
+        let first = chunk.stub(place.first).get();
+        self.lowest.fetch_min(first, Ordering::Relaxed);
+        self.end.fetch_max(first + u64::from(place.len) * STUB_BYTES, Ordering::Relaxed);
         // Release: partner of the Acquires above; who sees the chunk sees it complete.
         entry.store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
         Ok(chunk)

@@ -71,7 +71,12 @@ struct Writer {
     ready: Ready,
 }
 
+#[cfg(loom)]
+#[derive(Default)]
+struct Ready;
+
 /// Which slots have memory, as far as that was not left to faults: pages from the first slot's on.
+#[cfg(not(loom))]
 #[derive(Default)]
 struct Ready {
     /// The first page without.
