@@ -308,6 +308,24 @@ pub(crate) struct Signature {
     pub(crate) stack_bytes: u32,
     /// Alignment of the stack's arguments: 16, or more where one asks for more.
     pub(crate) stack_align: u32,
+}
+
+/// What decides about a signature.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// The function's type, or that of a call.
+    pub(crate) function: TypeId,
+    /// Types of a call's arguments beyond those that its type names.
+    pub(crate) extra: &'a [TypeId],
+    pub(crate) convention: u32,
+    /// Those of the definition, or of the call and of a directly called function.
+    pub(crate) attributes: &'a [AttributeList<'a>],
+    pub(crate) vectors: Vectors,
+}
+
+/// Memory for finding out about signatures, which are kept without it.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
     flags: Vec<Flags>,
     walk: Vec<Step>,
 }
@@ -321,17 +339,14 @@ struct Step {
 }
 
 impl Signature {
-    /// Finds the places for a function of type `function`, or for a call of that type with the arguments' types in `extra`
-    /// beyond those it names. `attributes` are the definition's, or those of the call and of a directly called function.
+    /// Finds the places of `asked`'s arguments and result.
     pub(crate) fn classify(
         &mut self,
         module: &Module,
-        function: TypeId,
-        extra: &[TypeId],
-        convention: u32,
-        attributes: &[AttributeList<'_>],
-        vectors: Vectors,
+        asked: &Asked<'_>,
+        scratch: &mut Scratch,
     ) -> Result<(), Refusal> {
+        let &Asked { function, extra, convention, attributes, vectors } = asked;
         check_convention(convention)?;
         let Type::Function { result, parameters, variadic } = module.ty(function) else {
             return Err("call of something that is no function");
@@ -341,12 +356,13 @@ impl Signature {
         self.variadic = *variadic;
         self.sret = None;
         let count = parameters.len() + extra.len();
-        let returned = self.read_attributes(attributes, count)?;
+        let Scratch { flags, walk } = scratch;
+        let returned = read_attributes(attributes, count, flags)?;
         let mut lowering = Lowering { module, vectors, variadic: *variadic, leaf: 0, argument: 0 };
 
         // The result first: without registers for it, its address is the first argument.
         let mut results = std::mem::take(&mut self.results);
-        let fits = lowering.results(*result, &returned, &mut results, &mut self.walk)?;
+        let fits = lowering.results(*result, &returned, &mut results, walk)?;
         if !fits {
             results.clear();
         }
@@ -355,8 +371,9 @@ impl Signature {
 
         let mut free = Free { stack_align: 16, general: u8::from(self.demoted), ..Free::default() };
         let mut arguments = std::mem::take(&mut self.arguments);
+        arguments.reserve_exact(count);
         for (index, ty) in parameters.iter().chain(extra).enumerate() {
-            let flags = self.flags[index];
+            let flags = flags[index];
             if let Some(refusal) = flags.refused {
                 return Err(refusal);
             }
@@ -364,7 +381,7 @@ impl Signature {
                 self.sret = Some(index as u32);
             }
             lowering.argument = index as u32;
-            lowering.argument(*ty, &flags, &mut free, &mut arguments, &mut self.walk)?;
+            lowering.argument(*ty, &flags, &mut free, &mut arguments, walk)?;
         }
         self.arguments = arguments;
         self.general_registers = free.general;
@@ -373,30 +390,30 @@ impl Signature {
         self.stack_align = free.stack_align;
         Ok(())
     }
+}
 
-    /// Collects what the lists say about the `count` arguments, and about the result.
-    fn read_attributes(&mut self, lists: &[AttributeList<'_>], count: usize) -> Result<Flags, Refusal> {
-        self.flags.clear();
-        self.flags.resize(count, Flags::NONE);
-        let mut returned = Flags::NONE;
-        for group in lists.iter().flat_map(|list| list.groups()) {
-            let flags = match group.place() {
-                AttributePlace::Function => continue,
-                AttributePlace::Return => &mut returned,
-                AttributePlace::Parameter(index) => match self.flags.get_mut(index as usize) {
-                    Some(flags) => flags,
-                    None => continue,
-                },
-            };
-            for attribute in group.attributes() {
-                flags.add(attribute);
-            }
+/// Collects what the lists say about the `count` arguments, and about the result.
+fn read_attributes(lists: &[AttributeList<'_>], count: usize, arguments: &mut Vec<Flags>) -> Result<Flags, Refusal> {
+    arguments.clear();
+    arguments.resize(count, Flags::NONE);
+    let mut returned = Flags::NONE;
+    for group in lists.iter().flat_map(|list| list.groups()) {
+        let flags = match group.place() {
+            AttributePlace::Function => continue,
+            AttributePlace::Return => &mut returned,
+            AttributePlace::Parameter(index) => match arguments.get_mut(index as usize) {
+                Some(flags) => flags,
+                None => continue,
+            },
+        };
+        for attribute in group.attributes() {
+            flags.add(attribute);
         }
-        if returned.inreg {
-            return Err("inreg result");
-        }
-        Ok(returned)
     }
+    if returned.inreg {
+        return Err("inreg result");
+    }
+    Ok(returned)
 }
 
 /// LLVM's numbers of calling conventions (llvm/IR/CallingConv.h): on x86-64, `fastcc` is C's.
@@ -513,6 +530,7 @@ impl Lowering<'_> {
         if *self.module.ty(ty) == Type::Void {
             return Ok(true);
         }
+        parts.reserve_exact(2);
         let mut free = Free::default();
         let complete = self.leaves(ty, walk, &mut |this, leaf, offset| {
             let pieces = this.pieces(leaf, flags, true)?;

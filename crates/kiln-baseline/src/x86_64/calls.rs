@@ -5,7 +5,7 @@ use kiln_bitcode::{
 };
 use kiln_link::RelocationKind;
 
-use super::abi::{Extend, Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
+use super::abi::{Asked, Extend, Kind, Part as AbiPart, Place as AbiPlace, Signature, numbered};
 use super::encoder::{Alu, Gpr, Label, Mem, Op, RAX, RCX, RDI, RDX, RSI, RSP, Target, Xmm};
 use super::generator::{Generator, Rest, Result, Site, label_at};
 use super::known::{CallSignature, Callee, InRegister, SignatureKey, register, returns_twice};
@@ -269,6 +269,7 @@ impl Generator<'_> {
         for argument in &arguments[self.parameter_count(call).min(arguments.len())..] {
             self.extra.push(self.body.type_of(module, ValueId(*argument)));
         }
+        let mut scratch = std::mem::take(&mut self.known.scratch);
         let lists = self.attribute_lists(call, function);
         let mut given = [module.attributes(module.function(self.function).attributes); 2];
         let mut count = 0;
@@ -279,9 +280,10 @@ impl Generator<'_> {
         let given = &given[..count];
         into.returns_twice = given.iter().any(|list| returns_twice(*list));
         let signature = &mut into.signature;
-        signature
-            .classify(module, call.ty, self.extra, u32::from(call.convention), given, self.vectors)
-            .map_err(|what| Box::new(Unsupported::Attribute(what)))?;
+        let (convention, vectors) = (u32::from(call.convention), self.vectors);
+        let asked = Asked { function: call.ty, extra: self.extra, convention, attributes: given, vectors };
+        signature.classify(module, &asked, &mut scratch).map_err(|what| Box::new(Unsupported::Attribute(what)))?;
+        self.known.scratch = scratch;
         if signature.stack_bytes > 1 << 16 {
             return Err(Box::new(Unsupported::Attribute("very many arguments on the stack")));
         }

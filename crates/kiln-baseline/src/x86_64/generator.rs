@@ -8,7 +8,7 @@ use kiln_bitcode::{
 
 use kiln_link::SymbolId;
 
-use super::abi::{Signature, Vectors};
+use super::abi::{Asked, Signature, Vectors};
 use super::calls::{Outgoing, Tail};
 use super::eh::Exceptions;
 use super::encoder::{Encoder, Label, Mem};
@@ -233,10 +233,15 @@ impl<'a> Generator<'a> {
         let attributes = module.attributes(record.attributes);
         let properties = known.properties(attributes)?;
         let key = SignatureKey::of_function(module, function, properties.vectors);
-        let (own_id, own) = known.take_own(module, key, |own| {
-            let (ty, convention) = (record.symbol.value_type, record.calling_convention);
-            own.classify(module, ty, &[], convention, &[attributes], properties.vectors)
-                .map_err(|what| Box::new(Unsupported::Attribute(what)))
+        let (own_id, own) = known.take_own(module, key, |own, scratch| {
+            let asked = Asked {
+                function: record.symbol.value_type,
+                extra: &[],
+                convention: record.calling_convention,
+                attributes: &[attributes],
+                vectors: properties.vectors,
+            };
+            own.classify(module, &asked, scratch).map_err(|what| Box::new(Unsupported::Attribute(what)))
         })?;
         asm.clear();
         values.clear();

@@ -8,7 +8,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use kiln_bitcode::{AttributeKind, AttributeList, AttributeListId, AttributePlace, Call, FunctionId, Module, TypeId};
 
-use super::abi::{self, Extend, Kind, Place, Signature, Vectors, numbered};
+use super::abi::{self, Extend, Kind, Place, Scratch, Signature, Vectors, numbered};
 use super::finish;
 use super::generator::Result;
 use super::parts::PartTable;
@@ -230,6 +230,7 @@ pub(crate) struct Known {
     functions: usize,
     calls: Table<CallSignature>,
     own: Table<Signature>,
+    pub(crate) scratch: Scratch,
     /// Of constrained comparisons, once there is one.
     pub(crate) predicates: Predicates,
     /// By [`AttributeListId::index`]: whether a list says anything about calls, as far as somebody asked.
@@ -330,7 +331,7 @@ impl Known {
         &mut self,
         module: &Module,
         key: SignatureKey,
-        classify: impl FnOnce(&mut Signature) -> std::result::Result<(), E>,
+        classify: impl FnOnce(&mut Signature, &mut Scratch) -> std::result::Result<(), E>,
     ) -> std::result::Result<(SignatureId, Box<Signature>), E> {
         let key = self.essence(module, key);
         if let Some(id) = self.own.known.get(&key)
@@ -339,7 +340,7 @@ impl Known {
             return Ok((*id, signature));
         }
         let mut signature = Box::default();
-        classify(&mut signature)?;
+        classify(&mut signature, &mut self.scratch)?;
         Ok((self.own.add(key), signature))
     }
 

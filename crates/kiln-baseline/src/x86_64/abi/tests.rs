@@ -211,14 +211,19 @@ fn place(name: &str) -> Place {
 fn check(name: &str, cases: &[Case]) {
     let (module, lowered) = judge(name, cases);
     let mut signature = Signature::default();
+    let mut scratch = Scratch::default();
     let mut differences = Vec::new();
     let mut refused: HashMap<Refusal, u32> = HashMap::new();
     for ((case, lowered), function) in cases.iter().zip(&lowered).zip(module.functions()) {
-        let vectors = Vectors::of(module.attributes(function.attributes));
-        let ty = function.symbol.value_type;
-        if let Err(refusal) =
-            signature.classify(&module, ty, &[], 0, &[module.attributes(function.attributes)], vectors)
-        {
+        let attributes = module.attributes(function.attributes);
+        let asked = Asked {
+            function: function.symbol.value_type,
+            extra: &[],
+            convention: 0,
+            attributes: &[attributes],
+            vectors: Vectors::of(attributes),
+        };
+        if let Err(refusal) = signature.classify(&module, &asked, &mut scratch) {
             *refused.entry(refusal).or_default() += 1;
             continue;
         }
