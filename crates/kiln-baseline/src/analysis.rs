@@ -22,7 +22,7 @@ mod walk;
 use kiln_bitcode::{BlockId, Body, Instruction, Module, Opcode, TypeId, ValueId};
 pub(crate) use kiln_bitcode::{MIXED, for_values};
 
-use self::walk::{Here, USUAL, Walk, leading_values};
+use self::walk::{ALL, Here, UNUSUAL, VALUES, Walk};
 
 /// No block, no instruction.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -511,19 +511,18 @@ impl Analysis {
             }
             walk.places[defined as usize..(results.end - first_value) as usize].fill(LOCAL | at);
             for instruction in rows {
-                let is_usual = USUAL >> instruction.opcode as u64 & 1 != 0;
-                let operands = match instruction.pair() {
-                    Some([one, other]) if is_usual => {
-                        walk.operand(one, instruction, 0);
-                        walk.operand(other, instruction, 1);
-                        continue;
-                    }
-                    None if is_usual => body.operands(instruction),
-                    _ => match leading_values(instruction.opcode) {
-                        Some(0) => continue,
-                        Some(count) => &body.operands(instruction)[..count],
-                        None => walk.unusual(instruction, &mut calls, &mut call_count),
+                let operands = match VALUES[instruction.opcode as usize & 63] {
+                    0 => continue,
+                    ALL => match instruction.pair() {
+                        Some([one, other]) => {
+                            walk.operand(one, instruction, 0);
+                            walk.operand(other, instruction, 1);
+                            continue;
+                        }
+                        None => body.operands(instruction),
                     },
+                    UNUSUAL => walk.unusual(instruction, &mut calls, &mut call_count),
+                    count => &body.operands(instruction)[..usize::from(count)],
                 };
                 for value in operands {
                     walk.operand(*value, instruction, 1);

@@ -1,23 +1,32 @@
 //! The walk that finds out how long values live and how much they matter.
 
-use kiln_bitcode::{Body, Instruction, MIXED, Module, Opcode, Ordering, ValueId, for_values};
+use kiln_bitcode::{Body, Instruction, Module, Opcode, Ordering, ValueId, for_values};
 
 use super::{CallKind, LOCAL, Life, NONE, Region};
 
-/// Instructions of which nothing needs to be known but their operands, all of which are values; one bit each.
-pub(super) const USUAL: u64 =
-    !(MIXED | 1 << Opcode::Call as u64 | 1 << Opcode::Alloca as u64 | 1 << Opcode::FRem as u64);
+/// By opcode: how many of the first operands are values, if these are all that are, [`ALL`] or [`UNUSUAL`].
+pub(super) static VALUES: [u8; 64] = {
+    let mut values = [ALL; 64];
+    values[Opcode::Br as usize] = 0;
+    values[Opcode::LandingPad as usize] = 0;
+    values[Opcode::CondBr as usize] = 1;
+    values[Opcode::ExtractValue as usize] = 1;
+    values[Opcode::Switch as usize] = 1;
+    values[Opcode::IndirectBr as usize] = 1;
+    values[Opcode::InsertValue as usize] = 2;
+    values[Opcode::Phi as usize] = UNUSUAL;
+    values[Opcode::Call as usize] = UNUSUAL;
+    values[Opcode::Invoke as usize] = UNUSUAL;
+    values[Opcode::CallBr as usize] = UNUSUAL;
+    values[Opcode::Alloca as usize] = UNUSUAL;
+    values[Opcode::FRem as usize] = UNUSUAL;
+    values
+};
 
-/// Of instructions that are not [`USUAL`]: how many of their first operands are values, if these are all that are.
-#[inline(always)]
-pub(super) fn leading_values(opcode: Opcode) -> Option<usize> {
-    match opcode {
-        Opcode::Br | Opcode::LandingPad => Some(0),
-        Opcode::CondBr | Opcode::ExtractValue | Opcode::Switch | Opcode::IndirectBr => Some(1),
-        Opcode::InsertValue => Some(2),
-        _ => None,
-    }
-}
+/// All operands are values.
+pub(super) const ALL: u8 = u8::MAX;
+/// More than its operands needs to be known of an instruction.
+pub(super) const UNUSUAL: u8 = ALL - 1;
 
 /// The walk over all instructions in order. What is used where it is defined costs it one comparison.
 pub(super) struct Walk<'r> {
@@ -65,7 +74,7 @@ impl<'r> Walk<'r> {
         self.places[last] = LOCAL | at;
     }
 
-    /// An instruction that is not [`USUAL`]. Gives back what is left of its operands.
+    /// An instruction that is [`UNUSUAL`]. Gives back what is left of its operands.
     #[inline(never)]
     pub(super) fn unusual<'b>(
         &mut self,
@@ -172,7 +181,7 @@ impl<'r> Walk<'r> {
             let life = &mut self.lives[place];
             self.here.count(life, self.here.weight);
             if life.kind >= Life::UNUSED {
-                self.use_object(place, instruction, at);
+                self.lives[place].kind = if at == 0 { self.use_object(place, instruction) } else { Life::PLAIN };
             }
         }
     }
@@ -196,23 +205,20 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// Operand `at` of `instruction` is an object. A load or store at its address means that a variable of the type may be
-    /// there, all else that none is.
-    #[inline(never)]
-    fn use_object(&mut self, place: usize, instruction: &Instruction, at: usize) {
-        let life = &mut self.lives[place];
+    /// The first operand of `instruction` is an object: of which kind it is then. A load or store at its address means that a
+    /// variable of the type may be there, all else that none is.
+    #[inline(always)]
+    fn use_object(&mut self, place: usize, instruction: &Instruction) -> u32 {
         let ty = match instruction.opcode {
-            Opcode::Load if at == 0 => self.body.result_type(instruction),
-            Opcode::Store if at == 0 => self.body.type_of(self.module, ValueId(self.body.operands(instruction)[1])),
-            _ => {
-                life.kind = Life::PLAIN;
-                return;
-            }
+            Opcode::Load => self.body.result_type(instruction),
+            Opcode::Store => self.body.type_of(self.module, ValueId(self.body.operands(instruction)[1])),
+            _ => return Life::PLAIN,
         };
+        let life = &mut self.lives[place];
+        life.first = life.first.min(self.here.outermost_start);
         let kind = if is_plain(instruction) { Life::VARIABLE + ty.0 } else { Life::PLAIN };
         let fits = life.kind == kind || life.kind == Life::UNUSED;
-        life.kind = if fits { kind } else { Life::PLAIN };
-        life.first = life.first.min(self.here.outermost_start);
+        if fits { kind } else { Life::PLAIN }
     }
 
     /// Adds what uses in the block that defines a value count.

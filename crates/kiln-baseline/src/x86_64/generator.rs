@@ -493,7 +493,13 @@ impl<'a> Generator<'a> {
                     if !self.is_useless(instruction) {
                         self.gep(instruction)?;
                     }
-                    self.release_all(body.operands(instruction));
+                    match *body.operands(instruction) {
+                        [base, index] => {
+                            self.release(ValueId(base));
+                            self.release(ValueId(index));
+                        }
+                        ref operands => self.release_all(operands),
+                    }
                 }
                 Opcode::ICmp | Opcode::FCmp => {
                     if self.is_deferred(index, instruction) {

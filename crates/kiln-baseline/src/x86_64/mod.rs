@@ -96,6 +96,7 @@ struct Manner {
 }
 
 /// What a call will do to registers, as far as that can be told before.
+#[inline]
 pub(crate) fn call_kind(
     module: &Module,
     body: &Body,
@@ -103,14 +104,21 @@ pub(crate) fn call_kind(
     instruction: &Instruction,
     operands: &[u32],
 ) -> CallKind {
-    if let Some(function) = module.function_of(ValueId(operands[0])) {
-        return match intrinsics::known_callee(module, &mut memory.known, function) {
+    let callee = ValueId(operands[0]);
+    match module.function_of(callee) {
+        Some(function) => match intrinsics::known_callee(module, &mut memory.known, function) {
             known::Callee::Nothing if instruction.opcode == Opcode::Call => CallKind::Nothing,
             known::Callee::Inline if instruction.opcode == Opcode::Call => CallKind::Inline,
             _ => CallKind::Call,
-        };
+        },
+        None => address_kind(module, body, callee),
     }
-    match body.constant(module, ValueId(operands[0])) {
+}
+
+/// The same of a callee that is no function of the module.
+#[inline(never)]
+fn address_kind(module: &Module, body: &Body, callee: ValueId) -> CallKind {
+    match body.constant(module, callee) {
         Some(Constant::InlineAsm(_)) => CallKind::Inline,
         _ => CallKind::Call,
     }
