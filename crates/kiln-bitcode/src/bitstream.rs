@@ -667,11 +667,17 @@ impl<'a> Block<'a> {
     /// Appends the characters of a record whose abbreviation [`Block::text_abbrev`] recognised to `out`.
     pub(crate) fn read_text(&mut self, field: Field, out: &mut Vec<u8>, budget: &mut Budget) -> Result<(), Error> {
         let count = self.cursor.vbr(6)?;
+        budget.charge(count + 48, &self.cursor)?;
+        self.read_characters(field, count, out)
+    }
+
+    /// Appends the next `count` characters, whose fields are `field`, to `out`.
+    #[inline]
+    pub(crate) fn read_characters(&mut self, field: Field, count: u64, out: &mut Vec<u8>) -> Result<(), Error> {
         let width = field.min_bits() as u32;
         if count > self.cursor.remaining() / u64::from(width) {
             return Err(self.error(ErrorKind::Truncated));
         }
-        budget.charge(count + 48, &self.cursor)?;
         let start = out.len();
         match field {
             Field::Fixed(8) => self.cursor.octets(count as usize, out),

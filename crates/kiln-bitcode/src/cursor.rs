@@ -162,8 +162,20 @@ impl<'a> Cursor<'a> {
         if before == 0 {
             out.extend_from_slice(&self.bytes[first..first + count]);
         } else if count > 0 {
-            let pairs = self.bytes[first..=first + count].windows(2);
-            out.extend(pairs.map(|pair| pair[0] >> before | pair[1] << (8 - before)));
+            let (start, padded) = (out.len(), count.next_multiple_of(8));
+            let Some(words) = self.bytes.get(first..first + padded + 8) else {
+                let pairs = self.bytes[first..=first + count].windows(2);
+                out.extend(pairs.map(|pair| pair[0] >> before | pair[1] << (8 - before)));
+                return;
+            };
+            out.resize(start + padded, 0);
+            let (words, _) = words.as_chunks::<8>();
+            let (slots, _) = out[start..].as_chunks_mut::<8>();
+            for ((slot, low), high) in slots.iter_mut().zip(words).zip(&words[1..]) {
+                let word = u64::from_le_bytes(*low) >> before | u64::from_le_bytes(*high) << (64 - before);
+                *slot = word.to_le_bytes();
+            }
+            out.truncate(start + count);
         }
     }
 

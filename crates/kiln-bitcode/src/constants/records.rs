@@ -9,7 +9,7 @@ use super::codes::{
 use super::{Constants, Node, RawGep, Span};
 use crate::ahead::{Ahead, Stretch};
 use crate::attributes::{decode_sign_rotated, read_range};
-use crate::bitstream::{Block, Budget, Entry, Record, bytes_of};
+use crate::bitstream::{Block, Budget, Entry, Field, Record, bytes_of};
 use crate::constant::{BinaryOp, CastOp, ConstantId, InlineAsm};
 use crate::error::{Error, ErrorKind};
 use crate::shape::{Shape, Shapes};
@@ -17,6 +17,15 @@ use crate::types::{Type, TypeId, TypeTable};
 
 /// What a constant without operands is charged.
 const BYTES_PER_CONSTANT: u64 = 32;
+
+/// How a string is written, and how long it is.
+#[derive(Clone, Copy)]
+struct Text {
+    abbrev: u32,
+    field: Field,
+    bytes: u32,
+    nul: bool,
+}
 
 impl Constants {
     /// Reads a CONSTANTS_BLOCK and numbers its constants on.
@@ -51,7 +60,15 @@ impl Constants {
                     let start = self.bytes.len();
                     block.read_text(field, &mut self.bytes, budget)?;
                     let bytes = span(start, self.bytes.len(), block)?;
-                    Node::String { bytes, nul: code == CSTRING }
+                    let nul = code == CSTRING;
+                    let Some(ty) = current else {
+                        return Err(block.error(ErrorKind::TypeMismatch { what: "constant without a type" }));
+                    };
+                    check_string(bytes.len, nul, ty, types, block)?;
+                    self.push(Node::String { bytes, nul }, ty, block)?;
+                    // What follows is mostly more of them.
+                    self.read_strings_like(Text { abbrev, field, bytes: bytes.len, nul }, ty, block, budget)?;
+                    continue;
                 }
                 _ => {
                     block.read_record(abbrev, record, budget)?;
@@ -71,15 +88,48 @@ impl Constants {
             if let Node::String { bytes, nul } = node {
                 check_string(bytes.len, nul, ty, types, block)?;
             }
-            if self.nodes.len() >= u32::MAX as usize {
-                return Err(block.error(ErrorKind::Limit { what: "constants", limit: u64::from(u32::MAX) }));
-            }
             if node.has_operands() {
                 self.composed.push(self.nodes.len() as u32);
             }
-            self.nodes.push(node);
+            self.push(node, ty, block)?;
+        }
+    }
+
+    fn push(&mut self, node: Node, ty: TypeId, block: &Block<'_>) -> Result<(), Error> {
+        if self.nodes.len() >= u32::MAX as usize {
+            return Err(block.error(ErrorKind::Limit { what: "constants", limit: u64::from(u32::MAX) }));
+        }
+        self.nodes.push(node);
+        self.types.push(ty);
+        Ok(())
+    }
+
+    /// Reads the strings that come next, as long as they are like `text`, which is of type `ty`: all those of one type follow
+    /// each other.
+    fn read_strings_like(
+        &mut self,
+        text: Text,
+        ty: TypeId,
+        block: &mut Block<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        let (width, count) = (block.id_bits(), u64::from(text.bytes));
+        let before = self.nodes.len();
+        loop {
+            let mut ahead = Ahead::new(block.ahead());
+            ahead.load();
+            let (id, number) = (ahead.fixed(width), ahead.number());
+            // What is not like it, or too much, is left to others.
+            let is_like = id == u64::from(text.abbrev) && number == count && ahead.finish();
+            let bytes = span(self.bytes.len(), self.bytes.len() + text.bytes as usize, block);
+            let Some(bytes) = bytes.ok().filter(|_| is_like && self.nodes.len() < u32::MAX as usize) else { break };
+            block.go_to(ahead.rest().place)?;
+            block.read_characters(text.field, count, &mut self.bytes)?;
+            self.nodes.push(Node::String { bytes, nul: text.nul });
             self.types.push(ty);
         }
+        let read = (self.nodes.len() - before) as u64;
+        block.charge(read * (count + BYTES_PER_CONSTANT), budget)
     }
 
     /// Reads types, integers and nulls in the form that LLVM's writer gives them, up to the first other record, whose
