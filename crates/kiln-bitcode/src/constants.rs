@@ -275,23 +275,23 @@ impl Constants {
         }
     }
 
-    /// Calls `visit` for each operand of the constant at `index`.
-    fn for_operands<E>(&self, index: usize, mut visit: impl FnMut(ConstantId) -> Result<(), E>) -> Result<(), E> {
+    /// The operands of the constant at `index`.
+    #[inline]
+    fn operands(&self, index: usize) -> &[ConstantId] {
         let run = |start: u32, len: u32| Span { start, len }.of(&self.operands);
-        let operands = match self.nodes[index] {
+        match &self.nodes[index] {
             Node::Aggregate(span) | Node::PtrAuth(span) => span.of(&self.operands),
-            Node::Gep(index) => self.geps[index as usize].operands.of(&self.operands),
+            Node::Gep(index) => self.geps[*index as usize].operands.of(&self.operands),
             Node::Binary { operands, .. } | Node::Compare { operands, .. } | Node::ExtractElement(operands) => {
-                run(operands, 2)
+                run(*operands, 2)
             }
-            Node::Select(at) | Node::InsertElement(at) | Node::ShuffleVector(at) => run(at, 3),
-            Node::Cast { value, .. } | Node::Negate(value) => return visit(value),
+            Node::Select(at) | Node::InsertElement(at) | Node::ShuffleVector(at) => run(*at, 3),
+            Node::Cast { value, .. } | Node::Negate(value) => std::slice::from_ref(value),
             Node::BlockAddress { function: value, .. } | Node::DsoLocalEquivalent(value) | Node::NoCfi(value) => {
-                return visit(value);
+                std::slice::from_ref(value)
             }
-            _ => return Ok(()),
-        };
-        operands.iter().try_for_each(|id| visit(*id))
+            _ => &[],
+        }
     }
 
     /// Whose block addresses `id` holds, however deep inside.

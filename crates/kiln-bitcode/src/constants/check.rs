@@ -38,14 +38,11 @@ impl Constants {
     fn check_within(&mut self, outer: Option<&Constants>, types: &TypeTable, block: &Block<'_>) -> Result<(), Error> {
         let view = View { table: self, outer };
         for index in self.composed.iter().map(|index| *index as usize) {
-            self.for_operands(index, |operand| {
-                if view.exists(operand) {
-                    return Ok(());
-                }
+            if let Some(operand) = self.operands(index).iter().find(|operand| !view.exists(**operand)) {
                 let count = u64::from(self.base) + self.nodes.len() as u64;
                 let index = u64::from(operand.0);
-                Err(block.error(ErrorKind::BadReference { what: "constant", index, count }))
-            })?;
+                return Err(block.error(ErrorKind::BadReference { what: "constant", index, count }));
+            }
             view.check_types(index, types, block)?;
         }
         self.check_depth(outer, block)
@@ -79,12 +76,27 @@ impl Constants {
                     stack.pop();
                     continue;
                 }
+                // Most operands have no operands, or come before.
+                let all_done = |(deepest, size): (u16, u32), operand: &ConstantId| {
+                    let own = operand.0.checked_sub(self.base)? as usize;
+                    let is_done = depths[own] != UNSEEN && depths[own] != OPEN;
+                    is_done.then(|| (deepest.max(depths[own]), size.saturating_add(sizes[own])))
+                };
+                if !note_labels
+                    && let Some((deepest, size)) = self.operands(index).iter().try_fold((0, 1), all_done)
+                    && deepest < MAX_DEPTH
+                    && size <= MAX_EXPRESSION
+                {
+                    (depths[index], sizes[index]) = (deepest + 1, size);
+                    stack.pop();
+                    continue;
+                }
                 depths[index] = OPEN;
                 let (mut deepest, mut size, before) = (0, 1u32, stack.len());
                 let mut holds = if note_labels { self.own_labels(index) } else { Labels::None };
-                self.for_operands(index, |operand| {
+                self.operands(index).iter().try_for_each(|operand| {
                     let Some(own) = operand.0.checked_sub(self.base) else {
-                        let (depth, parts) = outer.map_or((1, 1), |outer| outer.extent(operand));
+                        let (depth, parts) = outer.map_or((1, 1), |outer| outer.extent(*operand));
                         deepest = deepest.max(depth);
                         size = size.saturating_add(parts);
                         return Ok(());
