@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kiln_abi::ExecutorAddr;
 use kiln_abi::symbol::{Id, parse};
-use kiln_baseline::data::{Stubs, module_data};
+use kiln_baseline::data::{Images, Stubs, module_data};
 use kiln_baseline::{CompileError, Compiler, LineTable};
 use kiln_bitcode::{AliasId, AliasKind, FunctionId, GlobalRef, Linkage, Module};
 use kiln_link::{Binding, Content, Graph, SectionKind, SymbolKind, SymbolPlace};
@@ -304,7 +304,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{count:6} {reason}");
     }
     if let Some(path) = output {
-        let data = module_data(module, &Numbers)?;
+        let images = Images::default();
+        let data = module_data(module, &Numbers, &images)?;
         out.add(&data.graph)?;
         for graph in &graphs {
             out.add(graph)?;

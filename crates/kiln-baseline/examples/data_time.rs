@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use kiln_abi::{ExecutorAddr, FunctionId};
-use kiln_baseline::data::{Stubs, module_data};
+use kiln_baseline::data::{Images, Stubs, module_data};
 use kiln_bitcode::AliasId;
 
 struct SomeStubs;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let start = Instant::now();
             symbols = 0;
             for module in &modules {
-                symbols += black_box(module_data(module, &SomeStubs)?).graph.symbols().len();
+                symbols += black_box(module_data(module, &SomeStubs, &Images::default())?).graph.symbols().len();
             }
             best = best.min(start.elapsed().as_secs_f64() * 1e3);
         }

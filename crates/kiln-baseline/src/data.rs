@@ -1,10 +1,11 @@
 //! Global variables as a link graph.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
 use kiln_bitcode::{
-    AliasId, AliasKind, ComdatId, ComdatSelection, Constant, ConstantId, Global, GlobalRef, Linkage, Module,
+    AliasId, AliasKind, ComdatId, ComdatSelection, Constant, ConstantId, Function, Global, GlobalRef, Linkage, Module,
     ThreadLocal, Type, TypeId,
 };
 use kiln_link::{
@@ -52,7 +53,7 @@ pub struct TablePointer {
 pub struct ModuleData<'m> {
     /// Blocks, symbols and relocations.
     pub graph: Graph<'m>,
-    /// The symbol of each function, by id; `None` for declarations that no initial value refers to.
+    /// The symbol of each function, by id; `None` for local ones and declarations that no initial value refers to.
     pub functions: Vec<Option<SymbolId>>,
     /// The symbol of each global, by id; `None` for declarations that no initial value refers to, and for globals
     /// that hold label addresses.
@@ -75,20 +76,37 @@ const MAX_BYTES: u64 = 1 << 31;
 const USUAL_SECTIONS: [(&[u8], SectionKind); 3] =
     [(b".tdata", SectionKind::Tls), (b".rodata", SectionKind::ReadOnly), (b".data", SectionKind::ReadWrite)];
 
-/// Lays out the globals of `module` and initialises them.
+/// The initial values of a module that do not lie in it as they are: one piece of memory for all of them. Empty at first;
+/// each is for one module.
+#[derive(Debug, Default)]
+pub struct Images(OnceCell<Vec<u8>>);
+
+/// Lays out the globals of `module` and initialises them; their bytes go to `images`.
+///
+/// # Panics
+///
+/// If `images` has been used before.
 ///
 /// # Errors
 ///
 /// The first global whose initial value cannot be expressed, or whose type has no size.
-pub fn module_data<'m>(module: &'m Module, stubs: &dyn Stubs) -> Result<ModuleData<'m>, Error> {
+pub fn module_data<'m>(module: &'m Module, stubs: &dyn Stubs, images: &'m Images) -> Result<ModuleData<'m>, Error> {
     let mut builder = Builder::new(module, stubs);
     builder.define_functions();
     builder.define_globals()?;
     builder.define_aliases()?;
     builder.declare_section_bounds();
-    builder.fill_globals()?;
+    builder.fill_globals(images)?;
     builder.add_structors()?;
     Ok(builder.data)
+}
+
+/// A block whose initial value is still to be written.
+struct Unfilled {
+    global: GlobalId,
+    block: BlockId,
+    /// Where in the image of all.
+    start: usize,
 }
 
 struct Builder<'m, 's> {
@@ -99,8 +117,10 @@ struct Builder<'m, 's> {
     usual_sections: [Option<SectionId>; USUAL_SECTIONS.len()],
     named_sections: HashMap<(&'m [u8], SectionKind), SectionId>,
     groups: HashMap<ComdatId, GroupId>,
-    /// Blocks that are still to be filled, by global.
-    blocks: Vec<Option<BlockId>>,
+    /// Blocks that are still to be filled.
+    unfilled: Vec<Unfilled>,
+    /// Bytes of their initial values, one behind the other.
+    image_bytes: usize,
     retained: BTreeSet<GlobalRef>,
     /// Explicitly named sections that hold variables: a section is one piece of memory.
     written: HashSet<&'m [u8]>,
@@ -124,7 +144,8 @@ impl<'m, 's> Builder<'m, 's> {
             usual_sections: [None; USUAL_SECTIONS.len()],
             named_sections: HashMap::new(),
             groups: HashMap::new(),
-            blocks: vec![None; module.globals().len()],
+            unfilled: Vec::new(),
+            image_bytes: 0,
             retained: BTreeSet::new(),
             written: HashSet::new(),
         };
@@ -177,14 +198,18 @@ impl<'m, 's> Builder<'m, 's> {
 
     fn define_functions(&mut self) {
         for (id, function) in (0u32..).map(FunctionId).zip(self.module.functions()) {
-            if function.is_declaration() || function.symbol.linkage == Linkage::AvailableExternally {
-                continue;
+            let is_local = matches!(function.symbol.linkage, Linkage::Internal | Linkage::Private);
+            if has_body(function) && !is_local {
+                let symbol = self.function_symbol(id);
+                self.data.functions[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
             }
-            let place = SymbolPlace::Absolute(self.stubs.function(id));
-            let size = kiln_abi::x86_64::STUB_BYTES;
-            let symbol = self.symbol(GlobalRef::Function(id), place, SymbolKind::Function, size);
-            self.data.functions[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
         }
+    }
+
+    /// The symbol of a function with a body.
+    fn function_symbol(&self, id: FunctionId) -> Symbol<'m> {
+        let place = SymbolPlace::Absolute(self.stubs.function(id));
+        self.symbol(GlobalRef::Function(id), place, SymbolKind::Function, kiln_abi::x86_64::STUB_BYTES)
     }
 
     /// Whether the runtime lays `global` out: it has a value, is no list for the compiler, and holds no label address.
@@ -231,11 +256,10 @@ impl<'m, 's> Builder<'m, 's> {
             let zero = may_be_zero && is_zero(module, initializer);
             let section = self.section(global, zero);
             let known = if zero { None } else { plain_bytes(module, initializer, size) };
-            let is_filled = zero || known.is_some();
             let content = match known {
                 Some(bytes) => Content::from(bytes),
-                None if zero => Content::Zero(size),
-                None => Content::from(vec![0u8; size as usize]),
+                // Bytes follow.
+                None => Content::Zero(size),
             };
             let block = self.data.graph.add_block(section, content, align);
             if let Some(group) = global.comdat.and_then(|comdat| self.group(comdat)) {
@@ -244,7 +268,10 @@ impl<'m, 's> Builder<'m, 's> {
             let place = SymbolPlace::Defined { block, offset: 0 };
             let symbol = self.symbol(GlobalRef::Global(id), place, symbol_kind, size);
             self.data.globals[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));
-            self.blocks[id.0 as usize] = (!is_filled).then_some(block);
+            if !zero && known.is_none() {
+                self.unfilled.push(Unfilled { global: id, block, start: self.image_bytes });
+                self.image_bytes += size as usize;
+            }
         }
         Ok(())
     }
@@ -310,7 +337,9 @@ impl<'m, 's> Builder<'m, 's> {
         };
         let (place, kind) = match base {
             GlobalRef::Function(function) => {
-                self.data.functions[function.0 as usize]?;
+                if !has_body(self.module.function(function)) {
+                    return None;
+                }
                 (SymbolPlace::Absolute(self.stubs.function(function)), SymbolKind::Function)
             }
             GlobalRef::Global(global) => {
@@ -341,24 +370,30 @@ impl<'m, 's> Builder<'m, 's> {
         }
     }
 
-    fn fill_globals(&mut self) -> Result<(), Error> {
-        let mut leaves = Vec::new();
-        for id in (0u32..self.module.globals().len() as u32).map(GlobalId) {
-            let Some(block) = self.blocks[id.0 as usize] else { continue };
-            let global = self.module.global(id);
-            let initializer = global.initializer.expect("only globals with a value have a block");
-            // Taken out while it is written: an address in it may be a symbol that the graph does not have yet.
-            let bytes = self.data.graph.block_bytes_mut(block).expect("blocks in the list hold bytes");
-            let mut image = Image { bytes: std::mem::take(bytes), leaves };
-            write(self.module, initializer, global.symbol.value_type, 0, &mut image)
-                .map_err(|kind| self.error(id, kind))?;
-            if let Some(bytes) = self.data.graph.block_bytes_mut(block) {
-                *bytes = image.bytes;
-            }
+    fn fill_globals(&mut self, images: &'m Images) -> Result<(), Error> {
+        /// What is most of 512 KB: a larger table had better grow with its edges.
+        const EDGES_MAX: usize = 16_000;
+        let mut image = Image { bytes: vec![0; self.image_bytes], leaves: Vec::new() };
+        // Room that is not used is never touched.
+        self.data.graph.reserve(0, 0, 0, usize::min(self.image_bytes / POINTER_BYTES as usize, EDGES_MAX));
+        let unfilled = std::mem::take(&mut self.unfilled);
+        for &Unfilled { global, block, start } in &unfilled {
+            let record = self.module.global(global);
+            let initializer = record.initializer.expect("only globals with a value are in the list");
+            write(self.module, initializer, record.symbol.value_type, start as u64, &mut image)
+                .map_err(|kind| self.error(global, kind))?;
             for leaf in image.leaves.drain(..) {
-                self.add_edge(id, block, leaf).map_err(|kind| self.error(id, kind))?;
+                let leaf = Leaf { offset: leaf.offset - start as u64, ..leaf };
+                self.add_edge(global, block, leaf).map_err(|kind| self.error(global, kind))?;
             }
-            leaves = image.leaves;
+        }
+        images.0.set(image.bytes).expect("each is for one module");
+        let mut rest = images.0.get().map_or(&[][..], Vec::as_slice);
+        for Unfilled { block, .. } in unfilled {
+            let size = self.data.graph.block_size(block);
+            let (bytes, others) = rest.split_at(size as usize);
+            self.data.graph.set_content(block, Content::from(bytes));
+            rest = others;
         }
         Ok(())
     }
@@ -414,7 +449,7 @@ impl<'m, 's> Builder<'m, 's> {
         Ok(())
     }
 
-    /// The symbol of a function or global, made now if it is a declaration.
+    /// The symbol of a function or global, made now if nobody needed one before.
     fn symbol_of(&mut self, id: GlobalRef) -> SymbolId {
         let known = match id {
             GlobalRef::Function(function) => self.data.functions[function.0 as usize],
@@ -424,7 +459,10 @@ impl<'m, 's> Builder<'m, 's> {
         if let Some(symbol) = known {
             return symbol;
         }
-        let mut symbol = self.symbol(id, SymbolPlace::Undefined, SymbolKind::Untyped, 0);
+        let mut symbol = match id {
+            GlobalRef::Function(function) if has_body(self.module.function(function)) => self.function_symbol(function),
+            _ => self.symbol(id, SymbolPlace::Undefined, SymbolKind::Untyped, 0),
+        };
         if let GlobalRef::Global(global) = id
             && self.module.block_address_owner(global).is_some()
         {
@@ -497,6 +535,11 @@ impl<'m, 's> Builder<'m, 's> {
             _ => None,
         }
     }
+}
+
+/// Whether a function has code of its own here.
+fn has_body(function: &Function) -> bool {
+    !function.is_declaration() && function.symbol.linkage != Linkage::AvailableExternally
 }
 
 /// What an alias stands for in the end.
@@ -634,6 +677,10 @@ pub(crate) fn write(
         Constant::Float(bits) => image.number(offset, layout.store_size, &bits.to_le_bytes()),
         Constant::Data(bytes) | Constant::String { bytes, .. } => image.write(offset, bytes),
         Constant::Aggregate(elements) => write_aggregate(module, ty, elements, offset, image)?,
+        Constant::Global(base) => {
+            let value = Value::Address { base, offset: 0 };
+            image.leaves.push(Leaf { offset, bytes: layout.store_size, value });
+        }
         _ => match evaluate(module, id)? {
             Value::Number(number) => {
                 image.number(offset, layout.store_size, &zero_extend(number, layout.bits).to_le_bytes());

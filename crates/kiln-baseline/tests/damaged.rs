@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kiln_abi::{ExecutorAddr, FunctionId};
-use kiln_baseline::data::{Stubs, module_data};
+use kiln_baseline::data::{Images, Stubs, module_data};
 use kiln_bitcode::AliasId;
 use mutate::{Random, mutate};
 
@@ -48,7 +48,7 @@ fn damaged_modules_are_laid_out_or_refused() {
         let bytes = mutate(&mut random, &corpus[round % corpus.len()], &corpus[0]);
         let Ok(modules) = kiln_bitcode::parse(&bytes) else { continue };
         for module in &modules {
-            match module_data(module, &NoStubs) {
+            match module_data(module, &NoStubs, &Images::default()) {
                 Ok(_) => laid_out += 1,
                 Err(error) => refused += usize::from(!error.to_string().is_empty()),
             }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_abi::{ExecutorAddr, FunctionId, Permission};
-use kiln_baseline::data::{Stubs, module_data};
+use kiln_baseline::data::{Images, Stubs, module_data};
 use kiln_bitcode::{AliasId, GlobalRef, Linkage, Module};
 use kiln_link::{External, Link, Location, Options, Placement, RuntimeSymbols, Scope, TlsPlacement};
 use object::elf;
@@ -111,7 +111,8 @@ struct Ours<'m> {
 
 impl<'m> Ours<'m> {
     fn of(module: &'m Module) -> Self {
-        let data = module_data(module, &FixedStubs).unwrap();
+        let images = Images::default();
+        let data = module_data(module, &FixedStubs, &images).unwrap();
         let mut link = Link::new(Options::default());
         let input = link.add_graph(&data.graph);
         let mut outside = Outside { module, addresses: HashMap::new() };
@@ -283,7 +284,7 @@ fn globals_of_programs() {
         }
         let bytes = std::fs::read(&file).unwrap();
         for module in kiln_bitcode::parse(&bytes).unwrap() {
-            module_data(&module, &FixedStubs).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            module_data(&module, &FixedStubs, &Images::default()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         }
         if bytes.len() < 4 << 20 {
             let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -335,7 +336,7 @@ fn what_no_relocation_expresses_is_refused() {
     for (n, (initial, message)) in cases.into_iter().enumerate() {
         let text = format!("@a = external global i8\n@b = global i8 0\n@bad = global {initial}\n");
         let modules = kiln_bitcode::parse(&assemble(&format!("refused{n}"), &text)).unwrap();
-        let error = module_data(&modules[0], &FixedStubs).unwrap_err();
+        let error = module_data(&modules[0], &FixedStubs, &Images::default()).unwrap_err();
         assert_eq!(error.global(), "bad");
         assert!(error.to_string().contains(message), "{error}");
     }
@@ -355,7 +356,8 @@ block:
 "#;
     let bitcode = assemble("labels", text);
     let modules = kiln_bitcode::parse(&bitcode).unwrap();
-    let data = module_data(&modules[0], &FixedStubs).unwrap();
+    let images = Images::default();
+    let data = module_data(&modules[0], &FixedStubs, &images).unwrap();
     let symbol = &data.graph.symbols()[data.globals[0].unwrap().index()];
     assert_eq!((&*symbol.name, symbol.place), (&b"kiln$g0"[..], kiln_link::SymbolPlace::Undefined));
 }

@@ -526,6 +526,25 @@ impl<'a> Graph<'a> {
         self.edges.iter().map(|edge| (edge.block.0 as usize, edge.offset, edge.kind, edge.symbol, edge.addend))
     }
 
+    /// How many bytes a block has.
+    ///
+    /// # Panics
+    ///
+    /// If `block` is not of this graph.
+    #[must_use]
+    pub fn block_size(&self, block: BlockId) -> u64 {
+        self.blocks[block.0 as usize].content.size()
+    }
+
+    /// Gives a block its bytes.
+    ///
+    /// # Panics
+    ///
+    /// If `block` is not of this graph.
+    pub fn set_content(&mut self, block: BlockId, content: Content<'a>) {
+        self.blocks[block.0 as usize].content = content;
+    }
+
     /// The bytes of a block so far, to be filled in; `None` for a zero block. Borrowed content is copied first.
     ///
     /// # Panics

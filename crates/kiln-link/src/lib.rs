@@ -96,7 +96,7 @@ pub use graph::{
 pub use input::{FileKind, ScriptInput, identify, linker_script};
 pub use layout::{Layout, Placement, RuntimeSymbols, TlsPlacement, TlsRequest};
 pub use link::{InputId, Link, Options};
-pub use linked::{CallSite, Definition, GlobalId, IfuncSlot, Linked, Location, Opcode, PlacedSection};
+pub use linked::{CallSite, Definition, GlobalId, GraphSymbols, IfuncSlot, Linked, Location, Opcode, PlacedSection};
 pub use names::hash as name_hash;
 pub use resolve::Resolved;
 pub use scope::{External, Members, NoMembers, NoScope, Scope};

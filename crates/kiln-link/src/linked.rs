@@ -115,6 +115,34 @@ pub struct Linked<'a> {
     pub(crate) ifuncs: Vec<IfuncSlot>,
 }
 
+/// The symbols of an input graph: [`Linked::graph_symbols`].
+#[derive(Clone, Copy)]
+pub struct GraphSymbols<'l, 'a> {
+    linked: &'l Linked<'a>,
+    unit: &'l Unit<'a>,
+}
+
+impl GraphSymbols<'_, '_> {
+    /// The definition in the link that `symbol` is bound to, local ones included.
+    #[must_use]
+    pub fn definition(&self, symbol: SymbolId) -> Option<Definition> {
+        let Self { linked, unit } = *self;
+        match unit.bound(symbol.0) {
+            NO_SYMBOL => {
+                let view = unit.symbol(symbol.0)?;
+                Some(Definition {
+                    location: linked.view_location(unit, &view)?,
+                    size: view.size,
+                    kind: view.kind,
+                    weak: false,
+                    exported: false,
+                })
+            }
+            id => linked.definition(id),
+        }
+    }
+}
+
 impl<'a> Linked<'a> {
     /// The definition of a global symbol in this link. Of a function with a [stub](crate::Scope::stub), the body.
     #[must_use]
@@ -126,20 +154,14 @@ impl<'a> Linked<'a> {
     /// The definition in this link that a symbol of an input graph, local ones included, is bound to.
     #[must_use]
     pub fn graph_symbol(&self, input: InputId, symbol: SymbolId) -> Option<Definition> {
+        self.graph_symbols(input)?.definition(symbol)
+    }
+
+    /// What [`Linked::graph_symbol`] says, for who asks for many symbols of `input`.
+    #[must_use]
+    pub fn graph_symbols(&self, input: InputId) -> Option<GraphSymbols<'_, 'a>> {
         let unit = self.resolved.units.iter().find(|unit| unit.input == input.0)?;
-        match unit.bound(symbol.0) {
-            NO_SYMBOL => {
-                let view = unit.symbol(symbol.0)?;
-                Some(Definition {
-                    location: self.view_location(unit, &view)?,
-                    size: view.size,
-                    kind: view.kind,
-                    weak: false,
-                    exported: false,
-                })
-            }
-            id => self.definition(id),
-        }
+        Some(GraphSymbols { linked: self, unit })
     }
 
     fn view_location(&self, unit: &Unit<'_>, view: &SymbolView) -> Option<Location> {

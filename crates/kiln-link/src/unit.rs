@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kiln_abi::Permission;
 
 use crate::elf;
-use crate::graph::{Binding, Content, Graph, SectionKind, SymbolKind, SymbolPlace, Visibility};
+use crate::graph::{Binding, Content, Graph, SectionKind, Symbol, SymbolKind, SymbolPlace, Visibility};
 use crate::names;
 use crate::x86_64::RelocationKind;
 
@@ -220,7 +220,12 @@ impl<'a> Unit<'a> {
     pub(crate) fn plain_local(&self, index: u32) -> Option<(u32, u64)> {
         match &self.body {
             Body::Elf(object) => object.plain_symbol(index),
-            Body::Graph { .. } => None,
+            Body::Graph { graph, .. } => match graph.symbols.get(index as usize)? {
+                Symbol { place: SymbolPlace::Defined { block, offset }, kind, .. } if *kind != SymbolKind::Ifunc => {
+                    Some((block.0, *offset))
+                }
+                _ => None,
+            },
         }
     }
 
@@ -410,10 +415,12 @@ pub(crate) fn from_graph<'a>(name: &'a str, graph: &'a Graph<'a>, input: u32) ->
         slot_uses: Vec::new(),
         local_ifuncs,
     };
-    for section in 0..unit.sections.len() as u32 {
-        for i in 0..unit.relocation_count(section) {
-            if unit.relocation(section, i).kind.needs_slot() {
-                unit.slot_uses.push((section, i));
+    if graph.edges.iter().any(|edge| edge.kind.needs_slot()) {
+        for section in 0..unit.sections.len() as u32 {
+            for i in 0..unit.relocation_count(section) {
+                if unit.relocation(section, i).kind.needs_slot() {
+                    unit.slot_uses.push((section, i));
+                }
             }
         }
     }

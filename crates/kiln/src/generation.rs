@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_abi::{FunctionId, GlobalId};
+use kiln_baseline::data::Images;
 use kiln_bitcode::Linkage;
 use kiln_codecache::Records;
 use kiln_dispatch::{FunctionIndex, Mode};
@@ -369,7 +370,7 @@ impl Generation {
     fn migrate(&self, migrate: &mut dyn FnMut(&Migration) -> bool) -> Result<HashSet<GlobalId>, Error> {
         for moved in &self.moved {
             let mut migration = moved.migration.clone();
-            let bound = self.module.globals[moved.global.0 as usize].get().copied().flatten();
+            let bound = self.module.globals.bound(moved.global.0);
             let place = bound.and_then(External::address).ok_or_else(|| migration.refused())?;
             migration.new.address = place;
             if !migrate(&migration) {
@@ -385,7 +386,7 @@ impl Generation {
         let bitcode = &self.module.bitcode;
         for global in moved {
             let symbol = &bitcode.global(*global).symbol;
-            let bound = self.module.globals[global.0 as usize].get().copied().flatten();
+            let bound = self.module.globals.bound(global.0);
             if let (false, Some(bound)) = (is_local(symbol.linkage), bound) {
                 session.undefine(bitcode.str(symbol.name));
                 session.define(bitcode.str(symbol.name), bound);
@@ -409,11 +410,11 @@ impl Generation {
                 session.define(bitcode.str(symbol.name), External::Function(inner.table().stub(index)));
             }
         }
-        for (cell, global) in self.module.globals.iter().zip(bitcode.globals()) {
-            if let (false, false, Some(Some(bound))) =
-                (is_local(global.symbol.linkage), global.is_declaration(), cell.get())
+        for (id, global) in (0u32..).zip(bitcode.globals()) {
+            if let (false, false, Some(bound)) =
+                (is_local(global.symbol.linkage), global.is_declaration(), self.module.globals.bound(id))
             {
-                session.define(bitcode.str(global.symbol.name), *bound);
+                session.define(bitcode.str(global.symbol.name), bound);
             }
         }
     }
@@ -473,7 +474,6 @@ fn join_globals(inner: &Inner, numbers: &Numbers<'_>, module: &LoadedModule) -> 
     let mut moved = Vec::new();
     let bitcode = &module.bitcode;
     for (id, global) in (0u32..).map(GlobalId).zip(bitcode.globals()) {
-        let cell = &module.globals[id.0 as usize];
         let name = bitcode.str(global.symbol.name);
         let skip = global.is_declaration()
             || global.symbol.linkage == Linkage::AvailableExternally
@@ -486,7 +486,7 @@ fn join_globals(inner: &Inner, numbers: &Numbers<'_>, module: &LoadedModule) -> 
         let by_content = is_matched_by_content(bitcode, id);
         let bound = match numbers {
             _ if !is_local => inner.session().definition(name),
-            Numbers::As(older) => older.globals[id.0 as usize].get().copied().flatten(),
+            Numbers::As(older) => older.globals.bound(id.0),
             Numbers::Mean(tables, lineage) if by_content => {
                 tables.content(id).and_then(|content| lineage.constant(content))
             }
@@ -500,14 +500,15 @@ fn join_globals(inner: &Inner, numbers: &Numbers<'_>, module: &LoadedModule) -> 
             moved.push(Moved::new(module, id, before, bound));
             continue;
         }
-        let _ = cell.set(Some(bound));
+        module.globals.set(id.0, Some(bound));
     }
     moved
 }
 
 /// Lays out and initialises the globals of `module` that are new, and binds its ids. Constructors do not run again.
 fn lay_out(inner: &'static Inner, module: &LoadedModule) -> Result<(), Error> {
-    let data = load::module_graph(inner, module)?;
+    let images = Images::default();
+    let data = load::module_graph(inner, module, &images)?;
     let mut link = Link::new(kiln_link::Options { single_threaded: true, ..kiln_link::Options::default() });
     let input = link.add_graph(&data.graph);
     let mut scope = LoadScope::new(inner);
@@ -519,7 +520,7 @@ fn lay_out(inner: &'static Inner, module: &LoadedModule) -> Result<(), Error> {
     let tls: TlsPlacement = filled.tls;
     filled.publish_with(|linked, reservation, records: Records<'_>| {
         reservation.publish(records)?.leak();
-        load::bind_module(module, &data, linked, input, tls);
+        load::bind_module(inner, module, &data, linked, input, tls);
         Ok::<_, Error>(())
     })?;
     labels::fill_pointers(inner, [(module, &data.table_pointers)])

@@ -26,7 +26,7 @@ pub(crate) fn fill_pointers<'p>(
     for (module, pointers) in modules {
         let pointers = module.table_pointers.get_or_init(|| pointers.clone());
         for pointer in pointers {
-            let holder = module.globals[pointer.holder.0 as usize].get().copied().flatten();
+            let holder = module.globals.bound(pointer.holder.0);
             // A copy that the linker dropped, or that nobody refers to.
             let Some(External::Data(holder)) = holder else { continue };
             let place = holder + pointer.offset;
@@ -42,15 +42,14 @@ pub(crate) fn fill_pointers<'p>(
 
 /// Where a table lies; compiles its function if that has not been done.
 fn table_address(inner: &Inner, module: &LoadedModule, pointer: &TablePointer) -> Result<ExecutorAddr, Error> {
-    let cell = &module.globals[pointer.table.0 as usize];
     let owner = module.bitcode.block_address_owner(pointer.table).expect("the pointer leads to a table of labels");
     let describe =
         |reason: String| Error::Labels { function: module.function_name(owner), module: module.name.clone(), reason };
-    if cell.get().is_none() {
+    if !module.globals.is_set(pointer.table.0) {
         let _blocked = Blocked::all();
         inner.compile_owner(module, owner, 0).map_err(|failure| describe(failure.to_string()))?;
     }
-    let bound = cell.get().copied().flatten().and_then(External::address);
+    let bound = module.globals.bound(pointer.table.0).and_then(External::address);
     bound.ok_or_else(|| describe("its code does not define the table".to_owned()))
 }
 

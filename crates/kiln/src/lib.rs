@@ -19,6 +19,7 @@
 //! the process.
 
 mod baseline;
+mod bindings;
 mod code;
 mod compiler;
 mod debugger;

@@ -50,24 +50,24 @@ impl Lineage {
             }
         }
         for (id, global) in (0u32..).map(GlobalId).zip(bitcode.globals()) {
-            let Some(Some(bound)) = module.globals[id.0 as usize].get() else { continue };
+            let Some(bound) = module.globals.bound(id.0) else { continue };
             if global.is_declaration() || global.symbol.linkage == Linkage::AvailableExternally {
                 continue;
             }
             if is_matched_by_content(bitcode, id) {
                 if let Some(content) = tables.content(id) {
-                    self.constants.entry(content).or_insert(*bound);
+                    self.constants.entry(content).or_insert(bound);
                 }
                 continue;
             }
             let name = bitcode.symbol_name(GlobalRef::Global(id));
-            let is_known = self.variables.get(name).is_some_and(|known| known.bound == *bound);
+            let is_known = self.variables.get(name).is_some_and(|known| known.bound == bound);
             if name.is_empty() || is_known || bitcode.block_address_owner(id).is_some() {
                 continue;
             }
             let (bytes, described) = layout_of(bitcode, id);
             let ty = tables.ty(global.symbol.value_type);
-            let variable = Variable { bound: *bound, ty, is_constant: global.is_constant, bytes, described };
+            let variable = Variable { bound, ty, is_constant: global.is_constant, bytes, described };
             self.variables.insert(name.into(), variable);
         }
     }

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId, Permission, Segment};
-use kiln_baseline::data::{self, ModuleData, TablePointer};
+use kiln_baseline::data::{self, Images, ModuleData, TablePointer};
 use kiln_bitcode::{AliasId, Linkage, ThreadLocal};
 use kiln_codecache::{Place, Records, Reservation};
 use kiln_dispatch::{Body, FunctionIndex, Mode, Unit};
 use kiln_link::{External, IfuncSlot, InputId, Link, Linked, Scope, SymbolId, TlsPlacement};
 
+use crate::bindings::Bindings;
 use crate::engine::Inner;
 use crate::error::Error;
+use crate::generation::is_local;
 use crate::input::{self, Input, Kind};
 use crate::labels;
-use crate::module::{Bound, Bytes, LoadedModule};
+use crate::module::{Bytes, LoadedModule};
 use crate::place::{self, Observed};
 use crate::process::exports::{self, Exports};
 use crate::process::signals::Blocked;
@@ -360,10 +362,17 @@ struct LinkedAll {
 }
 
 fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[Arc<LoadedModule>]) -> Result<LinkedAll, Error> {
-    let data = timed(
+    let images: Vec<_> = modules.iter().map(|_| Images::default()).collect();
+    let data: Vec<_> = timed(
         inner,
         |phases| &mut phases.data,
-        || modules.iter().map(|module| module_graph(inner, module)).collect::<Result<Vec<_>, _>>(),
+        || {
+            modules
+                .iter()
+                .zip(&images)
+                .map(|(module, images)| module_graph(inner, module, images))
+                .collect::<Result<_, _>>()
+        },
     )?;
     let begin = Instant::now();
     let replaceable = inner.options.replaceable;
@@ -412,7 +421,7 @@ fn link_all(inner: &'static Inner, opened: &[Opened], modules: &[Arc<LoadedModul
         let stubs: HashMap<&[u8], FunctionIndex> = stubs.iter().map(|(name, index)| (&name[..], *index)).collect();
         let exports = define(inner, linked, &stubs, tls);
         for ((module, data), input) in modules.iter().zip(&data).zip(&graph_inputs) {
-            bind_module(module, data, linked, *input, tls);
+            bind_module(inner, module, data, linked, *input, tls);
         }
         inner.admit_modules(modules.iter().cloned());
         let all = LinkedAll {
@@ -500,7 +509,7 @@ impl data::Stubs for ModuleStubs<'_> {
 
     /// What joined an earlier generation is bound already.
     fn elsewhere(&self, global: GlobalId) -> Option<ExecutorAddr> {
-        let bound = self.module.globals[global.0 as usize].get().copied().flatten()?;
+        let bound = self.module.globals.bound(global.0)?;
         let thread_local = self.module.bitcode.global(global).thread_local != ThreadLocal::None;
         if thread_local { Some(ExecutorAddr::new(0)) } else { bound.address() }
     }
@@ -510,39 +519,53 @@ impl data::Stubs for ModuleStubs<'_> {
     }
 }
 
-pub(crate) fn module_graph<'m>(inner: &Inner, module: &'m LoadedModule) -> Result<ModuleData<'m>, Error> {
-    data::module_data(&module.bitcode, &ModuleStubs { inner, module })
+pub(crate) fn module_graph<'m>(
+    inner: &Inner,
+    module: &'m LoadedModule,
+    images: &'m Images,
+) -> Result<ModuleData<'m>, Error> {
+    data::module_data(&module.bitcode, &ModuleStubs { inner, module }, images)
         .map_err(|source| Error::Data { name: module.name.clone(), source })
 }
 
 /// Gives every id of a module that the link bound its meaning.
 pub(crate) fn bind_module(
+    inner: &Inner,
     module: &LoadedModule,
     data: &ModuleData<'_>,
     linked: &Linked<'_>,
     input: InputId,
     tls: TlsPlacement,
 ) {
-    let bind = |cells: &[Bound], symbols: &[Option<SymbolId>]| {
-        for (cell, symbol) in cells.iter().zip(symbols) {
-            let definition = symbol.and_then(|symbol| linked.graph_symbol(input, symbol));
-            if let Some(definition) = definition {
-                let _ = cell.set(bound(&definition, tls));
-            }
-        }
-    };
-    bind(&module.functions, &data.functions);
-    bind(&module.globals, &data.globals);
-    bind(&module.aliases, &data.aliases);
-    // Names that only bodies use; hidden definitions of the same link are theirs too, though nobody else's.
     let bitcode = &module.bitcode;
-    let functions = module.functions.iter().zip(bitcode.functions().iter().map(|f| &f.symbol));
-    let globals = module.globals.iter().zip(bitcode.globals().iter().map(|g| &g.symbol));
-    for (cell, symbol) in functions.chain(globals).filter(|(cell, _)| cell.get().is_none()) {
-        if let Some(definition) = linked.symbol(bitcode.str(symbol.name)) {
-            let _ = cell.set(bound(&definition, tls));
+    // Nobody looks for local functions by name: most have no symbol.
+    for (function, index) in module.defined_functions() {
+        if is_local(bitcode.function(function).symbol.linkage) {
+            module.functions.fill(function.0, Some(External::Function(inner.table().stub(index))));
         }
     }
+    if let Some(graph) = linked.graph_symbols(input) {
+        let bind = |bindings: &Bindings, symbols: &[Option<SymbolId>]| {
+            for (id, symbol) in (0u32..).zip(symbols) {
+                if let Some(definition) = symbol.and_then(|symbol| graph.definition(symbol)) {
+                    bindings.fill(id, bound(&definition, tls));
+                }
+            }
+        };
+        bind(&module.functions, &data.functions);
+        bind(&module.globals, &data.globals);
+        bind(&module.aliases, &data.aliases);
+    }
+    // Names that only bodies use; hidden definitions of the same link are theirs too, though nobody else's.
+    let by_name = |bindings: &Bindings, id: u32, symbol: &kiln_bitcode::Symbol| {
+        if !bindings.is_set(id)
+            && let Some(definition) = linked.symbol(bitcode.str(symbol.name))
+        {
+            bindings.fill(id, bound(&definition, tls));
+        }
+    };
+    (0u32..).zip(bitcode.functions()).for_each(|(id, function)| by_name(&module.functions, id, &function.symbol));
+    (0u32..).zip(bitcode.globals()).for_each(|(id, global)| by_name(&module.globals, id, &global.symbol));
 }
 
 /// Names that a module's functions may ask the process for.

@@ -9,11 +9,8 @@ use kiln_dispatch::FunctionIndex;
 use kiln_link::External;
 use kiln_remote::ModuleId;
 
+use crate::bindings::Bindings;
 use crate::digest::{Digest, Tables, digests};
-
-/// What references to one id bind to; unset until somebody asks (names outside the module) or until the version that owns
-/// it is installed (constants that hold label addresses).
-pub(crate) type Bound = OnceLock<Option<External>>;
 
 /// The bytes of a module.
 #[derive(Clone, Debug)]
@@ -55,9 +52,9 @@ pub(crate) struct LoadedModule {
     own: Vec<FunctionId>,
     /// Ifuncs, whose indices in the function table follow those of its own functions.
     pub(crate) ifuncs: Vec<AliasId>,
-    pub(crate) functions: Vec<Bound>,
-    pub(crate) globals: Vec<Bound>,
-    pub(crate) aliases: Vec<Bound>,
+    pub(crate) functions: Bindings,
+    pub(crate) globals: Bindings,
+    pub(crate) aliases: Bindings,
     /// What in its variables leads to tables of label addresses; set once that is filled in.
     pub(crate) table_pointers: OnceLock<Vec<TablePointer>>,
     /// Whether objects of this module hold line tables; known once there is one.
@@ -97,11 +94,10 @@ impl LoadedModule {
             })
         };
         let indices = defined.iter().map(index).collect();
-        let unbound = |count: usize| (0..count).map(|_| Bound::new()).collect();
         Ok(Self {
-            functions: unbound(bitcode.functions().len()),
-            globals: unbound(bitcode.globals().len()),
-            aliases: unbound(bitcode.aliases().len()),
+            functions: Bindings::new(bitcode.functions().len()),
+            globals: Bindings::new(bitcode.globals().len()),
+            aliases: Bindings::new(bitcode.aliases().len()),
             table_pointers: OnceLock::new(),
             has_lines: OnceLock::new(),
             debug_info: OnceLock::new(),
@@ -192,6 +188,11 @@ impl LoadedModule {
         (self.first.0..).map(FunctionIndex).zip(self.own.iter().copied())
     }
 
+    /// Functions with bodies, with their indices in the function table.
+    pub(crate) fn defined_functions(&self) -> impl Iterator<Item = (FunctionId, FunctionIndex)> {
+        self.defined.iter().copied().zip(self.indices.iter().copied())
+    }
+
     /// The index in the function table of a function with a body.
     pub(crate) fn index_of(&self, function: FunctionId) -> Option<FunctionIndex> {
         let position = self.defined.binary_search(&function).ok()?;
@@ -207,10 +208,8 @@ impl LoadedModule {
     /// What the resolver function of an ifunc is bound to.
     pub(crate) fn ifunc_resolver(&self, ifunc: AliasId) -> Option<External> {
         match self.bitcode.constant(self.bitcode.alias(ifunc).target) {
-            kiln_bitcode::Constant::Global(GlobalRef::Function(function)) => {
-                *self.functions[function.0 as usize].get()?
-            }
-            kiln_bitcode::Constant::Global(GlobalRef::Alias(alias)) => *self.aliases[alias.0 as usize].get()?,
+            kiln_bitcode::Constant::Global(GlobalRef::Function(function)) => self.functions.bound(function.0),
+            kiln_bitcode::Constant::Global(GlobalRef::Alias(alias)) => self.aliases.bound(alias.0),
             _ => None,
         }
     }
@@ -251,6 +250,6 @@ impl LoadedModule {
     /// Binds a global whose address comes with a version of a function; `false` if it was bound: a second version of the
     /// same table, and references to the first one keep theirs.
     pub(crate) fn bind_owned_global(&self, global: GlobalId, address: ExecutorAddr) -> bool {
-        self.globals.get(global.0 as usize).is_some_and(|bound| bound.set(Some(External::Data(address))).is_ok())
+        self.globals.set(global.0, Some(External::Data(address)))
     }
 }

@@ -71,7 +71,9 @@ pub fn compile_object(path: &Path) -> Result<CompiledObject, Error> {
             }
         }
     }
-    let data = data::module_data(module, &Nowhere).map_err(|source| Error::Data { name: name.clone(), source })?;
+    let images = data::Images::default();
+    let data =
+        data::module_data(module, &Nowhere, &images).map_err(|source| Error::Data { name: name.clone(), source })?;
     let mut writer = Writer::new(module, !left.is_empty());
     writer.add_data(&data).map_err(|error| refuse(error.to_string()))?;
     for (function, graph) in &graphs {

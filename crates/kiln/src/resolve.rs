@@ -323,21 +323,21 @@ impl<'e> ObjectScope<'e> {
         match id {
             Id::Function(function) => {
                 let record = module.bitcode.functions().get(function.0 as usize)?;
-                let bound = module.functions.get(function.0 as usize)?;
-                *bound.get_or_init(|| self.engine.session().find(module.bitcode.str(record.symbol.name)))
+                let find = || self.engine.session().find(module.bitcode.str(record.symbol.name));
+                module.functions.get_or_set(function.0, find)
             }
             Id::Global(global) => {
                 let record = module.bitcode.globals().get(global.0 as usize)?;
                 if let Some(owner) = module.bitcode.block_address_owner(global)
-                    && module.globals.get(global.0 as usize)?.get().is_none()
+                    && !module.globals.is_set(global.0)
                 {
                     self.needs_owner = Some(owner);
                     return None;
                 }
-                let bound = module.globals.get(global.0 as usize)?;
-                *bound.get_or_init(|| self.engine.session().find(module.bitcode.str(record.symbol.name)))
+                let find = || self.engine.session().find(module.bitcode.str(record.symbol.name));
+                module.globals.get_or_set(global.0, find)
             }
-            Id::Alias(alias) => *module.aliases.get(alias as usize)?.get()?,
+            Id::Alias(alias) => module.aliases.bound(alias),
         }
     }
 }

@@ -307,6 +307,16 @@ impl Context<'_, '_> {
                 return Ok(1);
             }
         }
+        if relocation.kind == RelocationKind::ABS64 {
+            // Those of data.
+            let target = self.target(site.id, site.unit, relocation.symbol)?;
+            if matches!(target.kind, TargetKind::Here | TargetKind::Absolute) {
+                let at = site.at(relocation, 8)?;
+                let value = target.address.wrapping_add_signed(relocation.addend);
+                site.bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+                return Ok(1);
+            }
+        }
         let Some(row) = relocation.kind.row() else { return Err(Problem::Unknown) };
         match row.formula {
             Formula::Relative | Formula::Branch => self.relative(site, relocation, row.field, calls)?,
