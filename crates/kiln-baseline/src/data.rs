@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use kiln_abi::{ExecutorAddr, FunctionId, GlobalId};
 use kiln_bitcode::{
     AliasId, AliasKind, ComdatId, ComdatSelection, Constant, ConstantId, Function, Global, GlobalRef, Linkage, Module,
-    ThreadLocal, Type, TypeId,
+    ThreadLocal, Type, TypeId, TypeLayout,
 };
 use kiln_link::{
     Binding, BlockId, Content, Graph, GroupId, RelocationKind, SectionId, SectionKind, Symbol, SymbolId, SymbolKind,
@@ -122,6 +122,8 @@ struct Builder<'m, 's> {
     /// Bytes of their initial values, one behind the other.
     image_bytes: usize,
     retained: BTreeSet<GlobalRef>,
+    /// [`Stubs::fills_table_pointers`]
+    fills_table_pointers: bool,
     /// Explicitly named sections that hold variables: a section is one piece of memory.
     written: HashSet<&'m [u8]>,
 }
@@ -147,6 +149,7 @@ impl<'m, 's> Builder<'m, 's> {
             unfilled: Vec::new(),
             image_bytes: 0,
             retained: BTreeSet::new(),
+            fills_table_pointers: stubs.fills_table_pointers(),
             written: HashSet::new(),
         };
         builder.find_retained();
@@ -192,7 +195,7 @@ impl<'m, 's> Builder<'m, 's> {
             kiln_bitcode::Visibility::Protected => Visibility::Protected,
         };
         let name = plain_name(self.module.str(symbol.name));
-        let retained = self.retained.contains(&id);
+        let retained = !self.retained.is_empty() && self.retained.contains(&id);
         Symbol { binding, visibility, size, retained, ..Symbol::new(name, place).with_kind(kind) }
     }
 
@@ -406,7 +409,7 @@ impl<'m, 's> Builder<'m, 's> {
             Value::Label { .. } | Value::LabelDifference { .. } => return Err(width),
             Value::Address { base: GlobalRef::Global(table), offset }
                 if leaf.bytes == 8
-                    && self.stubs.fills_table_pointers()
+                    && self.fills_table_pointers
                     && self.module.block_address_owner(table).is_some()
                     && self.module.global(holder).thread_local == ThreadLocal::None =>
             {
@@ -450,15 +453,18 @@ impl<'m, 's> Builder<'m, 's> {
     }
 
     /// The symbol of a function or global, made now if nobody needed one before.
+    #[inline]
     fn symbol_of(&mut self, id: GlobalRef) -> SymbolId {
         let known = match id {
             GlobalRef::Function(function) => self.data.functions[function.0 as usize],
             GlobalRef::Global(global) => self.data.globals[global.0 as usize],
             GlobalRef::Alias(alias) => self.data.aliases[alias.0 as usize],
         };
-        if let Some(symbol) = known {
-            return symbol;
-        }
+        known.unwrap_or_else(|| self.make_symbol(id))
+    }
+
+    #[cold]
+    fn make_symbol(&mut self, id: GlobalRef) -> SymbolId {
         let mut symbol = match id {
             GlobalRef::Function(function) if has_body(self.module.function(function)) => self.function_symbol(function),
             _ => self.symbol(id, SymbolPlace::Undefined, SymbolKind::Untyped, 0),
@@ -660,6 +666,12 @@ pub(crate) fn write(
     offset: u64,
     image: &mut Image,
 ) -> Result<(), ErrorKind> {
+    write_part(module, id, ty, offset, image)
+}
+
+/// The same, for the loops over the parts of a value: most have no parts.
+#[inline(always)]
+fn write_part(module: &Module, id: ConstantId, ty: TypeId, offset: u64, image: &mut Image) -> Result<(), ErrorKind> {
     let layout = module.layout_of(ty).ok_or(ErrorKind::Unsized)?;
     // Nothing to write: and each step into a value writes at least a byte, so the size bounds the work.
     if layout.size == 0 {
@@ -681,12 +693,23 @@ pub(crate) fn write(
             let value = Value::Address { base, offset: 0 };
             image.leaves.push(Leaf { offset, bytes: layout.store_size, value });
         }
-        _ => match evaluate(module, id)? {
-            Value::Number(number) => {
-                image.number(offset, layout.store_size, &zero_extend(number, layout.bits).to_le_bytes());
-            }
-            value => image.leaves.push(Leaf { offset, bytes: layout.store_size, value }),
-        },
+        _ => return write_expression(module, id, layout, offset, image),
+    }
+    Ok(())
+}
+
+fn write_expression(
+    module: &Module,
+    id: ConstantId,
+    layout: &TypeLayout,
+    offset: u64,
+    image: &mut Image,
+) -> Result<(), ErrorKind> {
+    match evaluate(module, id)? {
+        Value::Number(number) => {
+            image.number(offset, layout.store_size, &zero_extend(number, layout.bits).to_le_bytes());
+        }
+        value => image.leaves.push(Leaf { offset, bytes: layout.store_size, value }),
     }
     Ok(())
 }
@@ -701,13 +724,13 @@ fn write_aggregate(
     match module.ty(ty) {
         Type::Struct { fields, .. } => {
             for ((element, field), start) in elements.iter().zip(fields.iter()).zip(module.field_offsets(ty)) {
-                write(module, *element, *field, offset + start, image)?;
+                write_part(module, *element, *field, offset + start, image)?;
             }
         }
         Type::Array { element: of, .. } => {
             let stride = module.layout_of(*of).ok_or(ErrorKind::Unsized)?.size;
             for (position, element) in (0u64..).zip(elements) {
-                write(module, *element, *of, offset + position * stride, image)?;
+                write_part(module, *element, *of, offset + position * stride, image)?;
             }
         }
         Type::Vector { element: of, .. } => {

@@ -675,7 +675,7 @@ impl<'a> Block<'a> {
     #[inline]
     pub(crate) fn read_characters(&mut self, field: Field, count: u64, out: &mut Vec<u8>) -> Result<(), Error> {
         let width = field.min_bits() as u32;
-        if count > self.cursor.remaining() / u64::from(width) {
+        if count.checked_mul(u64::from(width)).is_none_or(|bits| bits > self.cursor.remaining()) {
             return Err(self.error(ErrorKind::Truncated));
         }
         let start = out.len();

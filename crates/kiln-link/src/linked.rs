@@ -124,6 +124,7 @@ pub struct GraphSymbols<'l, 'a> {
 
 impl GraphSymbols<'_, '_> {
     /// The definition in the link that `symbol` is bound to, local ones included.
+    #[inline]
     #[must_use]
     pub fn definition(&self, symbol: SymbolId) -> Option<Definition> {
         let Self { linked, unit } = *self;
