@@ -33,7 +33,7 @@ pub(crate) struct Heap(Mutex<Dlmalloc<Stretch>>);
 impl Heap {
     /// An empty heap.
     pub(crate) const fn new() -> Self {
-        let stretch = Stretch { next: Cell::new(0), end: Cell::new(0), taken: Cell::new(0) };
+        let stretch = Stretch { next: Cell::new(0), end: Cell::new(0), taken: Cell::new(0), huge: Cell::new(0) };
         Self(Mutex::new(Dlmalloc::new_with_allocator(stretch)))
     }
 
@@ -94,6 +94,8 @@ struct Stretch {
     end: Cell<usize>,
     /// Bytes handed out and not given back.
     taken: Cell<usize>,
+    /// From here on it shall have huge pages, which the kernel was not told yet; 0 afterwards.
+    huge: Cell<usize>,
 }
 
 impl Stretch {
@@ -103,14 +105,22 @@ impl Stretch {
         let sizes = [bytes.max(STRETCH_BYTES), bytes];
         let (at, size) = sizes.into_iter().find_map(|size| Some((map(size)?, size)))?;
         // What begins a stretch stays in base pages: a small program's heap is a part of a huge one.
-        let huge = (at + HUGE_PAGE_BYTES).next_multiple_of(HUGE_PAGE_BYTES);
-        if let Some(bytes) = (at + size).checked_sub(huge) {
-            // SAFETY: a part of our own mapping, of which nothing is in use. Kernels without huge pages refuse.
-            unsafe { libc::madvise(ptr::with_exposed_provenance_mut(huge), bytes, libc::MADV_HUGEPAGE) };
-        }
+        self.huge.set((at + HUGE_PAGE_BYTES).next_multiple_of(HUGE_PAGE_BYTES));
         self.next.set(at);
         self.end.set(at + size);
         Some(())
+    }
+
+    /// Asks for huge pages if what is handed out reaches up to `end` for the first time. A process that asks is one more that
+    /// the kernel looks through for pages to join, so those that stay small do not.
+    fn ask_for_huge_pages(&self, end: usize) {
+        let huge = self.huge.get();
+        if huge != 0 && end > huge {
+            self.huge.set(0);
+            let at: *mut libc::c_void = ptr::with_exposed_provenance_mut(huge);
+            // SAFETY: a part of our own mapping, of which nothing is in use. Kernels without huge pages refuse.
+            unsafe { libc::madvise(at, self.end.get() - huge, libc::MADV_HUGEPAGE) };
+        }
     }
 
     /// Takes the bytes from `from` on back, if nothing behind them was handed out; whether they were.
@@ -138,6 +148,7 @@ unsafe impl Allocator for Stretch {
         }
         let size = size.max(block).min(self.end.get() - self.next.get());
         let at: *mut u8 = ptr::with_exposed_provenance_mut(self.next.get());
+        self.ask_for_huge_pages(self.next.get() + size);
         if size <= BACKED_BYTES_MAX {
             // SAFETY: a part of our own mapping. Kernels before 5.14 refuse, and then faults do it.
             unsafe { libc::madvise(at.cast(), size, libc::MADV_POPULATE_WRITE) };
