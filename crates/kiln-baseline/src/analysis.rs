@@ -235,6 +235,10 @@ impl Analysis {
         }
         self.find_regions();
         self.collect_moves(body);
+        // From here on these say nothing that is not elsewhere.
+        self.edges.clear();
+        self.done.clear();
+        self.unsorted.clear();
         self.measure(module, body, calls);
     }
 
