@@ -170,8 +170,8 @@ pub(crate) struct Node {
     pub(crate) has_phis: bool,
     /// Where among all moves those of the edges from it begin, and where they end.
     moves: (u32, u32),
-    /// Calls before it, and up to its end.
-    calls: (u32, u32),
+    /// Calls up to its end.
+    calls: u32,
 }
 
 /// Where a block leads, as far as it has not been followed yet: at most two blocks, the first of which is followed first,
@@ -256,7 +256,8 @@ impl Analysis {
 
     /// Whether a call is made anywhere from position `first` to `last`.
     pub(crate) fn has_calls(&self, first: u32, last: u32) -> bool {
-        self.order[first as usize].calls.0 != self.order[last as usize].calls.1
+        let before = first.checked_sub(1).map_or(0, |before| self.order[before as usize].calls);
+        before != self.order[last as usize].calls
     }
 
     /// How the value `index` behind the function's first one lives, if it is not only used in the block that defines it.
@@ -370,7 +371,7 @@ impl Analysis {
                 indirect,
                 has_phis: false,
                 moves: (0, 0),
-                calls: (0, 0),
+                calls: 0,
             });
         }
     }
@@ -500,7 +501,6 @@ impl Analysis {
             here: Here { at: 0, region: NONE, regions: &self.regions, weight: 1, outermost_start: 0 },
         };
         for (at, node) in (0u32..).zip(&mut self.order) {
-            node.calls.0 = call_count;
             let range = body.block_instructions(node.block);
             let results = body.results(range.clone());
             let mut rows = body.block(range);
@@ -532,7 +532,7 @@ impl Analysis {
                     walk.operand(*value, instruction, 1);
                 }
             }
-            node.calls.1 = call_count;
+            node.calls = call_count;
             for Move { phi, value, block } in &self.moves[node.moves.0 as usize..node.moves.1 as usize] {
                 // The phi's home is written here: it is taken from here on.
                 walk.phi(phi.0, self.position[block.0 as usize]);
