@@ -1,8 +1,9 @@
 //! First calls without LLVM: the calling thread compiles the function itself.
 //!
 //! Compilers keep their memory between functions, and so does who links and installs what they make; so they wait on a stack
-//! for whoever needs one next, and there are as many as threads have ever compiled at once. The lock of the stack is held for a push or a pop, never while anything is
-//! compiled, and always with signals blocked: whoever holds it cannot be interrupted by a first call of its own thread.
+//! for whoever needs one next, and there are as many as threads have ever compiled at once. The lock of the stack is held for
+//! a push or a pop, never while anything is compiled, and always with signals blocked: whoever holds it cannot be interrupted
+//! by a first call of its own thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
