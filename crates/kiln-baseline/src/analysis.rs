@@ -244,13 +244,11 @@ impl Analysis {
 
     /// Bytes that the arrays hold.
     pub(crate) fn bytes(&self) -> usize {
-        let words = self.position.len() + self.done.len() + self.region_of.len() + self.places.len();
+        let words = self.position.len() + self.region_of.len() + self.places.len();
         words * size_of::<u32>()
             + size_of_val(&*self.lives)
             + size_of_val(&*self.moves)
-            + size_of_val(&*self.unsorted)
             + size_of_val(&*self.regions)
-            + size_of_val(&*self.edges)
             + size_of_val(&*self.order)
     }
 

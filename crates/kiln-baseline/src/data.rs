@@ -201,7 +201,7 @@ impl<'m, 's> Builder<'m, 's> {
 
     fn define_functions(&mut self) {
         for (id, function) in (0u32..).map(FunctionId).zip(self.module.functions()) {
-            let is_local = matches!(function.symbol.linkage, Linkage::Internal | Linkage::Private);
+            let is_local = function.symbol.linkage.is_local();
             if has_body(function) && !is_local {
                 let symbol = self.function_symbol(id);
                 self.data.functions[id.0 as usize] = Some(self.data.graph.add_symbol(symbol));

@@ -102,6 +102,15 @@ coded_enum! {
     }
 }
 
+impl Linkage {
+    /// Whether other modules cannot see it.
+    #[must_use]
+    #[inline]
+    pub fn is_local(self) -> bool {
+        matches!(self, Linkage::Internal | Linkage::Private)
+    }
+}
+
 coded_enum! {
     /// ELF symbol visibility.
     Visibility, "visibility" {

@@ -67,7 +67,7 @@ pub use layout::{DataLayout, Mangling, PointerLayout, TypeLayout};
 pub use metadata::MetadataStrings;
 pub use module::{MetadataKind, Module};
 pub use opcode::{Opcode, Ordering};
-pub use operands::{MIXED, are_all_values, for_values};
+pub use operands::{MIXED, for_values};
 pub use packed::Instruction;
 pub use rows::rows;
 pub use types::{Type, TypeId};

@@ -18,7 +18,7 @@ pub const MIXED: u64 = 1 << Opcode::Phi as u64
 /// Whether all operands of such an instruction are values, or [`ValueId::NONE`].
 #[inline]
 #[must_use]
-pub fn are_all_values(opcode: Opcode) -> bool {
+fn are_all_values(opcode: Opcode) -> bool {
     MIXED >> opcode as u64 & 1 == 0
 }
 

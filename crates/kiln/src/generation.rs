@@ -387,7 +387,7 @@ impl Generation {
         for global in moved {
             let symbol = &bitcode.global(*global).symbol;
             let bound = self.module.globals.bound(global.0);
-            if let (false, Some(bound)) = (is_local(symbol.linkage), bound) {
+            if let (false, Some(bound)) = (symbol.linkage.is_local(), bound) {
                 session.undefine(bitcode.str(symbol.name));
                 session.define(bitcode.str(symbol.name), bound);
             }
@@ -406,22 +406,18 @@ impl Generation {
         let bitcode = &self.module.bitcode;
         for function in &self.module.defined {
             let symbol = &bitcode.function(*function).symbol;
-            if let (false, Some(index)) = (is_local(symbol.linkage), self.module.index_of(*function)) {
+            if let (false, Some(index)) = (symbol.linkage.is_local(), self.module.index_of(*function)) {
                 session.define(bitcode.str(symbol.name), External::Function(inner.table().stub(index)));
             }
         }
         for (id, global) in (0u32..).zip(bitcode.globals()) {
             if let (false, false, Some(bound)) =
-                (is_local(global.symbol.linkage), global.is_declaration(), self.module.globals.bound(id))
+                (global.symbol.linkage.is_local(), global.is_declaration(), self.module.globals.bound(id))
             {
                 session.define(bitcode.str(global.symbol.name), bound);
             }
         }
     }
-}
-
-pub(crate) fn is_local(linkage: Linkage) -> bool {
-    matches!(linkage, Linkage::Internal | Linkage::Private)
 }
 
 /// Which functions of the new module exist; refuses those whose types differ.
@@ -440,7 +436,7 @@ fn join_functions(
         }
         let name = bitcode.str(function.symbol.name);
         let found = match numbers {
-            _ if !is_local(linkage) => inner.stub_of(name),
+            _ if !linkage.is_local() => inner.stub_of(name),
             Numbers::As(older) => older.index_of(id),
             Numbers::Mean(_, lineage) => lineage.function(name),
         };
@@ -482,7 +478,7 @@ fn join_globals(inner: &Inner, numbers: &Numbers<'_>, module: &LoadedModule) -> 
         if skip {
             continue;
         }
-        let is_local = is_local(global.symbol.linkage);
+        let is_local = global.symbol.linkage.is_local();
         let by_content = is_matched_by_content(bitcode, id);
         let bound = match numbers {
             _ if !is_local => inner.session().definition(name),

@@ -8,7 +8,6 @@ use kiln_dispatch::FunctionIndex;
 use kiln_link::External;
 
 use crate::digest::{Digest, Tables, is_matched_by_content};
-use crate::generation::is_local;
 use crate::migration::layout_of;
 use crate::module::LoadedModule;
 
@@ -45,7 +44,7 @@ impl Lineage {
             let symbol = &bitcode.function(*function).symbol;
             self.signatures.entry(index).or_insert_with(|| tables.ty(symbol.value_type));
             let name = bitcode.str(symbol.name);
-            if is_local(symbol.linkage) && !name.is_empty() && self.functions.get(name) != Some(&index) {
+            if symbol.linkage.is_local() && !name.is_empty() && self.functions.get(name) != Some(&index) {
                 self.functions.insert(name.into(), index);
             }
         }

@@ -15,7 +15,6 @@ use kiln_link::{External, IfuncSlot, InputId, Link, Linked, Scope, SymbolId, Tls
 use crate::bindings::Bindings;
 use crate::engine::Inner;
 use crate::error::Error;
-use crate::generation::is_local;
 use crate::input::{self, Input, Kind};
 use crate::labels;
 use crate::module::{Bytes, LoadedModule};
@@ -540,7 +539,7 @@ pub(crate) fn bind_module(
     let bitcode = &module.bitcode;
     // Nobody looks for local functions by name: most have no symbol.
     for (function, index) in module.defined_functions() {
-        if is_local(bitcode.function(function).symbol.linkage) {
+        if bitcode.function(function).symbol.linkage.is_local() {
             module.functions.fill(function.0, Some(External::Function(inner.table().stub(index))));
         }
     }

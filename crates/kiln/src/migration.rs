@@ -79,7 +79,7 @@ impl Moved {
             .iter()
             .filter_map(|global| global.initializer)
             .any(|value| constant_has(&|id| Some(module.bitcode.constant(id)), value, 0, &is_one_of(&globals)));
-        let is_local = crate::generation::is_local(module.bitcode.global(self.global).symbol.linkage);
+        let is_local = module.bitcode.global(self.global).symbol.linkage.is_local();
         module.bitcode.global(self.global).thread_local == ThreadLocal::None
             && !is_pointed_at
             && (is_local || !inner.modules().iter().any(|other| refers(other)))

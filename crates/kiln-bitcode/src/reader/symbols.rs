@@ -244,7 +244,7 @@ impl Reader<'_> {
     #[inline(always)]
     fn symbol(&mut self, fields: SymbolFields) -> Result<Symbol, Error> {
         let linkage = Linkage::decode(fields.linkage, &self.block)?;
-        let local = matches!(linkage, Linkage::Internal | Linkage::Private);
+        let local = linkage.is_local();
         // What is local has default visibility and no DLL storage class (parseGlobalVarRecord).
         let visibility = Visibility::decode(fields.visibility, &self.block)?;
         let visibility = if local { Visibility::Default } else { visibility };

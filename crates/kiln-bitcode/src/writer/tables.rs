@@ -27,7 +27,7 @@ fn characters(text: &[u8]) -> impl Iterator<Item = u64> {
 
 /// Whether references bind to this module's definition whatever else is linked.
 fn binds_here(symbol: &Symbol, is_definition: bool) -> bool {
-    let local = matches!(symbol.linkage, Linkage::Internal | Linkage::Private);
+    let local = symbol.linkage.is_local();
     let visible = symbol.linkage == Linkage::External || symbol.visibility != Visibility::Default;
     is_definition && symbol.linkage != Linkage::AvailableExternally && (local || visible)
 }

@@ -7,7 +7,6 @@ use kiln_bitcode::{BlockId, Body, ConstantId, Module, Opcode, TailKind, ValueId}
 
 use super::hasher::{Digest, Hasher, Kind};
 use super::tables::Tables;
-use crate::generation::is_local;
 use crate::process::signals::Blocked;
 
 /// From so many functions on, a second thread helps.
@@ -93,7 +92,7 @@ impl<'t> Reader<'t> {
         let mut hasher = Hasher::new(Kind::Function);
         hasher.part(tables.ty(function.symbol.value_type));
         hasher.part(tables.attributes(function.attributes));
-        hasher.word(u64::from(function.calling_convention) << 1 | u64::from(is_local(function.symbol.linkage)));
+        hasher.word(u64::from(function.calling_convention) << 1 | u64::from(function.symbol.linkage.is_local()));
         hasher.word(function.align().unwrap_or_default());
         for text in [function.section, function.gc] {
             hasher.bytes(text.map(|id| module.text(id)).unwrap_or_default());

@@ -10,7 +10,6 @@ use kiln_bitcode::{
 
 use super::bodies::Reader;
 use super::hasher::{Digest, Hasher, Kind};
-use crate::generation::is_local;
 
 /// The meanings of a module's types, lists of attributes and constants by their numbers. Modules with [the same
 /// tables](Module::has_tables_of) share them.
@@ -139,7 +138,7 @@ pub(crate) fn is_matched_by_content(module: &Module, id: GlobalId) -> bool {
     global.is_constant
         && !global.is_declaration()
         && global.thread_local == ThreadLocal::None
-        && matches!(global.symbol.linkage, Linkage::Internal | Linkage::Private)
+        && global.symbol.linkage.is_local()
         && module.block_address_owner(id).is_none()
 }
 
@@ -512,7 +511,7 @@ impl References<'_> {
             // Nobody finds it again.
             hasher.word(module.identity());
         }
-        hasher.word(u64::from(is_local(symbol.linkage)));
+        hasher.word(u64::from(symbol.linkage.is_local()));
         match global {
             GlobalRef::Function(id) => {
                 let function = module.function(id);
